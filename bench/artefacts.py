@@ -1,0 +1,81 @@
+"""The store of artefacts: arrays in safetensors beside a manifest, checksummed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.arrays import Arrays
+from bench.errors import DamagedFileError
+from bench.storage import file_checksum, read_json, replacing, set_aside, write_json
+
+_DATA = "data.safetensors"
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class StoredArtefact:
+    """An artefact as it was read from the store.
+
+    ``manifest["costs"]`` holds the seconds of this artefact and of everything it was made from,
+    by id.
+    """
+
+    arrays: Arrays
+    manifest: dict[str, Any]
+
+
+class ArtefactStore:
+    """The artefacts of one results folder, one folder each.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they lie.
+    warn : callable
+        Told when a damaged artefact was found and set aside.
+    """
+
+    def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._warn = warn
+
+    def has(self, identifier: str) -> bool:
+        """Return whether an artefact is there; its checksum is not looked at."""
+        return (self._folder / identifier / _MANIFEST).exists()
+
+    def load(self, identifier: str) -> StoredArtefact | None:
+        """Return an artefact, or None when it is not there or damaged."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        place = self._folder / identifier
+        try:
+            manifest = read_json(place / _MANIFEST)
+            if file_checksum(place / _DATA) != manifest["data_checksum"]:
+                raise DamagedFileError(f"{place / _DATA} is damaged: its checksum does not match")
+            return StoredArtefact(load_file(place / _DATA), manifest)
+        except FileNotFoundError:
+            if not place.exists():
+                return None
+            reason = f"{place} is damaged: a file is missing"
+        except (DamagedFileError, SafetensorError) as error:
+            reason = str(error)
+        self._warn(f"{reason}. Set aside as {set_aside(place).name}; it is made anew")
+        return None
+
+    def save(self, identifier: str, arrays: Arrays, manifest: dict[str, Any]) -> StoredArtefact:
+        """Store an artefact; where another worker was quicker, theirs stays."""
+        import numpy as np
+        from safetensors.numpy import save
+
+        place = self._folder / identifier
+        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        with replacing(place) as temporary:
+            temporary.mkdir()
+            (temporary / _DATA).write_bytes(save(contiguous))
+            sealed = {**manifest, "data_checksum": file_checksum(temporary / _DATA)}
+            write_json(temporary / _MANIFEST, sealed)
+        return StoredArtefact(contiguous, sealed)

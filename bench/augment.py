@@ -1,0 +1,141 @@
+"""Batches from images that live on the device: one gather crops, flips and shuffles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from bench.arrays import ByteArray, IntArray
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Channel means and deviations of images in [0, 1]."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    @classmethod
+    def of(cls, images: ByteArray) -> Normalisation:
+        """Return the statistics of images, uint8 [N, H, W, C]; exact sums of whole numbers."""
+        channels = images.shape[3]
+        count = images.size // channels
+        means, deviations = [], []
+        for channel in range(channels):
+            histogram = torch.bincount(
+                torch.from_numpy(images[..., channel].reshape(-1).copy()), minlength=256
+            ).to(torch.float64)
+            values = torch.arange(256, dtype=torch.float64) / 255
+            mean = float((histogram * values).sum() / count)
+            variance = float((histogram * (values - mean) ** 2).sum() / count)
+            means.append(mean)
+            deviations.append(max(variance, 1e-12) ** 0.5)
+        return cls(tuple(means), tuple(deviations))
+
+
+class DeviceImages:
+    """The images of one split on a device, as uint8, cut and normalised batch by batch.
+
+    Parameters
+    ----------
+    images : uint8 [N, H, W, C]
+        All images of the split.
+    labels : int64 [N]
+        Their labels.
+    normalisation : Normalisation
+        What maps pixels to the network's inputs.
+    device : torch.device
+        Where the images live and the batches are made.
+    padding : int
+        Pixels of zeros around each image, which crops may reach into.
+    """
+
+    def __init__(
+        self,
+        images: ByteArray,
+        labels: IntArray,
+        normalisation: Normalisation,
+        device: torch.device,
+        padding: int = 0,
+    ) -> None:
+        self._height, self._width, channels = images.shape[1:]
+        self._padding = padding
+        padded = functional.pad(
+            torch.from_numpy(images), (0, 0, padding, padding, padding, padding)
+        )
+        self._padded_height, self._padded_width = padded.shape[1:3]
+        self._pixels = padded.reshape(-1, channels).to(device)
+        self.labels = torch.from_numpy(labels).to(device)
+        self.device = device
+        scale = 255 * torch.tensor(normalisation.deviation, dtype=torch.float64)
+        mean = 255 * torch.tensor(normalisation.mean, dtype=torch.float64)
+        self._mean = mean.float().to(device)
+        self._factor = (1 / scale).float().to(device)
+        self._rows = torch.arange(self._height, device=device)
+        self._columns = torch.arange(self._width, device=device)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def plain(self, start: int, stop: int) -> Tensor:
+        """Return the images of a range, unchanged but normalised: float32 [B, C, H, W]."""
+        index = torch.arange(start, stop, device=self.device)
+        centre = torch.full_like(index, self._padding)
+        return self._normalised(self._gather(index, centre, centre, None))
+
+    def augmented(self, index: Tensor, top: Tensor, left: Tensor, flip: Tensor | None) -> Tensor:
+        """Return cropped and mirrored images, normalised: float32 [B, C, H, W].
+
+        Parameters
+        ----------
+        index : int64 [B]
+            Which images.
+        top, left : int64 [B]
+            Corner of each crop in the padded image, in 0 ... 2 * padding.
+        flip : bool [B] or None
+            Which images are mirrored.
+        """
+        return self._normalised(self._gather(index, top, left, flip))
+
+    def _gather(self, index: Tensor, top: Tensor, left: Tensor, flip: Tensor | None) -> Tensor:
+        rows = index[:, None] * self._padded_height + top[:, None] + self._rows
+        columns = left[:, None] + self._columns
+        if flip is not None:
+            mirrored = left[:, None] + (self._width - 1 - self._columns)
+            columns = torch.where(flip[:, None], mirrored, columns)
+        flat = rows[:, :, None] * self._padded_width + columns[:, None, :]
+        pixels = self._pixels.index_select(0, flat.reshape(-1))
+        return pixels.view(len(index), self._height, self._width, -1)
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        return pixels.float().sub_(self._mean).mul_(self._factor).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The random choices of one epoch, drawn on the CPU so that every device gets the same."""
+
+    order: Tensor
+    top: Tensor
+    left: Tensor
+    flip: Tensor | None
+
+    @classmethod
+    def draw(cls, images: int, padding: int, flip: bool, seed: int) -> Epoch:
+        """Draw the order, the crops and the mirrorings of all images."""
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(images, generator=generator)
+        offsets = torch.randint(0, 2 * padding + 1, (2, images), generator=generator)
+        mirrored = torch.rand(images, generator=generator) < 0.5 if flip else None
+        return cls(order, offsets[0], offsets[1], mirrored)
+
+    def to(self, device: torch.device) -> Epoch:
+        """Return the choices on a device."""
+        flip = None if self.flip is None else self.flip.to(device)
+        return Epoch(self.order.to(device), self.top.to(device), self.left.to(device), flip)
+

@@ -1,0 +1,60 @@
+"""The ``bench`` command: arguments in, calls out. The top floor.
+
+Nothing heavy is imported before a command needs it, so that ``bench --help`` is instant.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import click
+
+from bench.cli import completion, inspect, run
+from bench.errors import BenchError, UsageError
+
+INTERRUPTED = 130
+SOME_FAILED = 1
+WRONG_USE = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="dataset-compression-bench", prog_name="bench")
+def cli() -> None:
+    """Which way of shrinking an image training set works, and at what cost?
+
+    \b
+    bench run --methods dq,adq --ratios 10,20,30     compute, then show a table and a report
+    bench plan --methods dq,adq --ratios 10,20,30    what that would compute; runs nothing
+    bench list methods                               what there is
+    """
+
+
+for command in (run.run, run.plan, inspect.report, inspect.why, inspect.listing, completion.script):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """Run the command and exit: 0 done, 1 some cells failed, 2 wrong use, 130 interrupted."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = WRONG_USE
+    except UsageError as error:
+        code = _tell(error, WRONG_USE)
+    except BenchError as error:
+        code = _tell(error, SOME_FAILED)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        code = INTERRUPTED
+    sys.exit(code or 0)
+
+
+def _tell(error: BenchError, code: int) -> int:
+    if "--debug" in sys.argv:
+        raise error
+    click.echo(f"error: {error}", err=True)
+    return code

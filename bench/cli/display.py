@@ -1,0 +1,213 @@
+"""What one sees while a run works: a live view on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.progress import Progress
+
+if TYPE_CHECKING:
+    from bench.cells import Cell
+
+_QUIET_S = 30.0
+"""Seconds after which a plain display tells that a long stage is still going on."""
+
+
+@contextmanager
+def display() -> Iterator[Progress]:
+    """Give the display that suits where standard error goes to."""
+    progress = LiveDisplay() if sys.stderr.isatty() else PlainDisplay()
+    try:
+        yield progress
+    finally:
+        progress.end()
+
+
+class _Counting(Progress):
+    """Counts cells by state and estimates the time left from the images trained on so far."""
+
+    def begin(self, cells: list[Cell], done: int, work: dict[str, int]) -> None:
+        """Start counting."""
+        self.total = len(cells) + done
+        self.done = done
+        self.failed = 0
+        self._work = dict(work)
+        self._all_work = max(1, sum(work.values()))
+        self._finished_work = 0.0
+        self._current = 0.0
+        self._started = time.monotonic()
+
+    def _cell_over(self, cell: Cell, failed: bool = False) -> None:
+        self.done += not failed
+        self.failed += failed
+        self._finished_work += self._work.get(cell.id, 0)
+        self._current = 0.0
+
+    def _told_stage(self, cell: Cell | None, stage: str, done: int, total: int) -> None:
+        if cell is not None and stage == "training" and total:
+            self._current = self._work.get(cell.id, 0) * done / total
+
+    @property
+    def share_done(self) -> float:
+        """Share of the work that is done, in 0 ... 1."""
+        return min(1.0, (self._finished_work + self._current) / self._all_work)
+
+    @property
+    def left(self) -> str:
+        """Time left, in words."""
+        passed, share = time.monotonic() - self._started, self.share_done
+        if share < 0.02 or passed < 2:
+            return "time left unknown"
+        return f"{_clock(passed * (1 - share) / share)} left"
+
+
+class PlainDisplay(_Counting):
+    """A line for each cell, and one now and then within a long stage."""
+
+    def __init__(self) -> None:
+        self._cell: Cell | None = None
+        self._cell_start = self._last_line = time.monotonic()
+
+    def cell_started(self, cell: Cell) -> None:
+        """Remember the cell."""
+        self._cell = cell
+        self._cell_start = time.monotonic()
+
+    def stage(self, stage: str, done: int, total: int) -> None:
+        """Tell a long stage's state."""
+        self._told_stage(self._cell, stage, done, total)
+        if time.monotonic() - self._last_line > _QUIET_S:
+            self._line(f"{self._cell and self._cell.label}: {_stage(stage, done, total)}")
+
+    def waiting(self, reason: str) -> None:
+        """Tell now and then what is waited for."""
+        if time.monotonic() - self._last_line > _QUIET_S:
+            self._line(f"waiting for {reason}")
+
+    def cell_finished(self, cell: Cell, record: dict[str, Any]) -> None:
+        """Tell the cell's accuracy."""
+        self._cell_over(cell)
+        passed = time.monotonic() - self._cell_start
+        self._line(_result(cell, record) + f"  ({passed:.1f} s, {self.left})")
+
+    def cell_failed(self, cell: Cell, failure: dict[str, Any]) -> None:
+        """Tell the cause."""
+        self._cell_over(cell, failed=True)
+        self._line(_cause(cell, failure))
+
+    def cell_elsewhere(self, cell: Cell) -> None:
+        """Tell that another worker was quicker."""
+        self._cell_over(cell)
+        self._line(f"{cell.label}: computed by another worker")
+
+    def warn(self, message: str) -> None:
+        """Tell a warning."""
+        self._line(f"warning: {message}")
+
+    def _line(self, text: str) -> None:
+        self._last_line = time.monotonic()
+        width = len(str(self.total))
+        click.echo(f"[{self.done + self.failed:{width}}/{self.total}] {text}", err=True)
+
+
+class LiveDisplay(_Counting):
+    """A view that is kept up to date: counts, time left, current cell and stage."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        self._cell: Cell | None = None
+        self._view = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[told]}"),
+            console=Console(stderr=True, highlight=False),
+            transient=True,
+        )
+        self._cells_bar = self._view.add_task("cells", total=1.0, told="")
+        self._stage_bar = self._view.add_task("", total=1.0, told="", visible=False)
+
+    def begin(self, cells: list[Cell], done: int, work: dict[str, int]) -> None:
+        """Show the view."""
+        super().begin(cells, done, work)
+        self._view.start()
+        self._update()
+
+    def cell_started(self, cell: Cell) -> None:
+        """Show the cell."""
+        self._cell = cell
+        self._view.update(self._stage_bar, description=cell.label, told="", visible=True)
+
+    def stage(self, stage: str, done: int, total: int) -> None:
+        """Show the stage."""
+        self._told_stage(self._cell, stage, done, total)
+        self._view.update(
+            self._stage_bar,
+            completed=done / total if total else 0.0,
+            told=_stage(stage, done, total),
+        )
+        self._update()
+
+    def waiting(self, reason: str) -> None:
+        """Show what is waited for."""
+        self._view.update(self._stage_bar, told=f"waiting for {reason}")
+
+    def cell_finished(self, cell: Cell, record: dict[str, Any]) -> None:
+        """Print the cell's accuracy above the view."""
+        self._cell_over(cell)
+        self._print(_result(cell, record))
+
+    def cell_failed(self, cell: Cell, failure: dict[str, Any]) -> None:
+        """Print the cause above the view."""
+        self._cell_over(cell, failed=True)
+        self._print(_cause(cell, failure))
+
+    def cell_elsewhere(self, cell: Cell) -> None:
+        """Count a cell that another worker computed."""
+        self._cell_over(cell)
+        self._print(f"{cell.label}: computed by another worker")
+
+    def warn(self, message: str) -> None:
+        """Print a warning above the view."""
+        self._print(f"warning: {message}")
+
+    def end(self) -> None:
+        """Take the view away."""
+        self._view.stop()
+
+    def _print(self, text: str) -> None:
+        self._view.console.print(text, markup=False)
+        self._update()
+
+    def _update(self) -> None:
+        pending = self.total - self.done - self.failed
+        failed = f", {self.failed} failed" if self.failed else ""
+        told = f"{self.done} done{failed}, {pending} to go, {self.left}"
+        self._view.update(self._cells_bar, completed=self.share_done, told=told)
+
+
+def _result(cell: Cell, record: dict[str, Any]) -> str:
+    return f"{cell.label}: {record['metrics']['accuracy']:.2f} %"
+
+
+def _cause(cell: Cell, failure: dict[str, Any]) -> str:
+    first_line = failure["message"].splitlines()[0]
+    return f"{cell.label}: FAILED in {failure['phase']}: {failure['type']}: {first_line}"
+
+
+def _stage(stage: str, done: int, total: int) -> str:
+    return f"{stage} {done}/{total}" if total else stage
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

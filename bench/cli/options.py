@@ -1,0 +1,169 @@
+"""The options that commands share; each has one meaning everywhere."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
+
+from bench.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from bench.cells import Sweep
+    from bench.datasets import Source
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions:
+    """What a user asked for, as typed."""
+
+    dataset: str
+    data: Path | None
+    download: bool
+    methods: str
+    ratios: str
+    seeds: int
+    selection_seeds: int | None
+    models: str | None
+    protocol: str | None
+    no_baselines: bool
+
+    @property
+    def source(self) -> Source:
+        """Where the data set's files are."""
+        from bench.datasets import Source
+
+        return Source(self.data, self.download)
+
+    def sweep(self) -> Sweep:
+        """Return the sweep that these options name; raise a UsageError for a wrong one."""
+        from bench.budgets import parse_budgets
+        from bench.cells import Sweep, with_baselines
+        from bench.contract import METHODS
+        from bench.datasets import DATASETS
+        from bench.models import MODELS
+        from bench.protocols import PROTOCOLS
+
+        methods = METHODS.make(self.methods)
+        budgets = parse_budgets(self.ratios)
+        dataset = DATASETS.make_one(self.dataset)
+        models = MODELS.make(self.models) if self.models else None
+        protocols = PROTOCOLS.make(self.protocol or dataset.default_protocol(self.source))
+        return Sweep(
+            dataset=dataset,
+            fingerprint=dataset.fingerprint(self.source),
+            methods=methods if self.no_baselines else with_baselines(methods),
+            budgets=budgets,
+            models=models or MODELS.make(protocols[0].default_model),
+            protocols=protocols,
+            seeds=self.seeds,
+            selection_seeds=self.selection_seeds,
+        )
+
+
+def sweep_options(function: F) -> F:
+    """Add the options that describe a sweep."""
+    options = [
+        click.argument("sweep_file", required=False, type=click.Path(path_type=Path)),
+        click.option("--dataset", default="digits", show_default=True, shell_complete=_names("datasets"),
+                     help="Data set; see bench list datasets."),
+        click.option("--data", type=click.Path(path_type=Path),
+                     help="Folder or zip file that holds the data set."),
+        click.option("--download", is_flag=True, help="Fetch the data set when it is missing."),
+        click.option("--methods", default="dq,adq", show_default=True, shell_complete=_names("methods"),
+                     help="Methods with parameters, e.g. 'adq[alpha=[0,0.5,1],scores=rs]'."),
+        click.option("--ratios", default="10,20,30", show_default=True,
+                     help="Percent of the training images to keep."),
+        click.option("--seeds", default=3, show_default=True, type=click.IntRange(1),
+                     help="Runs of each cell; seed k selects with k and trains with k."),
+        click.option("--selection-seeds", type=click.IntRange(1),
+                     help="Combine this many selections with each of the --seeds trainings."),
+        click.option("--models", shell_complete=_names("models"),
+                     help="Networks to train; default: the protocol's."),
+        click.option("--protocol", shell_complete=_names("protocols"),
+                     help="How to train and test; default: what suits the data set."),
+        click.option("--no-baselines", is_flag=True, help="Leave out full and random."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def results_option(function: F) -> F:
+    """Add the option that names the results folder."""
+    return click.option(
+        "--results", default="results", show_default=True, type=click.Path(path_type=Path),
+        help="Folder for records, artefacts and the report.",
+    )(function)  # fmt: skip
+
+
+def json_option(function: F) -> F:
+    """Add the option for machine-readable output."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def debug_option(function: F) -> F:
+    """Add the option that shows tracebacks; it is read where errors are told."""
+    return click.option(
+        "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
+    )(function)
+
+
+def merged(context: click.Context, given: dict[str, Any]) -> SweepOptions:
+    """Return the options of the command line over those of the sweep file over the defaults."""
+    path: Path | None = given.pop("sweep_file")
+    if path is not None:
+        for key, value in _read_sweep_file(path, set(given)).items():
+            if context.get_parameter_source(key) is ParameterSource.DEFAULT:
+                given[key] = value
+    return SweepOptions(**given)
+
+
+def _read_sweep_file(path: Path, known: set[str]) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read sweep file {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"sweep file {path} is not valid TOML: {error}") from None
+    options: dict[str, Any] = {}
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            raise unknown(f"option in {path}", key, {k.replace("_", "-") for k in known})
+        options[name] = _converted(name, value, path)
+    return options
+
+
+def _converted(name: str, value: Any, path: Path) -> Any:
+    wanted: type = {"seeds": int, "selection_seeds": int, "download": bool, "no_baselines": bool}.get(
+        name, str
+    )
+    if wanted is str and isinstance(value, list):
+        return ",".join(str(item) for item in value)
+    if wanted is str and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if type(value) is not wanted:
+        raise UsageError(f"{path}: {name} = {value!r} is not allowed. Give a {wanted.__name__}")
+    return Path(path.parent, value) if name == "data" else value
+
+
+def _names(kind: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    def complete(
+        context: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from bench.cli.inspect import registry
+
+        done, comma, started = incomplete.rpartition(",")
+        names = registry(kind).names()
+        return [CompletionItem(done + comma + n) for n in names if n.startswith(started)]
+
+    return complete

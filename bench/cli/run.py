@@ -1,0 +1,148 @@
+"""``bench run`` and ``bench plan``: the main job, and what it would do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.cli.options import (
+    SweepOptions,
+    debug_option,
+    json_option,
+    merged,
+    results_option,
+    sweep_options,
+)
+from bench.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from bench.cells import Plan
+    from bench.execution import Outcome
+    from bench.results import Results
+
+
+@click.command()
+@sweep_options
+@results_option
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and run nothing, as bench plan.")
+@json_option
+@debug_option
+@click.pass_context
+def run(
+    context: click.Context, results: Path, device: str, dry_run: bool, as_json: bool, **given: Any
+) -> None:
+    """Compress, train and test; show the table and write a report.
+
+    SWEEP_FILE is a TOML file with the same options; those on the command line win. What is
+    complete in the results folder is not computed again.
+    """
+    options = merged(context, given)
+    if dry_run:
+        _show_plan(options, results, as_json)
+        return
+    folder, plan = _opened(options, results)
+    context.exit(_run(options, folder, plan, device, as_json))
+
+
+@click.command()
+@sweep_options
+@results_option
+@json_option
+@debug_option
+@click.pass_context
+def plan(context: click.Context, results: Path, as_json: bool, **given: Any) -> None:
+    """Show which cells a run has, what is done and what the rest costs; run nothing."""
+    _show_plan(merged(context, given), results, as_json)
+
+
+def _opened(options: SweepOptions, folder: Path) -> tuple[Results, Plan]:
+    from bench.cells import Plan
+    from bench.results import Results
+
+    plan = Plan.of(options.sweep())
+    results = Results(folder, warn=lambda message: click.echo(f"warning: {message}", err=True))
+    return results, plan
+
+
+def _run(options: SweepOptions, results: Results, plan: Plan, device: str, as_json: bool) -> int:
+    from bench.execution import check_budgets, execute, pending_cells, resolve_device
+
+    pending = pending_cells(plan, results)
+    outcome: Outcome | None = None
+    if pending:
+        check_budgets(pending, options.source)
+        used = resolve_device(device)
+        try:
+            results.prepare()
+        except StorageError as error:
+            raise UsageError(str(error)) from error
+        results.save_plan(plan)
+        _announce(plan, len(pending), used)
+        from bench.cli.display import display
+
+        with display() as progress:
+            try:
+                outcome = execute(plan, results, options.source, used, progress)
+            except KeyboardInterrupt:
+                progress.end()
+                left = len(pending_cells(plan, results))
+                done = len(plan.cells) - left
+                click.echo(
+                    f"interrupted: {done} of {len(plan.cells)} cells are complete and kept. "
+                    "The same command goes on from here.",
+                    err=True,
+                )
+                raise
+    _show_tables(results, plan, as_json)
+    return 1 if outcome is not None and outcome.failed else 0
+
+
+def _announce(plan: Plan, pending: int, device: str) -> None:
+    first = plan.cells[0]
+    protocols = sorted({cell.protocol.spec for cell in plan.cells})
+    models = sorted({cell.model.spec for cell in plan.cells})
+    click.echo(
+        f"{first.dataset.spec}: {pending} of {len(plan.cells)} cells to compute, "
+        f"model {', '.join(models)}, protocol {', '.join(protocols)}, device {device}",
+        err=True,
+    )
+
+
+def _show_tables(results: Results, plan: Plan, as_json: bool) -> None:
+    from reports import markdown, summary, tables
+
+    ids = {cell.id for cell in plan.cells}
+    records, failures = list(results.records()), list(results.failures())
+    path = markdown.write_report(results.folder, records, failures)
+    here = summary.Results.of(
+        (r for r in records if r["id"] in ids), (f for f in failures if f["id"] in ids)
+    )
+    shown = [summary.accuracy_table(here, s) for s in here.settings()]
+    shown += [summary.cost_table(here, s) for s in here.settings()]
+    if here.failures:
+        shown.append(summary.failure_table(here))
+    if as_json:
+        content = {"tables": [tables.as_json(t) for t in shown], "report": str(path)}
+        click.echo(json.dumps(content, indent=1))
+        return
+    for table in shown:
+        click.echo("\n" + tables.as_text(table))
+    click.echo(f"\nReport: {path}   A number's origin: bench why {plan.cells[-1].id}", err=True)
+
+
+def _show_plan(options: SweepOptions, folder: Path, as_json: bool) -> None:
+    from bench.planning import forecast
+    from reports import tables
+    from reports.plans import plan_table
+
+    results, plan = _opened(options, folder)
+    expected = forecast(plan, results, options.source)
+    table = plan_table(expected)
+    if as_json:
+        click.echo(json.dumps(tables.as_json(table) | expected.to_json(), indent=1))
+    else:
+        click.echo(tables.as_text(table))

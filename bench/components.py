@@ -1,0 +1,152 @@
+"""Components: the named, parametrised parts of a cell (methods, data sets, models, protocols)."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
+
+from bench.errors import UsageError, unknown
+
+_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+@dataclass(frozen=True)
+class Between:
+    """The closed range of a number parameter, for ``Annotated[float, Between(0, 1)]``."""
+
+    low: float
+    high: float = float("inf")
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        if self.high == float("inf"):
+            return f"at least {self.low:g}"
+        return f"from {self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a component: its name, type, default and what it may be."""
+
+    name: str
+    type: type
+    default: Any
+    choices: tuple[Any, ...] = ()
+    between: Between | None = None
+
+    @property
+    def allowed(self) -> str:
+        """What the parameter may be, in words."""
+        if self.choices:
+            return " or ".join(str(choice) for choice in self.choices)
+        if self.type is bool:
+            return "true or false"
+        noun = {int: "a whole number", float: "a number", str: "a text"}[self.type]
+        return f"{noun} {self.between}" if self.between else noun
+
+    def convert(self, value: Any, owner: str) -> Any:
+        """Return the value in the parameter's type, or raise a UsageError.
+
+        Texts are read as users type them; an int is accepted where a float is meant.
+        """
+        refusal = UsageError(f"{owner}: {self.name}={value} is not allowed. Give {self.allowed}")
+        try:
+            converted = self._read(value) if isinstance(value, str) else value
+        except (KeyError, ValueError):
+            raise refusal from None
+        if self.type is float and type(converted) is int:
+            converted = float(converted)
+        in_choices = not self.choices or converted in self.choices
+        in_range = self.between is None or converted in self.between
+        if type(converted) is not self.type or not in_choices or not in_range:
+            raise refusal
+        return converted
+
+    def _read(self, text: str) -> Any:
+        if self.type is bool:
+            return _TRUTH[text.lower()]
+        return self.type(text)
+
+
+@cache
+def parameters(component: type) -> tuple[Parameter, ...]:
+    """Return a component class's parameters in their order of definition."""
+    hints = _hints(component)
+    return tuple(
+        _parameter(field.name, hints[field.name], field.default)
+        for field in dataclasses.fields(component)
+        if field.init
+    )
+
+
+def _hints(component: type) -> dict[str, Any]:
+    from typing import get_type_hints
+
+    return get_type_hints(component, include_extras=True)
+
+
+def _parameter(name: str, hint: Any, default: Any) -> Parameter:
+    between = None
+    if get_origin(hint) is Annotated:
+        hint, *notes = get_args(hint)
+        between = next((note for note in notes if isinstance(note, Between)), None)
+    if get_origin(hint) is Literal:
+        choices = get_args(hint)
+        return Parameter(name, type(choices[0]), default, choices=choices)
+    if get_origin(hint) in (Union, types.UnionType) or hint not in (bool, int, float, str):
+        raise TypeError(f"parameter {name}: {hint}; use bool, int, float, str or Literal")
+    return Parameter(name, hint, default, between=between)
+
+
+@dataclass(frozen=True)
+class Component:
+    """Base of everything that a cell names.
+
+    A subclass is a frozen dataclass whose fields are its parameters (bool, int, float, str,
+    ``Literal``, each with a default), validated when it is made. ``version`` is part of the
+    identity: raise it when the same parameters begin to give other results.
+    """
+
+    name: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        for parameter in parameters(type(self)):
+            value = parameter.convert(getattr(self, parameter.name), self.name or type(self).__name__)
+            object.__setattr__(self, parameter.name, value)
+
+    def values(self) -> dict[str, Any]:
+        """Return all parameters with their values, defaults filled in."""
+        return {p.name: getattr(self, p.name) for p in parameters(type(self))}
+
+    @property
+    def spec(self) -> str:
+        """The shortest text that names this component: only what differs from the defaults."""
+        changed = [
+            f"{p.name}={_write(getattr(self, p.name))}"
+            for p in parameters(type(self))
+            if getattr(self, p.name) != p.default
+        ]
+        return f"{self.name}[{','.join(changed)}]" if changed else self.name
+
+    def identity(self) -> dict[str, Any]:
+        """Return what takes part in a cell's id: name, version and all parameters."""
+        return {"name": self.name, "version": self.version, "parameters": self.values()}
+
+    @classmethod
+    def from_parameters(cls, given: dict[str, Any]) -> Self:
+        """Make the component from values or texts; unknown parameters are told with hints."""
+        known = {p.name for p in parameters(cls)}
+        for key in given:
+            if key not in known:
+                raise unknown(f"parameter of {cls.name}", key, known)
+        return cls(**given)
+
+
+def _write(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value}"

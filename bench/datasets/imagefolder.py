@@ -1,0 +1,166 @@
+"""Image folders: ``train/CLASS/FILE`` and ``test/`` or ``val/``, in a folder or a zip file."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import numpy as np
+
+from bench.components import Between
+from bench.contract import ImageDataset
+from bench.datasets.base import DATASETS, Dataset, Source, Splits
+from bench.datasets.files import Entry, FileTree, file_tree
+from bench.errors import DataError
+from bench.identity import digest
+
+if TYPE_CHECKING:
+    from bench.arrays import ByteArray
+
+_TEST_NAMES = ("test", "val")
+_READ_AHEAD = 512
+_SHARE_OF_MEMORY = 0.5
+
+
+@DATASETS.register("imagefolder")
+@dataclass(frozen=True)
+class ImageFolder(Dataset):
+    """Images in class folders, held in memory as uint8.
+
+    Parameters
+    ----------
+    size : int
+        Side in pixels that images are brought to: the shorter side is resized (bilinear,
+        antialiased) and the centre cut out. 0 leaves them as they are; they must then all have
+        one size.
+    """
+
+    about: ClassVar[str] = "your own images: --data names a folder or zip with train/ and test/"
+
+    size: Annotated[int, Between(0, 1024)] = 0
+
+    def fingerprint(self, source: Source) -> str:
+        """Return a digest of all file names and sizes, the same for a folder and its zip.
+
+        Notes
+        -----
+        Contents are not read here, so that a finished sweep is recognised at once; an image that
+        is replaced by another one of the same name and size is not noticed.
+        """
+        listing = _listing(file_tree(source.path))
+        named = [
+            [split, e.path.as_posix(), e.size] for split, es in listing.items() for e in es
+        ]
+        return f"files-{digest(named)}"
+
+    def side(self, source: Source) -> int:
+        """Return the size asked for, or that of the first training image."""
+        if self.size:
+            return self.size
+        tree = file_tree(source.path)
+        first = _listing(tree)["train"][:1]
+        (pixels,) = _decoded(tree, first, 0)
+        return min(pixels.shape[:2])
+
+    def training_counts(self, source: Source) -> dict[str, int]:
+        """Return the number of image files by class folder."""
+        listing = _listing(file_tree(source.path))
+        return dict(Counter(entry.path.parts[-2] for entry in listing["train"]))
+
+    def load(self, source: Source) -> Splits:
+        """Decode all images of both splits."""
+        tree = file_tree(source.path)
+        listing = _listing(tree)
+        return Splits(
+            train=_load_split(tree, "train", listing["train"], self.size),
+            test=_load_split(tree, "test", listing["test"], self.size),
+        )
+
+
+def _listing(tree: FileTree) -> dict[str, list[Entry]]:
+    """Return the training and the test files, whatever folder they lie below."""
+    by_root: dict[tuple[str, ...], dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+    for entry in tree.entries():
+        *root, split, _, _ = ("", "", "", *entry.path.parts)[-max(3, len(entry.path.parts)) :]
+        if split == "train" or split in _TEST_NAMES:
+            by_root[tuple(root)][split].append(entry)
+    roots = [root for root, splits in by_root.items() if "train" in splits]
+    if len(roots) != 1:
+        found = f"{len(roots)} folders named train" if roots else "no train/CLASS/IMAGE"
+        raise DataError(
+            f"{tree.place} holds {found}. Lay it out as train/CLASS/IMAGE and test/CLASS/IMAGE"
+        )
+    splits = by_root[roots[0]]
+    tests = [name for name in _TEST_NAMES if name in splits]
+    if not tests:
+        raise DataError(f"{tree.place} has train/ but neither test/ nor val/. Add one of them")
+    return {"train": splits["train"], "test": splits[tests[0]]}
+
+
+def _load_split(tree: FileTree, name: str, entries: list[Entry], size: int) -> ImageDataset:
+    classes = tuple(sorted({entry.path.parts[-2] for entry in entries}))
+    number = {label: position for position, label in enumerate(classes)}
+    images: ByteArray | None = None
+    for position, pixels in enumerate(_decoded(tree, entries, size)):
+        if images is None:
+            images = _room_for(len(entries), pixels, tree)
+        if pixels.shape != images.shape[1:]:
+            raise DataError(
+                f"{entries[position].path} is {_as_size(pixels)}, {entries[0].path} is "
+                f"{_as_size(images[0])}. Bring all to one size: --dataset imagefolder[size=64]"
+            )
+        images[position] = pixels
+    assert images is not None  # a listing has at least one file
+    return ImageDataset(
+        images=images,
+        labels=np.array([number[entry.path.parts[-2]] for entry in entries], dtype=np.int64),
+        classes=classes,
+        keys=tuple(PurePosixPath(*entry.path.parts[-2:]).as_posix() for entry in entries),
+    )
+
+
+def _decoded(tree: FileTree, entries: list[Entry], size: int) -> Iterator[ByteArray]:
+    """Yield the decoded images in order; threads decode while the next files are read."""
+    contents = tree.read(entries)
+    remaining = iter(entries)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        while block := list(islice(contents, _READ_AHEAD)):
+            yield from pool.map(partial(_decode, tree, size), islice(remaining, len(block)), block)
+
+
+def _decode(tree: FileTree, size: int, entry: Entry, content: bytes) -> ByteArray:
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            rgb = image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{tree.place}: image {entry.path} cannot be read ({error}). Repair or remove it"
+        ) from None
+    if size:
+        rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
+    return np.asarray(rgb, dtype=np.uint8)
+
+
+def _room_for(count: int, first: ByteArray, tree: FileTree) -> ByteArray:
+    needed = count * first.nbytes
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > _SHARE_OF_MEMORY * memory:
+        raise DataError(
+            f"{tree.place}: {count} images of {_as_size(first)} take {needed / 2**30:.1f} GiB of "
+            f"{memory / 2**30:.1f} GiB. Make them smaller: --dataset imagefolder[size=64]"
+        )
+    return np.empty((count, *first.shape), dtype=np.uint8)
+
+
+def _as_size(pixels: ByteArray) -> str:
+    return f"{pixels.shape[1]}x{pixels.shape[0]}"

@@ -1,0 +1,55 @@
+"""The errors that a user may see: what happened, with which value, what is allowed, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """An error that is told in one or two lines, without a traceback."""
+
+
+class UsageError(BenchError):
+    """The request itself is wrong; nothing was run."""
+
+
+class DataError(UsageError):
+    """A data set is missing, broken or does not fit the request."""
+
+
+class DeviceError(UsageError):
+    """The device that was asked for is not there."""
+
+
+class StorageError(BenchError):
+    """A file could not be written or read; what was complete before is still there."""
+
+
+class DamagedFileError(BenchError):
+    """A stored file does not match its checksum."""
+
+
+class TrainingError(BenchError):
+    """A training run cannot give a result: its loss is not finite, or its data cannot be used."""
+
+
+def unknown(kind: str, value: str, known: Iterable[str], then: str = "") -> UsageError:
+    """Return the error for a name that is not known, with the closest known one.
+
+    Parameters
+    ----------
+    kind : str
+        What the name should be, e.g. ``method``.
+    value : str
+        The name as given.
+    known : iterable of str
+        The names that exist.
+    then : str
+        What to do next, e.g. a command that lists the names.
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(value, names, n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    tail = f" {then}" if then else ""
+    return UsageError(f"unknown {kind} '{value}'.{hint} Known: {', '.join(names)}.{tail}")

@@ -1,0 +1,268 @@
+"""Runs a plan's cells on this machine: skips what is done, keeps what is complete."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bench.context import RunContext
+from bench.contract import CompressedSet, ImageDataset
+from bench.errors import BenchError, DeviceError, StorageError, UsageError
+from bench.metering import peak_memory_bytes
+from bench.progress import Progress
+from bench.provenance import provenance
+
+if TYPE_CHECKING:
+    from bench.cells import Cell, Plan
+    from bench.datasets import Source, Splits
+    from bench.results import Results
+    from bench.training import Curve
+
+_POLL_S = 0.5
+
+
+@dataclass
+class Outcome:
+    """How a run ended."""
+
+    computed: list[str] = field(default_factory=list)
+    """Ids of cells that this run computed."""
+    found: list[str] = field(default_factory=list)
+    """Ids of cells that were complete before, or that another worker completed."""
+    failed: list[str] = field(default_factory=list)
+    """Ids of cells that failed."""
+
+
+def pending_cells(plan: Plan, results: Results) -> list[Cell]:
+    """Return the plan's cells without a valid record, in the plan's order."""
+    return [cell for cell in plan.cells if results.record(cell.id) is None]
+
+
+def check_budgets(cells: list[Cell], source: Source) -> None:
+    """Raise a UsageError for a budget that would leave a class of the training split empty."""
+    if not cells:
+        return
+    counts = cells[0].dataset.training_counts(source)
+    smallest = min(counts.values(), default=0)
+    for budget in {cell.budget: None for cell in cells}:
+        kept = budget.images_by_class(list(counts.values()))
+        if kept.min(initial=1) == 0:
+            name = list(counts)[int(kept.argmin())]
+            raise UsageError(
+                f"ratio {budget.label} leaves class '{name}' ({counts[name]} training images) "
+                f"empty. Give at least {100 / max(smallest, 1):.3g}"
+            )
+
+
+def resolve_device(asked: str) -> str:
+    """Return the device to use: ``auto`` takes a GPU when there is one.
+
+    Raises
+    ------
+    DeviceError
+        When the device asked for is not there.
+    """
+    import torch
+
+    gpus = torch.cuda.device_count()
+    if asked == "auto":
+        return "cuda" if gpus else "cpu"
+    kind, _, number = asked.partition(":")
+    if kind == "cpu" and not number:
+        return asked
+    if kind != "cuda" or (number and not number.isdigit()):
+        raise DeviceError(f"device '{asked}' is not known. Give auto, cpu, cuda or cuda:N")
+    if int(number or 0) >= gpus:
+        raise DeviceError(
+            f"device '{asked}' is not there: torch sees {gpus} CUDA devices. "
+            "Use --device cpu, or auto"
+        )
+    return asked
+
+
+def execute(
+    plan: Plan, results: Results, source: Source, device: str, progress: Progress | None = None
+) -> Outcome:
+    """Compute the plan's cells that have no record yet, one after the other.
+
+    Cells that another worker holds are left to it and looked at again at the end. A cell that
+    fails leaves a failure record, and the others go on.
+
+    Raises
+    ------
+    StorageError
+        When results can no longer be written; what is complete stays.
+    """
+    progress = progress or Progress()
+    pending = pending_cells(plan, results)
+    waiting = {cell.id for cell in pending}
+    outcome = Outcome(found=[cell.id for cell in plan.cells if cell.id not in waiting])
+    if not pending:
+        return outcome
+    splits = pending[0].dataset.load(source)
+    work = {cell.id: images_seen(cell, len(splits.train)) for cell in pending}
+    progress.begin(pending, len(outcome.found), work)
+    worker = _Worker(results, splits, device, progress)
+    queue, passed_over = deque(pending), 0
+    while queue:
+        cell = queue.popleft()
+        with results.leases.taken(cell.id) as lease:
+            done = results.record(cell.id) is not None
+            if done:
+                outcome.found.append(cell.id)
+                progress.cell_elsewhere(cell)
+            elif lease is not None:
+                succeeded = worker.compute(cell)
+                (outcome.computed if succeeded else outcome.failed).append(cell.id)
+        if done or lease is not None:
+            passed_over = 0
+            continue
+        queue.append(cell)
+        passed_over += 1
+        if passed_over >= len(queue):
+            progress.waiting(f"{len(queue)} cells held by {results.leases.owner(queue[0].id)}")
+            time.sleep(_POLL_S)
+    progress.end()
+    return outcome
+
+
+def images_seen(cell: Cell, available: int) -> int:
+    """Return the training images that a cell's run goes through, repetitions counted."""
+    return cell.protocol.epochs * cell.budget.images(available)
+
+
+class _Worker:
+    """Computes cells of one data set on one device."""
+
+    def __init__(
+        self, results: Results, splits: Splits, device: str, progress: Progress
+    ) -> None:
+        self._results = results
+        self._splits = splits
+        self._device = device
+        self._progress = progress
+        self._phase = ""
+
+    def compute(self, cell: Cell) -> bool:
+        """Compute a cell and write its record, or its failure; return whether it succeeded."""
+        self._progress.cell_started(cell)
+        try:
+            content = self._run(cell)
+        except StorageError:
+            raise
+        except Exception as error:  # whatever a method or a network raises, the others go on
+            failure = self._results.write_failure(cell, self._told(error))
+            self._progress.cell_failed(cell, failure)
+            return False
+        record = self._results.write_record(cell, content)
+        self._progress.cell_finished(cell, record)
+        return True
+
+    def _run(self, cell: Cell) -> dict[str, Any]:
+        from bench import training
+
+        train = self._splits.train
+        self._phase = "selection"
+        compressed, costs = self.select(cell)
+        compressed.check(train, cell.budget)
+        self._phase = "training"
+        job = training.Job(
+            model=cell.model,
+            protocol=cell.protocol,
+            train=train.subset(compressed.indices),
+            test=self._splits.test,
+            normalisation=training.normalisation_for(cell.protocol, train),
+            seed=cell.training_seed,
+            device=self._device,
+        )
+        network, curve = training.run(
+            job,
+            self._results.checkpoint(cell),
+            lambda done, total: self._progress.stage("training", done, total),
+        )
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        return {
+            "metrics": metrics(curve, self._splits.test),
+            "compressed": compressed.accounts(train),
+            "model": {"parameters": parameters},
+            "cost": _costs(cell, costs, curve, len(compressed.indices)),
+            "weights_digest": training.weights_digest(network),
+            "provenance": provenance(self._device),
+        }
+
+    def select(self, cell: Cell) -> tuple[CompressedSet, dict[str, Any]]:
+        """Return the compressed set of a cell and the costs of all artefacts behind it."""
+        train = self._splits.train
+        identity = cell.identity()
+        context = RunContext(
+            dataset=identity["dataset"],
+            selection_seed=cell.selection_seed,
+            device=self._device,
+            store=self._results.artefacts,
+            leases=self._results.leases,
+            progress=self._progress,
+        )
+        artefact = context.artefact(
+            "compressed",
+            lambda: cell.method.compress(train, cell.budget, context).to_arrays(),
+            inputs=cell.method.artefacts(train, context),
+            params={"method": identity["method"], "budget": identity["budget"]},
+            seeded=cell.method.info.seeded,
+        )
+        return CompressedSet.from_arrays(artefact), context.costs
+
+    def _told(self, error: Exception) -> dict[str, Any]:
+        told = isinstance(error, BenchError)
+        return {
+            "phase": self._phase,
+            "type": type(error).__name__,
+            "message": str(error).strip() or type(error).__name__,
+            "traceback": "" if told else traceback.format_exc(),
+            "peak_memory_bytes": peak_memory_bytes(),
+            "provenance": provenance(self._device),
+        }
+
+
+def metrics(curve: Curve, test: ImageDataset) -> dict[str, Any]:
+    """Return a run's accuracies in percent; the last epoch is the result.
+
+    The best epoch is chosen on the test split and therefore optimistic.
+    """
+    counts = test.class_counts.tolist()
+    by_epoch = {epoch: 100 * sum(right) / len(test) for epoch, right in curve.tests.items()}
+    last = max(by_epoch)
+    best = max(by_epoch, key=lambda epoch: (by_epoch[epoch], -epoch))
+    per_class = [100 * r / n for r, n in zip(curve.tests[last], counts, strict=True)]
+    return {
+        "accuracy": by_epoch[last],
+        "epoch": last,
+        "best_accuracy": by_epoch[best],
+        "best_epoch": best,
+        "per_class_accuracy": dict(zip(test.classes, per_class, strict=True)),
+        "test_images": len(test),
+        "curve": {
+            "train_loss": curve.train_loss,
+            "accuracy": {str(epoch): value for epoch, value in by_epoch.items()},
+        },
+    }
+
+
+def _costs(cell: Cell, artefacts: dict[str, Any], curve: Curve, images: int) -> dict[str, Any]:
+    by_kind: dict[str, float] = {}
+    for cost in artefacts.values():
+        by_kind[cost["kind"]] = by_kind.get(cost["kind"], 0.0) + cost["seconds"]
+    selection_s = sum(by_kind.values())
+    return {
+        "selection_s": selection_s,
+        "training_s": curve.training_s,
+        "testing_s": curve.testing_s,
+        "total_s": selection_s + curve.training_s + curve.testing_s,
+        "selection_by_kind_s": by_kind,
+        "artefacts": artefacts,
+        "steps": cell.protocol.steps(images),
+        "images_seen": cell.protocol.epochs * images,
+        "process_peak_memory_bytes": peak_memory_bytes(),
+    }

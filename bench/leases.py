@@ -1,0 +1,157 @@
+"""Leases: claim files that keep two workers from the same cell or artefact.
+
+A lease is a file created exclusively, with its owner inside and a heartbeat on its
+modification time. It saves work and guards nothing: results are written whole and are the same
+whoever computes them, so that the rare double owner costs time only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.storage import told_as_storage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HEARTBEAT_S = 5.0
+PATIENCE_S = 60.0
+"""A lease without a heartbeat for this long (on the waiter's own clock) is stale."""
+
+
+@dataclass
+class Lease:
+    """The right to compute one thing, held while its file beats."""
+
+    path: Path
+    token: str
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_S):
+            with contextlib.suppress(OSError):
+                os.utime(self.path)
+
+    def release(self) -> None:
+        """End the lease; another worker may take the work from now on."""
+        self._stop.set()
+        self._thread.join()
+        if _read(self.path).get("token") == self.token:
+            self.path.unlink(missing_ok=True)
+
+
+class Leases:
+    """The leases of one results folder, seen by one worker."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._last_beat: dict[str, tuple[tuple[str, float], float]] = {}
+
+    def try_take(self, name: str) -> Lease | None:
+        """Take the lease of a name, or return None while another worker holds it."""
+        path = self._folder / f"{name}.lease"
+        lease = self._create(path)
+        if lease is None and self._is_stale(name, path) and self._remove_stale(path):
+            lease = self._create(path)
+        return lease
+
+    @contextlib.contextmanager
+    def taken(self, name: str) -> Iterator[Lease | None]:
+        """Hold the lease of a name within the block, or give None where another holds it."""
+        lease = self.try_take(name)
+        try:
+            yield lease
+        finally:
+            if lease is not None:
+                lease.release()
+
+    def owner(self, name: str) -> str:
+        """Return who holds a lease, as ``host:process``; empty when nobody does."""
+        content = _read(self._folder / f"{name}.lease")
+        return f"{content['host']}:{content['process']}" if content else ""
+
+    def _create(self, path: Path) -> Lease | None:
+        token = uuid.uuid4().hex
+        content = {
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+            "started": _process_start(os.getpid()),
+            "token": token,
+        }
+        with told_as_storage_error(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            except FileExistsError:
+                return None
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(content, file)
+        return Lease(path, token)
+
+    def _is_stale(self, name: str, path: Path) -> bool:
+        content = _read(path)
+        if content.get("host") == socket.gethostname():
+            return _process_start(content["process"]) != content["started"]
+        try:
+            beat = (content.get("token", ""), path.stat().st_mtime)
+        except OSError:
+            return False
+        seen, since = self._last_beat.get(name, (None, 0.0))
+        if seen != beat:
+            self._last_beat[name] = (beat, time.monotonic())
+            return False
+        return time.monotonic() - since > PATIENCE_S
+
+    def _remove_stale(self, path: Path) -> bool:
+        stale = _read(path)
+        aside = path.with_name(f".{uuid.uuid4().hex}.stale")
+        try:
+            os.rename(path, aside)
+        except OSError:
+            return False
+        if _read(aside).get("token") != stale.get("token"):
+            with contextlib.suppress(OSError):  # somebody was quicker: give theirs back
+                os.link(aside, path)
+            aside.unlink(missing_ok=True)
+            return False
+        aside.unlink(missing_ok=True)
+        return True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _process_start(process: int) -> str:
+    """Return when a process of this host started; a recycled number has another start."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return "" if Path("/proc").exists() else _without_proc(process)
+    return status.rpartition(")")[2].split()[19]
+
+
+def _without_proc(process: int) -> str:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return "alive"

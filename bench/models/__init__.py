@@ -1,0 +1,103 @@
+"""Models by name. Naming one is light; ``build`` imports torch and makes the network."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from bench.components import Between, Component
+from bench.errors import UsageError
+from bench.registry import Registry
+
+if TYPE_CHECKING:
+    from bench.models.networks import Network
+
+Shape = tuple[int, int, int]
+"""Height, width and channels of an image."""
+
+
+class Model(Component):
+    """An architecture by name."""
+
+    about: ClassVar[str] = ""
+
+    @property
+    def uses_pretrained_weights(self) -> bool:
+        """Whether the network comes with weights that were learned elsewhere."""
+        return False
+
+    @abstractmethod
+    def build(self, shape: Shape, classes: int) -> Network:
+        """Return the network with fresh weights, drawn from torch's global generator."""
+
+
+MODELS: Registry[Model] = Registry("model", Model)
+
+
+@MODELS.register("resnet8")
+@dataclass(frozen=True)
+class ResNet8(Model):
+    """Three residual blocks of widths w, 2w and 4w: 78,042 parameters at w = 16, 10 classes."""
+
+    about: ClassVar[str] = "small ResNet for CPUs (He et al. 2016, Sec. 4.2 with n = 1)"
+
+    width: Annotated[int, Between(1, 1024)] = 16
+
+    def build(self, shape: Shape, classes: int) -> Network:
+        """Return the network."""
+        from bench.models.networks import ResNet
+
+        return ResNet(shape[2], classes, widths=[self.width * k for k in (1, 2, 4)], blocks=1)
+
+
+@MODELS.register("resnet18")
+@dataclass(frozen=True)
+class ResNet18(Model):
+    """ResNet-18 with a 3x3 stem and no pooling, as DQ's ``resnet.py``: 11.17 M parameters."""
+
+    about: ClassVar[str] = "ResNet-18 with the CIFAR stem, the papers' main network"
+
+    def build(self, shape: Shape, classes: int) -> Network:
+        """Return the network."""
+        from bench.models.networks import ResNet
+
+        return ResNet(shape[2], classes, widths=[64, 128, 256, 512], blocks=2)
+
+
+@MODELS.register("timm")
+@dataclass(frozen=True)
+class Timm(Model):
+    """Any network of the timm library, with its stock settings.
+
+    Parameters
+    ----------
+    architecture : str
+        timm's name, e.g. ``resnet18`` or ``vit_base_patch16_224``.
+    pretrained : bool
+        Load timm's pretrained weights; they come over the network or from its cache.
+    """
+
+    about: ClassVar[str] = "any timm network with its stock settings"
+
+    architecture: str = "resnet18"
+    pretrained: bool = False
+
+    @property
+    def uses_pretrained_weights(self) -> bool:
+        """Whether timm's weights are asked for."""
+        return self.pretrained
+
+    def build(self, shape: Shape, classes: int) -> Network:
+        """Return the network; raise a UsageError where timm or its weights are out of reach."""
+        from bench.models.timm_network import TimmNetwork
+
+        return TimmNetwork(self.architecture, shape[2], classes, self.pretrained)
+
+
+def model_of(text: str) -> Model:
+    """Return the model that a parameter names, told as a UsageError when it names none."""
+    try:
+        return MODELS.make_one(text)
+    except UsageError as error:
+        raise UsageError(f"extractor: {error}") from None

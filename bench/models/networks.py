@@ -1,0 +1,92 @@
+"""The project's own networks, and what every network offers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Features(NamedTuple):
+    """What a network knows of a batch before its last layer."""
+
+    penultimate: Tensor
+    """[B, d]: what the last layer sees."""
+    intermediate: Tensor
+    """[B, e]: global means of the earlier stages' maps, side by side."""
+
+
+class Network(nn.Module):
+    """A classifier that also gives its features."""
+
+    @abstractmethod
+    def features(self, images: Tensor) -> Features:
+        """Return the features of images, float [B, C, H, W]."""
+
+    @abstractmethod
+    def classify(self, penultimate: Tensor) -> Tensor:
+        """Return the logits [B, classes] of penultimate features."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits [B, classes] of images."""
+        return self.classify(self.features(images).penultimate)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut (He et al. 2016)."""
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inputs != width:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's map."""
+        y = functional.relu(self.norm1(self.conv1(x)))
+        return functional.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+class ResNet(Network):
+    """A residual network for small images: 3x3 stem, one stage a width, global mean, linear."""
+
+    def __init__(self, channels: int, classes: int, widths: Sequence[int], blocks: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0])
+        )
+        stages, inputs = [], widths[0]
+        for number, width in enumerate(widths):
+            strides = [1 if number == 0 else 2, *[1] * (blocks - 1)]
+            stage = []
+            for stride in strides:
+                stage.append(BasicBlock(inputs, width, stride))
+                inputs = width
+            stages.append(nn.Sequential(*stage))
+        self.stages = nn.ModuleList(stages)
+        self.last = nn.Linear(inputs, classes)
+
+    def features(self, images: Tensor) -> Features:
+        """Return the features of images."""
+        import torch
+
+        x = functional.relu(self.stem(images))
+        means = []
+        for stage in self.stages:
+            x = stage(x)
+            means.append(x.mean((2, 3)))
+        return Features(means[-1], torch.cat(means[:-1], dim=1))
+
+    def classify(self, penultimate: Tensor) -> Tensor:
+        """Return the logits."""
+        logits: Tensor = self.last(penultimate)
+        return logits

@@ -1,0 +1,166 @@
+"""Forecasts: what a plan would compute, what is there already, and what the rest costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.context import RunContext
+from bench.contract import ImageDataset
+from bench.execution import check_budgets, images_seen, pending_cells
+
+if TYPE_CHECKING:
+    from bench.cells import Cell, Plan
+    from bench.contract import Artefact
+    from bench.datasets import Source
+    from bench.results import Results
+
+_NOT_LOADED = ImageDataset(
+    np.empty((0, 1, 1, 1), np.uint8), np.empty(0, np.int64), classes=(), keys=()
+)
+
+
+@dataclass(frozen=True)
+class CellForecast:
+    """What is known of a cell before it runs.
+
+    ``seconds`` is the expected time of training and testing, from records of the same data set,
+    model and protocol in the results folder; None where there are none.
+    """
+
+    cell: Cell
+    is_done: bool
+    images_seen: int
+    steps: int
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class ArtefactForecast:
+    """An artefact that the pending cells need."""
+
+    id: str
+    kind: str
+    is_there: bool
+    cells: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a plan would compute."""
+
+    plan_id: str
+    cells: Sequence[CellForecast]
+    artefacts: Sequence[ArtefactForecast] = field(default=())
+
+    @property
+    def pending(self) -> list[CellForecast]:
+        """The cells that are still to be computed."""
+        return [cell for cell in self.cells if not cell.is_done]
+
+    @property
+    def seconds(self) -> float | None:
+        """Expected seconds of training and testing, or None when one cell's are unknown."""
+        times = [cell.seconds for cell in self.pending]
+        return None if None in times else float(sum(time for time in times if time is not None))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the forecast as JSON values."""
+        return {
+            "plan": self.plan_id,
+            "cells": [
+                {
+                    "id": f.cell.id,
+                    **f.cell.specs(),
+                    "percent": float(f.cell.budget.percent),
+                    "selection_seed": f.cell.selection_seed,
+                    "training_seed": f.cell.training_seed,
+                    "done": f.is_done,
+                    "images_seen": f.images_seen,
+                    "steps": f.steps,
+                    "expected_s": f.seconds,
+                }
+                for f in self.cells
+            ],
+            "artefacts": [vars(artefact) for artefact in self.artefacts],
+            "expected_s": self.seconds,
+        }
+
+
+def forecast(plan: Plan, results: Results, source: Source) -> Forecast:
+    """Return what a plan would compute; loads no images and no torch.
+
+    Raises
+    ------
+    UsageError
+        When a budget would leave a class empty, or the data set is not there.
+    """
+    pending = pending_cells(plan, results)
+    check_budgets(pending, source)
+    waiting = {cell.id for cell in pending}
+    available = sum(plan.cells[0].dataset.training_counts(source).values())
+    rates = _measured_rates(results)
+    cells = []
+    for cell in plan.cells:
+        seen = images_seen(cell, available)
+        rate = rates.get(_rate_key(cell.specs()))
+        cells.append(
+            CellForecast(
+                cell=cell,
+                is_done=cell.id not in waiting,
+                images_seen=seen,
+                steps=cell.protocol.steps(cell.budget.images(available)),
+                seconds=seen / rate if rate else None,
+            )
+        )
+    return Forecast(plan.id, cells, _artefacts(pending, results))
+
+
+def _artefacts(cells: Iterable[Cell], results: Results) -> list[ArtefactForecast]:
+    found: dict[str, Artefact] = {}
+    users: dict[str, int] = {}
+    for cell in cells:
+        context = RunContext(
+            dataset=cell.identity()["dataset"],
+            selection_seed=cell.selection_seed,
+            device="",
+            store=results.artefacts,
+            leases=results.leases,
+        )
+        needed = _closure(cell.method.artefacts(_NOT_LOADED, context))
+        for artefact in needed.values():
+            found[artefact.id] = artefact
+            users[artefact.id] = users.get(artefact.id, 0) + 1
+    return [
+        ArtefactForecast(key, artefact.kind, results.artefacts.has(key), users[key])
+        for key, artefact in found.items()
+    ]
+
+
+def _closure(artefacts: Iterable[Artefact]) -> dict[str, Artefact]:
+    """Return the artefacts with all that they are made from, inputs first."""
+    found: dict[str, Artefact] = {}
+    for artefact in artefacts:
+        found |= _closure(artefact.inputs)
+        found[artefact.id] = artefact
+    return found
+
+
+def _measured_rates(results: Results) -> dict[tuple[str, ...], float]:
+    """Return images a second of training and testing together, by data set, model, protocol."""
+    measured: dict[tuple[str, ...], list[float]] = {}
+    for record in results.records():
+        cost = record["cost"]
+        seconds = cost["training_s"] + cost["testing_s"]
+        if seconds > 0:
+            rate = cost["images_seen"] / seconds
+            measured.setdefault(_rate_key(record["specs"]), []).append(rate)
+    return {key: median(rates) for key, rates in measured.items()}
+
+
+def _rate_key(specs: dict[str, str]) -> tuple[str, ...]:
+    return specs["dataset"], specs["model"], specs["protocol"]

@@ -1,0 +1,39 @@
+"""What a run tells while it works; this one says nothing, the command's displays do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.cells import Cell
+
+
+class Progress:
+    """Receives the events of a run; a display overrides what it wants to show."""
+
+    def begin(self, cells: list[Cell], done: int, work: dict[str, int]) -> None:
+        """Tell the cells still to be computed, how many are done, and each one's images."""
+
+    def cell_started(self, cell: Cell) -> None:
+        """Tell that a cell begins."""
+
+    def stage(self, stage: str, done: int, total: int) -> None:
+        """Tell how far the cell's current stage has come; a total of 0 means unknown."""
+
+    def waiting(self, reason: str) -> None:
+        """Tell that another worker is being waited for."""
+
+    def cell_finished(self, cell: Cell, record: dict[str, Any]) -> None:
+        """Tell a cell's new record."""
+
+    def cell_failed(self, cell: Cell, failure: dict[str, Any]) -> None:
+        """Tell why a cell failed; the others go on."""
+
+    def cell_elsewhere(self, cell: Cell) -> None:
+        """Tell that another worker has computed a cell."""
+
+    def warn(self, message: str) -> None:
+        """Tell something that the user should know but that stops nothing."""
+
+    def end(self) -> None:
+        """Tell that nothing more will come."""

@@ -1,0 +1,116 @@
+"""Registries: from the names that users type to components, ours and those of plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from bench.components import Component
+from bench.errors import UsageError, unknown
+from bench.specs import expand, split_list
+
+C = TypeVar("C", bound=Component)
+Class = TypeVar("Class", bound=type[Component])
+
+
+class Registry(Generic[C]):
+    """The components of one kind, by name.
+
+    Parameters
+    ----------
+    kind : str
+        The word for one of them, e.g. ``method``.
+    base : type
+        What each of them must derive from.
+    plugins : str
+        The entry-point group whose modules register more of them when they are imported.
+    """
+
+    def __init__(self, kind: str, base: type[C], plugins: str = "") -> None:
+        self.kind = kind
+        self._base = base
+        self._plugins = plugins
+        self._loaded = not plugins
+        self._classes: dict[str, type[C]] = {}
+        self._broken: dict[str, str] = {}
+
+    def register(self, name: str) -> Callable[[Class], Class]:
+        """Return the decorator that enters a component class under a name."""
+
+        def enter(component: Class) -> Class:
+            if not issubclass(component, self._base):
+                raise TypeError(f"{self.kind} '{name}': {component} must derive from {self._base}")
+            present = self._classes.get(name)
+            if present is not None and present is not component:
+                raise TypeError(f"{self.kind} '{name}' exists twice: {present} and {component}")
+            component.name = name
+            self._classes[name] = component
+            return component
+
+        return enter
+
+    def names(self) -> list[str]:
+        """Return all names, sorted."""
+        self._load_plugins()
+        return sorted(self._classes)
+
+    def broken(self) -> dict[str, str]:
+        """Return the plugins that could not be imported, with the reason."""
+        self._load_plugins()
+        return dict(self._broken)
+
+    def get(self, name: str) -> type[C]:
+        """Return the class of a name; raise a UsageError with hints if there is none."""
+        self._load_plugins()
+        try:
+            return self._classes[name]
+        except KeyError:
+            reason = f" ({self._broken[name]})" if name in self._broken else ""
+            then = f"See: bench list {self.kind}s{reason}"
+            raise unknown(self.kind, name, self._classes, then) from None
+
+    def make(self, text: str) -> list[C]:
+        """Return the components that a comma list of specs names, grids expanded, each once."""
+        made: dict[str, C] = {}
+        for item in split_list(text):
+            for spec in expand(item):
+                component = self.get(spec.name).from_parameters(dict(spec.parameters))
+                if component.spec in made:
+                    raise UsageError(
+                        f"{self.kind} '{component.spec}' is named twice in '{text}'. Name it once"
+                    )
+                made[component.spec] = component
+        if not made:
+            raise UsageError(f"no {self.kind} given. See: bench list {self.kind}s")
+        return list(made.values())
+
+    def make_one(self, text: str) -> C:
+        """Return the single component that a spec names."""
+        made = self.make(text)
+        if len(made) != 1:
+            raise UsageError(f"'{text}' names {len(made)} {self.kind}s. Name one")
+        return made[0]
+
+    def from_identity(self, identity: dict[str, Any]) -> C:
+        """Return the component that an identity tells of; refuse another version of it."""
+        component = self.get(identity["name"]).from_parameters(identity["parameters"])
+        if component.identity() != identity:
+            raise UsageError(
+                f"{self.kind} '{identity['name']}' has version {component.version} here and "
+                f"{identity['version']} in the plan. Plan again with this version of bench"
+            )
+        return component
+
+    def _load_plugins(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        for point in entry_points(group=self._plugins):
+            self._load(point)
+
+    def _load(self, point: EntryPoint) -> None:
+        try:
+            point.load()
+        except Exception as error:  # a plugin may fail in any way and must not harm the others
+            self._broken[point.name] = f"{point.value}: {type(error).__name__}: {error}"

@@ -1,0 +1,180 @@
+"""Results: one file a cell. A valid record file is what makes a cell complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.artefacts import ArtefactStore
+from bench.cells import Cell, Plan
+from bench.checkpoints import Checkpoint
+from bench.errors import BenchError, DamagedFileError, StorageError
+from bench.leases import Leases
+from bench.storage import read_json, require_writable, set_aside, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RECORD_SCHEMA = 1
+_MARK = "bench-results.json"
+
+
+class Results:
+    """A results folder: records, failures, artefacts, checkpoints, leases and plans.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when something is first written.
+    warn : callable
+        Told of damaged files, which are set aside and computed anew.
+    """
+
+    def __init__(self, folder: Path, warn: Callable[[str], None] = lambda message: None) -> None:
+        self.folder = folder
+        self._warn = warn
+        self.artefacts = ArtefactStore(folder / "artefacts", warn)
+        self.leases = Leases(folder / "leases")
+
+    def prepare(self) -> None:
+        """Make the folder, or raise a BenchError when it is not one that can be written."""
+        mark = self.folder / _MARK
+        if self.folder.exists() and not self.folder.is_dir():
+            raise StorageError(f"{self.folder} is a file. Name a folder with --results")
+        strangers = self.folder.exists() and not mark.exists() and any(self.folder.iterdir())
+        if strangers:
+            raise StorageError(
+                f"{self.folder} has files but is no results folder. "
+                "Name an empty or a new folder with --results"
+            )
+        require_writable(self.folder)
+        if not mark.exists():
+            write_json(mark, {"schema": RECORD_SCHEMA})
+        schema = read_json(mark)["schema"]
+        if schema > RECORD_SCHEMA:
+            raise StorageError(
+                f"{self.folder} was written by a newer bench (schema {schema}, this one reads "
+                f"{RECORD_SCHEMA}). Update bench or name another folder"
+            )
+
+    def record(self, cell_id: str) -> dict[str, Any] | None:
+        """Return a cell's record, or None when there is none; a damaged one is set aside."""
+        return self._read(self._record_path(cell_id))
+
+    def failure(self, cell_id: str) -> dict[str, Any] | None:
+        """Return how a cell failed last, or None."""
+        return self._read(self._failure_path(cell_id))
+
+    def write_record(self, cell: Cell, content: dict[str, Any]) -> dict[str, Any]:
+        """Write a cell's record and forget its failures and its checkpoint."""
+        record = {**_head(cell), **content}
+        write_json(self._record_path(cell.id), record)
+        self._failure_path(cell.id).unlink(missing_ok=True)
+        self.checkpoint(cell).clear()
+        return record
+
+    def write_failure(self, cell: Cell, content: dict[str, Any]) -> dict[str, Any]:
+        """Write why a cell failed; never mistaken for a result."""
+        before = self.failure(cell.id)
+        attempt = before["attempt"] + 1 if before else 1
+        failure = {**_head(cell), "attempt": attempt, **content}
+        write_json(self._failure_path(cell.id), failure)
+        return failure
+
+    def checkpoint(self, cell: Cell) -> Checkpoint:
+        """Return the place of a cell's checkpoint."""
+        return Checkpoint(self.folder / "checkpoints" / cell.id)
+
+    def save_plan(self, plan: Plan) -> Path:
+        """Keep a plan, so that its state can be asked for later."""
+        path = self.folder / "plans" / f"{plan.id}.json"
+        if not path.exists():
+            plan.save(path)
+        return path
+
+    def records(self, cell_ids: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the records of these cells, or all there are, sorted by id."""
+        folder = self.folder / "records"
+        if cell_ids is None:
+            cell_ids = (path.stem for path in folder.glob("cell-*.json"))
+        for identifier in sorted(cell_ids):
+            record = self.record(identifier)
+            if record is not None:
+                yield record
+
+    def failures(self, cell_ids: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the failures of these cells, or all there are, sorted by id."""
+        if cell_ids is None:
+            folder = self.folder / "failures"
+            cell_ids = [path.stem for path in folder.glob("cell-*.json")]
+        for identifier in sorted(cell_ids):
+            failure = self.failure(identifier)
+            if failure is not None:
+                yield failure
+
+    def _record_path(self, cell_id: str) -> Path:
+        return self.folder / "records" / f"{cell_id}.json"
+
+    def _failure_path(self, cell_id: str) -> Path:
+        return self.folder / "failures" / f"{cell_id}.json"
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        try:
+            return read_json(path)
+        except FileNotFoundError:
+            return None
+        except DamagedFileError as error:
+            self._warn(f"{error}. Set aside as {set_aside(path).name}; it is computed anew")
+            return None
+        except OSError as error:
+            raise BenchError(f"cannot read {path}: {error.strerror}. Check the folder") from error
+
+
+def _head(cell: Cell) -> dict[str, Any]:
+    return {
+        "schema": RECORD_SCHEMA,
+        "id": cell.id,
+        "cell": cell.identity(),
+        "specs": cell.specs(),
+    }
+
+
+def load(folder: Path, cell_ids: Iterable[str] | None = None) -> pd.DataFrame:
+    """Return the records of a results folder as one tidy table, a row a cell.
+
+    Columns are the cell's axes (``method``, ``percent``, ``model``, ``protocol``, seeds), the
+    metrics (percent), the accounts (images, bytes) and the costs (seconds).
+    """
+    import pandas as pd
+
+    return pd.DataFrame([flat(record) for record in Results(folder).records(cell_ids)])
+
+
+def flat(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record as one row of plain values."""
+    cell, metrics, kept, cost = (record[k] for k in ("cell", "metrics", "compressed", "cost"))
+    return {
+        "id": record["id"],
+        "dataset": record["specs"]["dataset"],
+        "fingerprint": cell["dataset"]["fingerprint"],
+        "method": record["specs"]["method"],
+        "percent": float(cell["budget"]["percent"]),
+        "model": record["specs"]["model"],
+        "protocol": record["specs"]["protocol"],
+        "selection_seed": cell["selection_seed"],
+        "training_seed": cell["training_seed"],
+        "accuracy": metrics["accuracy"],
+        "best_accuracy": metrics["best_accuracy"],
+        "images": kept["images"],
+        "bytes": kept["bytes"],
+        "full_images": kept["full_images"],
+        "full_bytes": kept["full_bytes"],
+        "steps": cost["steps"],
+        "images_seen": cost["images_seen"],
+        "selection_s": cost["selection_s"],
+        "training_s": cost["training_s"],
+        "testing_s": cost["testing_s"],
+        "device": record["provenance"]["device"]["device"],
+        "source_digest": record["provenance"]["source"]["digest"],
+    }

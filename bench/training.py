@@ -1,0 +1,285 @@
+"""One training run: a network, a compressed set, a protocol, a seed; and its test."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bench.augment import DeviceImages, Epoch, Normalisation
+from bench.checkpoints import Checkpoint, TrainingState
+from bench.errors import TrainingError
+from bench.identity import derive_seed
+
+if TYPE_CHECKING:
+    from bench.contract import ImageDataset
+    from bench.models import Model
+    from bench.models.networks import Network
+    from bench.protocols import Protocol
+
+TEST_BATCH = 250
+"""Images a test batch: what keeps a small network's maps in the cache of a CPU core."""
+
+RELEASED_NORMALISATION = Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+"""The constants of validate_cifar.py (DQ at 24a2a77, ADQ at 474cc71)."""
+
+
+@dataclass
+class Curve:
+    """How a training run went, epoch by epoch."""
+
+    train_loss: list[float] = field(default_factory=list)
+    """Mean loss of each epoch."""
+    tests: dict[int, list[int]] = field(default_factory=dict)
+    """Test images of each class that were classified rightly, by tested epoch."""
+    training_s: float = 0.0
+    testing_s: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the curve as JSON values."""
+        tests = {str(epoch): values for epoch, values in self.tests.items()}
+        return {**vars(self), "tests": tests}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Curve:
+        """Return the curve that :meth:`to_json` told."""
+        tests = {int(epoch): values for epoch, values in content["tests"].items()}
+        return cls(**{**content, "tests": tests})
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one training run is about.
+
+    Parameters
+    ----------
+    train, test : ImageDataset
+        ``test`` is None where no test is wanted, as for an extractor.
+    normalisation : Normalisation
+        Used for both.
+    seed : int
+        The training seed; each role and epoch has its own stream.
+    """
+
+    model: Model
+    protocol: Protocol
+    train: ImageDataset
+    test: ImageDataset | None
+    normalisation: Normalisation
+    seed: int
+    device: str
+
+
+def normalisation_for(protocol: Protocol, train: ImageDataset) -> Normalisation:
+    """Return the normalisation that a protocol asks for."""
+    if protocol.normalisation == "released" and train.shape[2] == 3:
+        return RELEASED_NORMALISATION
+    return Normalisation.of(train.images)
+
+
+def fresh_network(model: Model, train: ImageDataset, seed: int) -> Network:
+    """Return a network with the seed's initial weights, channels last."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "initialisation"))
+        network = model.build(train.shape, len(train.classes))
+    return network.to(memory_format=torch.channels_last)
+
+
+def run(
+    job: Job,
+    checkpoint: Checkpoint | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Network, Curve]:
+    """Train a network and test it at the protocol's epochs.
+
+    Parameters
+    ----------
+    job : Job
+        What to train on what.
+    checkpoint : Checkpoint, optional
+        Where every epoch's state is kept; a run that was cut short goes on from it.
+    progress : callable
+        Told the epochs done and all epochs.
+
+    Returns
+    -------
+    network : Network
+        With the last epoch's weights, in evaluation mode.
+    curve : Curve
+        Losses, tests and seconds, those before an interruption included.
+
+    Raises
+    ------
+    TrainingError
+        When the loss is not finite.
+    """
+    device = torch.device(job.device)
+    with deterministic():
+        network = fresh_network(job.model, job.train, job.seed).to(device)
+        optimizer = torch.optim.SGD(
+            network.parameters(),
+            lr=job.protocol.learning_rate,
+            momentum=job.protocol.momentum,
+            weight_decay=job.protocol.weight_decay,
+            nesterov=job.protocol.nesterov and job.protocol.momentum > 0,
+            fused=True,
+        )
+        padding = job.protocol.crop_padding if job.protocol.augmentation != "none" else 0
+        train = DeviceImages(
+            job.train.images, job.train.labels, job.normalisation, device, padding
+        )
+        test = job.test and DeviceImages(
+            job.test.images, job.test.labels, job.normalisation, device
+        )
+        curve, first = Curve(), 1
+        state = checkpoint.load() if checkpoint else None
+        if state is not None:
+            _restore(state, network, optimizer)
+            curve, first = Curve.from_json(state.progress), state.epoch + 1
+        for epoch in range(first, job.protocol.epochs + 1):
+            start = time.perf_counter()
+            curve.train_loss.append(_train_epoch(network, optimizer, train, job, epoch))
+            trained = time.perf_counter()
+            curve.training_s += trained - start
+            if test is not None and job.test is not None and job.protocol.is_tested(epoch):
+                guessed = predict(network, test, job.protocol.precision)
+                curve.tests[epoch] = _right_by_class(guessed, test.labels, job.test)
+                curve.testing_s += time.perf_counter() - trained
+            if checkpoint:
+                checkpoint.save(_state(epoch, network, optimizer, curve))
+            progress(epoch, job.protocol.epochs)
+    return network.eval(), curve
+
+
+def _train_epoch(
+    network: Network, optimizer: torch.optim.SGD, train: DeviceImages, job: Job, epoch: int
+) -> float:
+    protocol, device = job.protocol, train.device
+    padding = protocol.crop_padding if protocol.augmentation != "none" else 0
+    flips = protocol.augmentation == "crop+flip"
+    seed = derive_seed(job.seed, "epoch", epoch)
+    chosen = Epoch.draw(len(train), padding, flips, seed).to(device)
+    steps = -(-len(train) // protocol.batch_size)
+    loss_sum = torch.zeros((), device=device)
+    network.train()
+    torch.manual_seed(derive_seed(job.seed, "dropout", epoch))
+    for step in range(steps):
+        batch = slice(step * protocol.batch_size, (step + 1) * protocol.batch_size)
+        index = chosen.order[batch]
+        flip = None if chosen.flip is None else chosen.flip[batch]
+        images = train.augmented(index, chosen.top[batch], chosen.left[batch], flip)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(protocol, epoch - 1, step, steps)
+        with _autocast(device, protocol.precision):
+            logits = network(images)
+        loss = functional.cross_entropy(
+            logits.float(), train.labels[index], label_smoothing=protocol.label_smoothing
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        loss_sum += loss.detach() * len(index)
+    mean_loss = float(loss_sum) / len(train)
+    if not math.isfinite(mean_loss):
+        raise TrainingError(
+            f"the loss is {mean_loss} in epoch {epoch} of {protocol.epochs}. "
+            f"Lower the learning rate (now {protocol.learning_rate:g}) or raise the precision"
+        )
+    return mean_loss
+
+
+def learning_rate(protocol: Protocol, epochs_done: int, step: int, steps: int) -> float:
+    """Return the learning rate of a step: linear warm-up, then a cosine to zero.
+
+    Parameters
+    ----------
+    epochs_done, step : int
+        Counted from 0; ``step`` counts within the epoch.
+    steps : int
+        Steps in an epoch.
+    """
+    if protocol.schedule == "epoch":
+        share = epochs_done / protocol.epochs
+        return protocol.learning_rate * (1 + math.cos(math.pi * share)) / 2
+    done = epochs_done + (step + 1) / steps
+    warmup = min(protocol.warmup_epochs, protocol.epochs / 2)
+    if done <= warmup:
+        return protocol.learning_rate * done / warmup
+    share = (done - warmup) / (protocol.epochs - warmup)
+    return protocol.learning_rate * (1 + math.cos(math.pi * share)) / 2
+
+
+@torch.inference_mode()
+def predict(network: Network, images: DeviceImages, precision: str) -> Tensor:
+    """Return the predicted label of every image, int64 [N]."""
+    network.eval()
+    guesses = []
+    for start in range(0, len(images), TEST_BATCH):
+        batch = images.plain(start, min(start + TEST_BATCH, len(images)))
+        with _autocast(images.device, precision):
+            guesses.append(network(batch).argmax(1))
+    return torch.cat(guesses)
+
+
+def weights_digest(network: Network) -> str:
+    """Return a digest of all weights and buffers: equal runs have equal digests."""
+    total = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(network.state_dict().items()):
+        total.update(name.encode())
+        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def _right_by_class(guessed: Tensor, labels: Tensor, test: ImageDataset) -> list[int]:
+    right: list[int] = torch.bincount(
+        labels[guessed == labels], minlength=len(test.classes)
+    ).tolist()
+    return right
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """Have torch use deterministic algorithms only, within the block."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def _autocast(device: torch.device, precision: str) -> torch.autocast:
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def _state(
+    epoch: int, network: Network, optimizer: torch.optim.SGD, curve: Curve
+) -> TrainingState:
+    tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        if state.get("momentum_buffer") is not None:
+            tensors[f"momentum/{number}"] = state["momentum_buffer"]
+    contiguous = {name: value.detach().contiguous() for name, value in tensors.items()}
+    return TrainingState(epoch, contiguous, curve.to_json())
+
+
+def _restore(state: TrainingState, network: Network, optimizer: torch.optim.SGD) -> None:
+    weights, momenta = {}, {}
+    parameters = list(network.parameters())
+    for name, value in state.tensors.items():
+        kind, _, rest = name.partition("/")
+        if kind == "network":
+            weights[rest] = value
+        else:  # in the parameter's own memory layout, which the fused update relies on
+            buffer = torch.empty_like(parameters[int(rest)]).copy_(value)
+            momenta[int(rest)] = {"momentum_buffer": buffer}
+    network.load_state_dict(weights)
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": momenta})

@@ -1,0 +1,122 @@
+"""Embeddings: a small network trained on the training split, or a pretrained one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.models import model_of
+from bench.protocols import Cpu, Protocol
+
+if TYPE_CHECKING:
+    from bench.arrays import Arrays, ByteArray, Float32Array
+    from bench.contract import Artefact, Context, ImageDataset
+    from bench.models.networks import Network
+
+_BATCH = 250
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """The network that a method looks at images with.
+
+    Parameters
+    ----------
+    model : str
+        A model as in ``--models``; one with pretrained weights is used as it is.
+    epochs : int
+        Epochs of training on the training split, for one without.
+
+    Notes
+    -----
+    DQ says 10 epochs (issue 13 of its repository); its README uses ImageNet weights and none.
+    Training shifts the images and never mirrors them, since for digits and letters a mirrored
+    image has another meaning.
+    """
+
+    model: str
+    epochs: int
+
+    @property
+    def recipe(self) -> Protocol:
+        """How the network is trained."""
+        return Cpu(epochs=self.epochs, augmentation="crop", test_every=self.epochs)
+
+    def network(self, train: ImageDataset, ctx: Context) -> Artefact:
+        """Return the artefact with the network's weights, by their names."""
+        model = model_of(self.model)
+        params = {"model": model.identity(), "recipe": self.recipe.identity()}
+        return ctx.artefact("extractor", partial(self._train, train, ctx), params=params)
+
+    def embeddings(self, train: ImageDataset, ctx: Context) -> Artefact:
+        """Return the artefact with ``features``: penultimate features, float32 [N, d]."""
+        network = self.network(train, ctx)
+
+        def make() -> Arrays:
+            loaded = self.load(network, train, ctx)
+            penultimate, _ = extract(loaded, train.images, train, ctx, "embeddings")
+            return {"features": penultimate}
+
+        return ctx.artefact("embeddings", make, inputs=[network])
+
+    def load(self, weights: Artefact, train: ImageDataset, ctx: Context) -> Network:
+        """Return the network with an artefact's weights, in evaluation mode, on the device."""
+        import torch
+
+        network = model_of(self.model).build(train.shape, len(train.classes))
+        names = network.state_dict().keys()
+        network.load_state_dict({name: torch.from_numpy(weights[name].copy()) for name in names})
+        return network.to(ctx.device, memory_format=torch.channels_last).eval()
+
+    def _train(self, train: ImageDataset, ctx: Context) -> Arrays:
+        from bench import training
+
+        model = model_of(self.model)
+        if model.uses_pretrained_weights:
+            network = model.build(train.shape, len(train.classes))
+        else:
+            job = training.Job(
+                model=model,
+                protocol=self.recipe,
+                train=train,
+                test=None,
+                normalisation=training.Normalisation.of(train.images),
+                seed=ctx.seed("extractor"),
+                device=ctx.device,
+            )
+            network, _ = training.run(job, progress=partial(ctx.progress, "extractor"))
+        state = network.state_dict()
+        return {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
+
+
+def extract(
+    network: Network, images: ByteArray, train: ImageDataset, ctx: Context, stage: str
+) -> tuple[Float32Array, Float32Array]:
+    """Return the penultimate and the intermediate features of images, float32 [N, d], [N, e].
+
+    Parameters
+    ----------
+    images : uint8 [N, H, W, C]
+        The training images, or augmented views of them.
+    train : ImageDataset
+        Whose statistics normalise the images.
+    """
+    import torch
+
+    from bench.training import DeviceImages, Normalisation
+
+    labels = np.zeros(len(images), dtype=np.int64)
+    normalisation = Normalisation.of(train.images)
+    on_device = DeviceImages(images, labels, normalisation, torch.device(ctx.device))
+    penultimate, intermediate = [], []
+    with torch.inference_mode():
+        for start in range(0, len(images), _BATCH):
+            stop = min(start + _BATCH, len(images))
+            features = network.features(on_device.plain(start, stop))
+            penultimate.append(features.penultimate.float().cpu().numpy())
+            intermediate.append(features.intermediate.float().cpu().numpy())
+            ctx.progress(stage, stop, len(images))
+    return np.concatenate(penultimate), np.concatenate(intermediate)

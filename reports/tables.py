@@ -1,0 +1,118 @@
+"""One model of a table, and its renderings as plain text, Markdown and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports.statistics import Estimate
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: the key of its values in a row, its heading, and how a value is shown."""
+
+    key: str
+    heading: str
+    show: Callable[[Any], str] = str
+    left: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of values with the notes that stand under them."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Mapping[str, Any]]
+    notes: Sequence[str] = ()
+
+    def texts(self) -> list[list[str]]:
+        """Return the cells' texts; a value that is missing shows as a dash."""
+        return [
+            ["–" if row.get(c.key) is None else c.show(row[c.key]) for c in self.columns]
+            for row in self.rows
+        ]
+
+
+def as_text(table: Table) -> str:
+    """Render for a terminal."""
+    lines = [[column.heading for column in table.columns], *table.texts()]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    rendered = [
+        "  ".join(
+            cell.ljust(width) if column.left else cell.rjust(width)
+            for cell, width, column in zip(line, widths, table.columns, strict=True)
+        ).rstrip()
+        for line in lines
+    ]
+    rule = "-" * max(map(len, rendered))
+    notes = [f"  {note}" for note in table.notes]
+    return "\n".join([table.title, rule, rendered[0], rule, *rendered[1:], rule, *notes])
+
+
+def as_markdown(table: Table) -> str:
+    """Render as a GitHub-flavoured Markdown table."""
+    rule = [":---" if column.left else "---:" for column in table.columns]
+    lines = [[column.heading for column in table.columns], rule, *table.texts()]
+    rendered = ["| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines]
+    notes = [f"- {_escaped(note)}" for note in table.notes]
+    return "\n".join([f"### {_escaped(table.title)}", "", *rendered, "", *notes])
+
+
+def as_json(table: Table) -> dict[str, Any]:
+    """Return the table as JSON values, with full numbers."""
+    rows = [{c.key: _plain(row.get(c.key)) for c in table.columns} for row in table.rows]
+    return {"title": table.title, "rows": rows, "notes": list(table.notes)}
+
+
+def percent(estimate: Estimate) -> str:
+    """Show an accuracy with its interval."""
+    return f"{estimate.mean:.2f}{_half_width(estimate)}"
+
+
+def difference(estimate: Estimate) -> str:
+    """Show a difference of accuracies with its interval."""
+    return f"{estimate.mean:+.2f}{_half_width(estimate)}"
+
+
+def number(value: float) -> str:
+    """Show a count with thousands separated, or a percent without trailing zeros."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def size(value: float) -> str:
+    """Show a number of bytes."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} TB"
+
+
+def duration(seconds: float) -> str:
+    """Show a time."""
+    if seconds < 0.095:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _half_width(estimate: Estimate) -> str:
+    return "" if estimate.half_width is None else f" ± {estimate.half_width:.2f}"
+
+
+def _escaped(text: str) -> str:
+    for character in "\\|[]<>*_`":
+        text = text.replace(character, f"\\{character}")
+    return text
+
+
+def _plain(value: Any) -> Any:
+    return vars(value) if isinstance(value, Estimate) else value
