@@ -64,7 +64,7 @@ class DeviceImages:
         padding: int = 0,
     ) -> None:
         self._height, self._width, channels = images.shape[1:]
-        self._padding = padding
+        self.padding = padding
         padded = functional.pad(
             torch.from_numpy(images), (0, 0, padding, padding, padding, padding)
         )
@@ -85,7 +85,7 @@ class DeviceImages:
     def plain(self, start: int, stop: int) -> Tensor:
         """Return the images of a range, unchanged but normalised: float32 [B, C, H, W]."""
         index = torch.arange(start, stop, device=self.device)
-        centre = torch.full_like(index, self._padding)
+        centre = torch.full_like(index, self.padding)
         return self._normalised(self._gather(index, centre, centre, None))
 
     def augmented(self, index: Tensor, top: Tensor, left: Tensor, flip: Tensor | None) -> Tensor:
@@ -138,4 +138,3 @@ class Epoch:
         """Return the choices on a device."""
         flip = None if self.flip is None else self.flip.to(device)
         return Epoch(self.order.to(device), self.top.to(device), self.left.to(device), flip)
-

@@ -69,8 +69,7 @@ class Cell:
     def label(self) -> str:
         """A short name for people."""
         return (
-            f"{self.method.spec} {self.budget.label} % {self.model.spec} "
-            f"seed {self.training_seed}"
+            f"{self.method.spec} {self.budget.label} % {self.model.spec} seed {self.training_seed}"
         )
 
     @classmethod

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 from bench.errors import UsageError, unknown
 
@@ -73,21 +72,19 @@ class Parameter:
         return self.type(text)
 
 
-@cache
 def parameters(component: type) -> tuple[Parameter, ...]:
     """Return a component class's parameters in their order of definition."""
-    hints = _hints(component)
+    return _parameters(component)
+
+
+@cache
+def _parameters(component: Any) -> tuple[Parameter, ...]:
+    hints = get_type_hints(component, include_extras=True)
     return tuple(
         _parameter(field.name, hints[field.name], field.default)
         for field in dataclasses.fields(component)
         if field.init
     )
-
-
-def _hints(component: type) -> dict[str, Any]:
-    from typing import get_type_hints
-
-    return get_type_hints(component, include_extras=True)
 
 
 def _parameter(name: str, hint: Any, default: Any) -> Parameter:
@@ -98,7 +95,7 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter:
     if get_origin(hint) is Literal:
         choices = get_args(hint)
         return Parameter(name, type(choices[0]), default, choices=choices)
-    if get_origin(hint) in (Union, types.UnionType) or hint not in (bool, int, float, str):
+    if hint not in (bool, int, float, str):
         raise TypeError(f"parameter {name}: {hint}; use bool, int, float, str or Literal")
     return Parameter(name, hint, default, between=between)
 
@@ -117,7 +114,9 @@ class Component:
 
     def __post_init__(self) -> None:
         for parameter in parameters(type(self)):
-            value = parameter.convert(getattr(self, parameter.name), self.name or type(self).__name__)
+            value = parameter.convert(
+                getattr(self, parameter.name), self.name or type(self).__name__
+            )
             object.__setattr__(self, parameter.name, value)
 
     def values(self) -> dict[str, Any]:

@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Iterable
 
 
+_LISTED = 30
+
+
 class BenchError(Exception):
     """An error that is told in one or two lines, without a traceback."""
 
@@ -51,5 +54,6 @@ def unknown(kind: str, value: str, known: Iterable[str], then: str = "") -> Usag
     names = sorted(known)
     close = difflib.get_close_matches(value, names, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
+    listed = ", ".join(names) if len(names) <= _LISTED else f"{len(names)} names"
     tail = f" {then}" if then else ""
-    return UsageError(f"unknown {kind} '{value}'.{hint} Known: {', '.join(names)}.{tail}")
+    return UsageError(f"unknown {kind} '{value}'.{hint} Known: {listed}.{tail}")

@@ -137,9 +137,7 @@ def images_seen(cell: Cell, available: int) -> int:
 class _Worker:
     """Computes cells of one data set on one device."""
 
-    def __init__(
-        self, results: Results, splits: Splits, device: str, progress: Progress
-    ) -> None:
+    def __init__(self, results: Results, splits: Splits, device: str, progress: Progress) -> None:
         self._results = results
         self._splits = splits
         self._device = device

@@ -104,7 +104,7 @@ class Leases:
     def _is_stale(self, name: str, path: Path) -> bool:
         content = _read(path)
         if content.get("host") == socket.gethostname():
-            return _process_start(content["process"]) != content["started"]
+            return _process_start(content["process"]) != str(content["started"])
         try:
             beat = (content.get("token", ""), path.stat().st_mtime)
         except OSError:

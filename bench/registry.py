@@ -11,7 +11,6 @@ from bench.errors import UsageError, unknown
 from bench.specs import expand, split_list
 
 C = TypeVar("C", bound=Component)
-Class = TypeVar("Class", bound=type[Component])
 
 
 class Registry(Generic[C]):
@@ -27,7 +26,7 @@ class Registry(Generic[C]):
         The entry-point group whose modules register more of them when they are imported.
     """
 
-    def __init__(self, kind: str, base: type[C], plugins: str = "") -> None:
+    def __init__(self, kind: str, base: type, plugins: str = "") -> None:
         self.kind = kind
         self._base = base
         self._plugins = plugins
@@ -35,10 +34,10 @@ class Registry(Generic[C]):
         self._classes: dict[str, type[C]] = {}
         self._broken: dict[str, str] = {}
 
-    def register(self, name: str) -> Callable[[Class], Class]:
+    def register(self, name: str) -> Callable[[type[C]], type[C]]:
         """Return the decorator that enters a component class under a name."""
 
-        def enter(component: Class) -> Class:
+        def enter(component: type[C]) -> type[C]:
             if not issubclass(component, self._base):
                 raise TypeError(f"{self.kind} '{name}': {component} must derive from {self._base}")
             present = self._classes.get(name)

@@ -121,52 +121,66 @@ def run(
     TrainingError
         When the loss is not finite.
     """
-    device = torch.device(job.device)
     with deterministic():
-        network = fresh_network(job.model, job.train, job.seed).to(device)
-        optimizer = torch.optim.SGD(
-            network.parameters(),
-            lr=job.protocol.learning_rate,
-            momentum=job.protocol.momentum,
-            weight_decay=job.protocol.weight_decay,
-            nesterov=job.protocol.nesterov and job.protocol.momentum > 0,
-            fused=True,
-        )
-        padding = job.protocol.crop_padding if job.protocol.augmentation != "none" else 0
-        train = DeviceImages(
-            job.train.images, job.train.labels, job.normalisation, device, padding
-        )
-        test = job.test and DeviceImages(
-            job.test.images, job.test.labels, job.normalisation, device
-        )
-        curve, first = Curve(), 1
-        state = checkpoint.load() if checkpoint else None
-        if state is not None:
-            _restore(state, network, optimizer)
-            curve, first = Curve.from_json(state.progress), state.epoch + 1
-        for epoch in range(first, job.protocol.epochs + 1):
-            start = time.perf_counter()
-            curve.train_loss.append(_train_epoch(network, optimizer, train, job, epoch))
-            trained = time.perf_counter()
-            curve.training_s += trained - start
-            if test is not None and job.test is not None and job.protocol.is_tested(epoch):
-                guessed = predict(network, test, job.protocol.precision)
-                curve.tests[epoch] = _right_by_class(guessed, test.labels, job.test)
-                curve.testing_s += time.perf_counter() - trained
-            if checkpoint:
-                checkpoint.save(_state(epoch, network, optimizer, curve))
-            progress(epoch, job.protocol.epochs)
+        return _run(job, torch.device(job.device), checkpoint, progress)
+
+
+def _run(
+    job: Job,
+    device: torch.device,
+    checkpoint: Checkpoint | None,
+    progress: Callable[[int, int], None],
+) -> tuple[Network, Curve]:
+    protocol = job.protocol
+    network = fresh_network(job.model, job.train, job.seed).to(device)
+    optimizer = _optimizer(network, protocol)
+    padding = protocol.crop_padding if protocol.augmentation != "none" else 0
+    train = _on_device(job.train, job, device, padding)
+    test = None if job.test is None else _on_device(job.test, job, device)
+    curve, done = Curve(), 0
+    state = checkpoint.load() if checkpoint else None
+    if state is not None:
+        _restore(state, network, optimizer)
+        curve, done = Curve.from_json(state.progress), state.epoch
+    for epoch in range(done + 1, protocol.epochs + 1):
+        start = time.perf_counter()
+        curve.train_loss.append(_train_epoch(network, optimizer, train, job, epoch))
+        trained = time.perf_counter()
+        curve.training_s += trained - start
+        if test is not None and protocol.is_tested(epoch):
+            guessed = predict(network, test, protocol.precision)
+            curve.tests[epoch] = _right_by_class(guessed, test.labels, len(job.train.classes))
+            curve.testing_s += time.perf_counter() - trained
+        if checkpoint:
+            checkpoint.save(_state(epoch, network, optimizer, curve))
+        progress(epoch, protocol.epochs)
     return network.eval(), curve
+
+
+def _optimizer(network: Network, protocol: Protocol) -> torch.optim.SGD:
+    return torch.optim.SGD(
+        network.parameters(),
+        lr=protocol.learning_rate,
+        momentum=protocol.momentum,
+        weight_decay=protocol.weight_decay,
+        nesterov=protocol.nesterov and protocol.momentum > 0,
+        fused=True,
+    )
+
+
+def _on_device(
+    images: ImageDataset, job: Job, device: torch.device, padding: int = 0
+) -> DeviceImages:
+    return DeviceImages(images.images, images.labels, job.normalisation, device, padding)
 
 
 def _train_epoch(
     network: Network, optimizer: torch.optim.SGD, train: DeviceImages, job: Job, epoch: int
 ) -> float:
     protocol, device = job.protocol, train.device
-    padding = protocol.crop_padding if protocol.augmentation != "none" else 0
     flips = protocol.augmentation == "crop+flip"
     seed = derive_seed(job.seed, "epoch", epoch)
-    chosen = Epoch.draw(len(train), padding, flips, seed).to(device)
+    chosen = Epoch.draw(len(train), train.padding, flips, seed).to(device)
     steps = -(-len(train) // protocol.batch_size)
     loss_sum = torch.zeros((), device=device)
     network.train()
@@ -238,10 +252,8 @@ def weights_digest(network: Network) -> str:
     return total.hexdigest()
 
 
-def _right_by_class(guessed: Tensor, labels: Tensor, test: ImageDataset) -> list[int]:
-    right: list[int] = torch.bincount(
-        labels[guessed == labels], minlength=len(test.classes)
-    ).tolist()
+def _right_by_class(guessed: Tensor, labels: Tensor, classes: int) -> list[int]:
+    right: list[int] = torch.bincount(labels[guessed == labels], minlength=classes).tolist()
     return right
 
 
@@ -260,9 +272,7 @@ def _autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def _state(
-    epoch: int, network: Network, optimizer: torch.optim.SGD, curve: Curve
-) -> TrainingState:
+def _state(epoch: int, network: Network, optimizer: torch.optim.SGD, curve: Curve) -> TrainingState:
     tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
         if state.get("momentum_buffer") is not None:

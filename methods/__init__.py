@@ -4,6 +4,8 @@ Reading one file tells one method, from its equation to its parameters. What sev
 share is in ``methods.parts``.
 """
 
-from methods import adq, dq, full, graphcut, random
-
-__all__ = ["adq", "dq", "full", "graphcut", "random"]
+import methods.adq
+import methods.dq
+import methods.full
+import methods.graphcut
+import methods.random  # noqa: F401

@@ -35,8 +35,7 @@ def accuracy_figure(table: Table, path: Path) -> None:
     full = curves.pop("full", [])
     ratios = sorted({ratio for points in curves.values() for ratio, _ in points})
     beside = 0.012 * (ratios[-1] - ratios[0] if len(ratios) > 1 else 1.0)
-    settings = {"svg.hashsalt": "bench", "font.size": 9, "axes.spines.top": False}
-    with mpl.rc_context({**settings, "axes.spines.right": False}):
+    with mpl.rc_context({"svg.hashsalt": "bench", "font.size": 9}):
         figure, axes = pyplot.subplots(figsize=(6, 3.6), layout="constrained")
         for number, (method, points) in enumerate(curves.items()):
             offset = beside * (number - (len(curves) - 1) / 2)
@@ -59,6 +58,7 @@ def accuracy_figure(table: Table, path: Path) -> None:
                 xycoords=("axes fraction", "data"), textcoords="offset points",
                 ha="right", va="top", color="0.3", fontsize=8,
             )  # fmt: skip
+        axes.spines[["top", "right"]].set_visible(False)
         axes.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
         axes.set_xlabel("training images kept (%)")
         axes.set_ylabel("test accuracy (%), last epoch")

@@ -72,9 +72,7 @@ def _protocols(records: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(["## Protocols in full", "", *lines]) if lines else ""
 
 
-def _provenance(
-    records: Sequence[Mapping[str, Any]], failures: Sequence[Mapping[str, Any]]
-) -> str:
+def _provenance(records: Sequence[Mapping[str, Any]], failures: Sequence[Mapping[str, Any]]) -> str:
     found = {_origin(entry["provenance"]) for entry in (*records, *failures)}
     lines = [f"- {line}" for line in sorted(found)]
     return "\n".join(["## Machines and code", "", *lines]) if lines else ""
@@ -89,9 +87,7 @@ def _origin(provenance: Mapping[str, Any]) -> str:
     return f"bench {source['version']} ({commit}{changed}), torch {torch}, {where}"
 
 
-def _digest(
-    records: Sequence[Mapping[str, Any]], failures: Sequence[Mapping[str, Any]]
-) -> str:
+def _digest(records: Sequence[Mapping[str, Any]], failures: Sequence[Mapping[str, Any]]) -> str:
     return digest([_FORMAT, [digest(record) for record in records], [digest(f) for f in failures]])
 
 

@@ -21,7 +21,7 @@ WRONG_USE = 2
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="dataset-compression-bench", prog_name="bench")
 def cli() -> None:
-    """Which way of shrinking an image training set works, and at what cost?
+    r"""Tell which way of shrinking an image training set works, and at what cost.
 
     \b
     bench run --methods dq,adq --ratios 10,20,30     compute, then show a table and a report

@@ -41,7 +41,9 @@ def why(cell: str, results: Path) -> None:
     from bench.results import Results
 
     folder = Results(results)
-    ids = {path.stem for kind in ("records", "failures") for path in (results / kind).glob("*.json")}
+    ids = {
+        path.stem for kind in ("records", "failures") for path in (results / kind).glob("*.json")
+    }
     prefixes = (cell, f"cell-{cell}", f"cell-1-{cell}")
     found = sorted(i for i in ids if i.startswith(prefixes))
     if len(found) != 1:

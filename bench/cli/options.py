@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from bench.cells import Sweep
     from bench.datasets import Source
 
+_TYPES: dict[str, type] = {
+    "seeds": int,
+    "selection_seeds": int,
+    "download": bool,
+    "no_baselines": bool,
+}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -71,14 +78,19 @@ class SweepOptions:
 
 def sweep_options(function: F) -> F:
     """Add the options that describe a sweep."""
+
+    def names(kind: str) -> Any:
+        return partial(_completed, kind)
+
     options = [
         click.argument("sweep_file", required=False, type=click.Path(path_type=Path)),
-        click.option("--dataset", default="digits", show_default=True, shell_complete=_names("datasets"),
-                     help="Data set; see bench list datasets."),
+        click.option("--dataset", default="digits", show_default=True,
+                     shell_complete=names("datasets"), help="Data set; see bench list datasets."),
         click.option("--data", type=click.Path(path_type=Path),
                      help="Folder or zip file that holds the data set."),
         click.option("--download", is_flag=True, help="Fetch the data set when it is missing."),
-        click.option("--methods", default="dq,adq", show_default=True, shell_complete=_names("methods"),
+        click.option("--methods", default="dq,adq", show_default=True,
+                     shell_complete=names("methods"),
                      help="Methods with parameters, e.g. 'adq[alpha=[0,0.5,1],scores=rs]'."),
         click.option("--ratios", default="10,20,30", show_default=True,
                      help="Percent of the training images to keep."),
@@ -86,9 +98,9 @@ def sweep_options(function: F) -> F:
                      help="Runs of each cell; seed k selects with k and trains with k."),
         click.option("--selection-seeds", type=click.IntRange(1),
                      help="Combine this many selections with each of the --seeds trainings."),
-        click.option("--models", shell_complete=_names("models"),
+        click.option("--models", shell_complete=names("models"),
                      help="Networks to train; default: the protocol's."),
-        click.option("--protocol", shell_complete=_names("protocols"),
+        click.option("--protocol", shell_complete=names("protocols"),
                      help="How to train and test; default: what suits the data set."),
         click.option("--no-baselines", is_flag=True, help="Leave out full and random."),
     ]  # fmt: skip
@@ -144,26 +156,21 @@ def _read_sweep_file(path: Path, known: set[str]) -> dict[str, Any]:
 
 
 def _converted(name: str, value: Any, path: Path) -> Any:
-    wanted: type = {"seeds": int, "selection_seeds": int, "download": bool, "no_baselines": bool}.get(
-        name, str
-    )
+    wanted = _TYPES.get(name, str)
     if wanted is str and isinstance(value, list):
         return ",".join(str(item) for item in value)
     if wanted is str and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     if type(value) is not wanted:
         raise UsageError(f"{path}: {name} = {value!r} is not allowed. Give a {wanted.__name__}")
-    return Path(path.parent, value) if name == "data" else value
+    return path.parent / str(value) if name == "data" else value
 
 
-def _names(kind: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
-    def complete(
-        context: click.Context, parameter: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        from bench.cli.inspect import registry
+def _completed(
+    kind: str, context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from bench.cli.inspect import registry
 
-        done, comma, started = incomplete.rpartition(",")
-        names = registry(kind).names()
-        return [CompletionItem(done + comma + n) for n in names if n.startswith(started)]
-
-    return complete
+    done, comma, started = incomplete.rpartition(",")
+    names = registry(kind).names()
+    return [CompletionItem(done + comma + name) for name in names if name.startswith(started)]

@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 @debug_option
 @click.pass_context
 def run(
-    context: click.Context, results: Path, device: str, dry_run: bool, as_json: bool, **given: Any
+    context: click.Context,
+    /,
+    results: Path,
+    device: str,
+    dry_run: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Compress, train and test; show the table and write a report.
 
@@ -54,7 +60,7 @@ def run(
 @json_option
 @debug_option
 @click.pass_context
-def plan(context: click.Context, results: Path, as_json: bool, **given: Any) -> None:
+def plan(context: click.Context, /, results: Path, as_json: bool, **given: Any) -> None:
     """Show which cells a run has, what is done and what the rest costs; run nothing."""
     _show_plan(merged(context, given), results, as_json)
 

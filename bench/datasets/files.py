@@ -11,7 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from bench.errors import DataError
 
-IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
+IMAGE_ENDINGS = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class Folder(FileTree):
             try:
                 yield (self.place / entry.path).read_bytes()
             except OSError as error:
-                raise DataError(f"cannot read {self.place / entry.path}: {error.strerror}") from None
+                raise DataError(
+                    f"cannot read {self.place / entry.path}: {error.strerror}"
+                ) from None
 
 
 class Zip(FileTree):

@@ -56,9 +56,7 @@ class ImageFolder(Dataset):
         is replaced by another one of the same name and size is not noticed.
         """
         listing = _listing(file_tree(source.path))
-        named = [
-            [split, e.path.as_posix(), e.size] for split, es in listing.items() for e in es
-        ]
+        named = [[split, e.path.as_posix(), e.size] for split, es in listing.items() for e in es]
         return f"files-{digest(named)}"
 
     def side(self, source: Source) -> int:
@@ -68,7 +66,7 @@ class ImageFolder(Dataset):
         tree = file_tree(source.path)
         first = _listing(tree)["train"][:1]
         (pixels,) = _decoded(tree, first, 0)
-        return min(pixels.shape[:2])
+        return int(min(pixels.shape[:2]))
 
     def training_counts(self, source: Source) -> dict[str, int]:
         """Return the number of image files by class folder."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from bench.errors import UsageError, unknown
@@ -19,7 +21,7 @@ class TimmNetwork(Network):
         if not timm.is_model(architecture):
             raise unknown("timm architecture", architecture, timm.list_models())
         try:
-            self.body: nn.Module = timm.create_model(
+            self.body: Any = timm.create_model(
                 architecture, pretrained=pretrained, in_chans=channels, num_classes=classes
             )
         except Exception as error:  # timm raises what its downloader raises
@@ -28,7 +30,8 @@ class TimmNetwork(Network):
                 f"{str(error).splitlines()[0]}. Without a network, put the weights into the "
                 "Hugging Face cache (HF_HOME), or use pretrained=false"
             ) from error
-        self.input_size: tuple[int, int] = tuple(self.body.pretrained_cfg["input_size"][1:])
+        configuration: Any = self.body.pretrained_cfg
+        self.input_size: tuple[int, int] = tuple(configuration["input_size"][1:])
 
     def features(self, images: Tensor) -> Features:
         """Return the features of images; the intermediate ones are the last map's means."""

@@ -75,7 +75,7 @@ class Discriminator:
             optimizer = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE)
             for epoch in range(EPOCHS):
                 order = torch.randperm(len(anchors), generator=generator).to(ctx.device)
-                for index in order.split(BATCH):
+                for index in torch.split(order, BATCH):
                     one, other = functional.normalize(head(pairs[:, index]), dim=2)
                     logits = one @ other.T / self.temperature
                     loss = functional.cross_entropy(

@@ -69,10 +69,11 @@ class Extractor:
         network = model_of(self.model).build(train.shape, len(train.classes))
         names = network.state_dict().keys()
         network.load_state_dict({name: torch.from_numpy(weights[name].copy()) for name in names})
-        return network.to(ctx.device, memory_format=torch.channels_last).eval()
+        return network.to(torch.device(ctx.device)).to(memory_format=torch.channels_last).eval()
 
     def _train(self, train: ImageDataset, ctx: Context) -> Arrays:
         from bench import training
+        from bench.augment import Normalisation
 
         model = model_of(self.model)
         if model.uses_pretrained_weights:
@@ -83,7 +84,7 @@ class Extractor:
                 protocol=self.recipe,
                 train=train,
                 test=None,
-                normalisation=training.Normalisation.of(train.images),
+                normalisation=Normalisation.of(train.images),
                 seed=ctx.seed("extractor"),
                 device=ctx.device,
             )
@@ -106,7 +107,7 @@ def extract(
     """
     import torch
 
-    from bench.training import DeviceImages, Normalisation
+    from bench.augment import DeviceImages, Normalisation
 
     labels = np.zeros(len(images), dtype=np.int64)
     normalisation = Normalisation.of(train.images)
