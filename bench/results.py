@@ -51,7 +51,10 @@ class Results:
         require_writable(self.folder)
         if not mark.exists():
             write_json(mark, {"schema": RECORD_SCHEMA})
-        schema = read_json(mark)["schema"]
+        try:
+            schema = read_json(mark)["schema"]
+        except DamagedFileError as error:
+            raise StorageError(f"{error}. Remove that file; the records beside it stay") from None
         if schema > RECORD_SCHEMA:
             raise StorageError(
                 f"{self.folder} was written by a newer bench (schema {schema}, this one reads "

@@ -11,11 +11,8 @@ from typing import NoReturn
 import click
 
 from bench.cli import completion, inspect, run
+from bench.cli.codes import INTERRUPTED, SOME_FAILED, WRONG_USE
 from bench.errors import BenchError, UsageError
-
-INTERRUPTED = 130
-SOME_FAILED = 1
-WRONG_USE = 2
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

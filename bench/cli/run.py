@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.codes import INTERRUPTED, SOME_FAILED
+from bench.cli.display import display
 from bench.cli.options import (
     SweepOptions,
     debug_option,
@@ -20,7 +22,6 @@ from bench.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     from bench.cells import Plan
-    from bench.execution import Outcome
     from bench.results import Results
 
 
@@ -78,7 +79,7 @@ def _run(options: SweepOptions, results: Results, plan: Plan, device: str, as_js
     from bench.execution import check_budgets, execute, pending_cells, resolve_device
 
     pending = pending_cells(plan, results)
-    outcome: Outcome | None = None
+    failed = False
     if pending:
         check_budgets(pending, options.source)
         used = resolve_device(device)
@@ -88,23 +89,20 @@ def _run(options: SweepOptions, results: Results, plan: Plan, device: str, as_js
             raise UsageError(str(error)) from error
         results.save_plan(plan)
         _announce(plan, len(pending), used)
-        from bench.cli.display import display
-
-        with display() as progress:
-            try:
+        try:
+            with display() as progress:
                 outcome = execute(plan, results, options.source, used, progress)
-            except KeyboardInterrupt:
-                progress.end()
-                left = len(pending_cells(plan, results))
-                done = len(plan.cells) - left
-                click.echo(
-                    f"interrupted: {done} of {len(plan.cells)} cells are complete and kept. "
-                    "The same command goes on from here.",
-                    err=True,
-                )
-                raise
+        except KeyboardInterrupt:
+            done = len(plan.cells) - len(pending_cells(plan, results))
+            click.echo(
+                f"interrupted: {done} of {len(plan.cells)} cells are complete and kept. "
+                "The same command goes on from here.",
+                err=True,
+            )
+            return INTERRUPTED
+        failed = bool(outcome.failed)
     _show_tables(results, plan, as_json)
-    return 1 if outcome is not None and outcome.failed else 0
+    return SOME_FAILED if failed else 0
 
 
 def _announce(plan: Plan, pending: int, device: str) -> None:
