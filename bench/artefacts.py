@@ -72,7 +72,7 @@ class ArtefactStore:
         from safetensors.numpy import save
 
         place = self._folder / identifier
-        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         with replacing(place) as temporary:
             temporary.mkdir()
             (temporary / _DATA).write_bytes(save(contiguous))

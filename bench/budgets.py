@@ -43,7 +43,8 @@ class Budget:
     @property
     def label(self) -> str:
         """The percent without trailing zeros, e.g. ``12.5``."""
-        return f"{self.percent.normalize():f}"
+        digits = f"{self.percent:f}"  # not normalize(): it rounds to 28 digits
+        return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
     def identity(self) -> dict[str, Any]:
         """Return what takes part in a cell's id."""

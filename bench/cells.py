@@ -170,8 +170,14 @@ class Plan:
 
     @classmethod
     def read(cls, path: Path) -> Plan:
-        """Read a plan's file."""
-        return cls(tuple(Cell.from_identity(identity) for identity in read_json(path)["cells"]))
+        """Read a plan's file; raise a BenchError when it is none that this version can run."""
+        try:
+            content = read_json(path)
+        except OSError as error:
+            raise UsageError(f"cannot read plan {path}: {error.strerror}") from None
+        if "cells" not in content:
+            raise UsageError(f"{path} is no plan. Name one of RESULTS/plans/plan-*.json")
+        return cls(tuple(Cell.from_identity(identity) for identity in content["cells"]))
 
 
 def with_baselines(methods: Sequence[Method]) -> list[Method]:

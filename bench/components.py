@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Protocol,
+    Self,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from bench.errors import UsageError, unknown
 
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+class Rule(Protocol):
+    """What a parameter's value must meet besides its type; stands in ``Annotated``."""
+
+    def accept(self, value: Any) -> Any:
+        """Return the value in its one spelling; raise ValueError or UsageError for a wrong one."""
 
 
 @dataclass(frozen=True)
@@ -17,13 +35,16 @@ class Between:
     """The closed range of a number parameter, for ``Annotated[float, Between(0, 1)]``."""
 
     low: float
-    high: float = float("inf")
+    high: float = math.inf
 
-    def __contains__(self, value: float) -> bool:
-        return self.low <= value <= self.high
+    def accept(self, value: float) -> float:
+        """Return the value; raise ValueError when it is outside or not finite."""
+        if not (self.low <= value <= self.high and math.isfinite(value)):
+            raise ValueError(value)
+        return value
 
     def __str__(self) -> str:
-        if self.high == float("inf"):
+        if self.high == math.inf:
             return f"at least {self.low:g}"
         return f"from {self.low:g} to {self.high:g}"
 
@@ -36,7 +57,7 @@ class Parameter:
     type: type
     default: Any
     choices: tuple[Any, ...] = ()
-    between: Between | None = None
+    rule: Rule | None = None
 
     @property
     def allowed(self) -> str:
@@ -46,7 +67,7 @@ class Parameter:
         if self.type is bool:
             return "true or false"
         noun = {int: "a whole number", float: "a number", str: "a text"}[self.type]
-        return f"{noun} {self.between}" if self.between else noun
+        return f"{noun} {self.rule}" if self.rule else noun
 
     def convert(self, value: Any, owner: str) -> Any:
         """Return the value in the parameter's type, or raise a UsageError.
@@ -56,15 +77,15 @@ class Parameter:
         refusal = UsageError(f"{owner}: {self.name}={value} is not allowed. Give {self.allowed}")
         try:
             converted = self._read(value) if isinstance(value, str) else value
-        except (KeyError, ValueError):
+            if self.type is float and type(converted) in (int, float):
+                converted = _finite(float(converted))
+            if type(converted) is not self.type or (self.choices and converted not in self.choices):
+                raise ValueError(converted)
+            return self.rule.accept(converted) if self.rule else converted
+        except (KeyError, ValueError, OverflowError):
             raise refusal from None
-        if self.type is float and type(converted) is int:
-            converted = float(converted)
-        in_choices = not self.choices or converted in self.choices
-        in_range = self.between is None or converted in self.between
-        if type(converted) is not self.type or not in_choices or not in_range:
-            raise refusal
-        return converted
+        except UsageError as error:
+            raise UsageError(f"{owner}: {self.name}: {error}") from None
 
     def _read(self, text: str) -> Any:
         if self.type is bool:
@@ -88,16 +109,18 @@ def _parameters(component: Any) -> tuple[Parameter, ...]:
 
 
 def _parameter(name: str, hint: Any, default: Any) -> Parameter:
-    between = None
+    rule = None
+    if default is dataclasses.MISSING:
+        raise TypeError(f"parameter {name} has no default; give it one")
     if get_origin(hint) is Annotated:
         hint, *notes = get_args(hint)
-        between = next((note for note in notes if isinstance(note, Between)), None)
+        rule = next((note for note in notes if hasattr(note, "accept")), None)
     if get_origin(hint) is Literal:
         choices = get_args(hint)
         return Parameter(name, type(choices[0]), default, choices=choices)
     if hint not in (bool, int, float, str):
         raise TypeError(f"parameter {name}: {hint}; use bool, int, float, str or Literal")
-    return Parameter(name, hint, default, between=between)
+    return Parameter(name, hint, default, rule=rule)
 
 
 @dataclass(frozen=True)
@@ -142,9 +165,17 @@ class Component:
         """Make the component from values or texts; unknown parameters are told with hints."""
         known = {p.name for p in parameters(cls)}
         for key in given:
+            if not known:
+                raise UsageError(f"{cls.name} has no parameters. Leave out '{key}'")
             if key not in known:
                 raise unknown(f"parameter of {cls.name}", key, known)
         return cls(**given)
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(value)
+    return value + 0.0  # -0.0 becomes 0.0: two spellings of one number have one identity
 
 
 def _write(value: Any) -> str:

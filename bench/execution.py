@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import decimal
+import re
 import time
 import traceback
 from collections import deque
@@ -53,8 +55,14 @@ def check_budgets(cells: list[Cell], source: Source) -> None:
             name = list(counts)[int(kept.argmin())]
             raise UsageError(
                 f"ratio {budget.label} leaves class '{name}' ({counts[name]} training images) "
-                f"empty. Give at least {100 / max(smallest, 1):.3g}"
+                f"empty. Give at least {_percent_for(smallest)}"
             )
+
+
+def _percent_for(images: int) -> str:
+    """Return a short percent of which a class of this size surely keeps one image."""
+    upwards = decimal.Context(prec=2, rounding=decimal.ROUND_CEILING)
+    return f"{upwards.divide(decimal.Decimal(100), decimal.Decimal(max(images, 1))):f}"
 
 
 def resolve_device(asked: str) -> str:
@@ -70,12 +78,12 @@ def resolve_device(asked: str) -> str:
     gpus = torch.cuda.device_count()
     if asked == "auto":
         return "cuda" if gpus else "cpu"
-    kind, _, number = asked.partition(":")
-    if kind == "cpu" and not number:
+    if asked == "cpu":
         return asked
-    if kind != "cuda" or (number and not number.isdigit()):
+    match = re.fullmatch(r"cuda(?::(?P<number>[0-9]+))?", asked)
+    if match is None:
         raise DeviceError(f"device '{asked}' is not known. Give auto, cpu, cuda or cuda:N")
-    if int(number or 0) >= gpus:
+    if int(match["number"] or 0) >= gpus:
         raise DeviceError(
             f"device '{asked}' is not there: torch sees {gpus} CUDA devices. "
             "Use --device cpu, or auto"

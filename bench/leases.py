@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.storage import told_as_storage_error
+from bench.storage import told_as_storage_error, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 HEARTBEAT_S = 5.0
 PATIENCE_S = 60.0
 """A lease without a heartbeat for this long (on the waiter's own clock) is stale."""
+
+
+_FIELDS = frozenset({"host", "process", "started", "token"})
+_DEAD = frozenset("ZXx")
+"""Process states: a killed process that nobody waited for is a zombie, perhaps for ever."""
 
 
 @dataclass
@@ -64,8 +69,10 @@ class Leases:
         """Take the lease of a name, or return None while another worker holds it."""
         path = self._folder / f"{name}.lease"
         lease = self._create(path)
-        if lease is None and self._is_stale(name, path) and self._remove_stale(path):
-            lease = self._create(path)
+        if lease is None:
+            found = _read(path)
+            if self._is_stale(name, path, found):
+                lease = self._take_over(name, path, found)
         return lease
 
     @contextlib.contextmanager
@@ -84,25 +91,22 @@ class Leases:
         return f"{content['host']}:{content['process']}" if content else ""
 
     def _create(self, path: Path) -> Lease | None:
-        token = uuid.uuid4().hex
-        content = {
-            "host": socket.gethostname(),
-            "process": os.getpid(),
-            "started": _process_start(os.getpid()),
-            "token": token,
-        }
+        claim = _claim()
         with told_as_storage_error(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
             except FileExistsError:
                 return None
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file)
-        return Lease(path, token)
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    json.dump(claim, file)
+            except BaseException:
+                path.unlink(missing_ok=True)  # nobody shall wait for a lease without an owner
+                raise
+        return Lease(path, claim["token"])
 
-    def _is_stale(self, name: str, path: Path) -> bool:
-        content = _read(path)
+    def _is_stale(self, name: str, path: Path, content: dict[str, Any]) -> bool:
         if content.get("host") == socket.gethostname():
             return _process_start(content["process"]) != str(content["started"])
         try:
@@ -115,27 +119,33 @@ class Leases:
             return False
         return time.monotonic() - since > PATIENCE_S
 
-    def _remove_stale(self, path: Path) -> bool:
-        stale = _read(path)
-        aside = path.with_name(f".{uuid.uuid4().hex}.stale")
-        try:
-            os.rename(path, aside)
-        except OSError:
-            return False
-        if _read(aside).get("token") != stale.get("token"):
-            with contextlib.suppress(OSError):  # somebody was quicker: give theirs back
-                os.link(aside, path)
-            aside.unlink(missing_ok=True)
-            return False
-        aside.unlink(missing_ok=True)
-        return True
+    def _take_over(self, name: str, path: Path, stale: dict[str, Any]) -> Lease | None:
+        """Replace a stale lease; a lease on the stale one lets a single worker do so."""
+        with self.taken(f"{name}.{stale.get('token', 'empty')}") as alone:
+            if alone is None or _read(path).get("token") != stale.get("token"):
+                return None
+            claim = _claim()
+            write_text(path, json.dumps(claim))
+        return Lease(path, claim["token"])
+
+
+def _claim() -> dict[str, Any]:
+    return {
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "started": _process_start(os.getpid()),
+        "token": uuid.uuid4().hex,
+    }
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Return a lease file's content; empty where there is none or it is not whole."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    is_whole = isinstance(content, dict) and content.keys() >= _FIELDS
+    return dict(content) if is_whole else {}
 
 
 def _process_start(process: int) -> str:
@@ -144,7 +154,8 @@ def _process_start(process: int) -> str:
         status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
     except OSError:
         return "" if Path("/proc").exists() else _without_proc(process)
-    return status.rpartition(")")[2].split()[19]
+    state, *fields = status.rpartition(")")[2].split()
+    return "" if state in _DEAD else fields[18]
 
 
 def _without_proc(process: int) -> str:

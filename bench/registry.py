@@ -6,11 +6,13 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from bench.components import Component
+from bench.components import Component, parameters
 from bench.errors import UsageError, unknown
 from bench.specs import expand, split_list
 
 C = TypeVar("C", bound=Component)
+_OURS = "builtin"
+"""Our entry point; it is loaded first, so that no plugin takes a name of ours."""
 
 
 class Registry(Generic[C]):
@@ -43,6 +45,14 @@ class Registry(Generic[C]):
             present = self._classes.get(name)
             if present is not None and present is not component:
                 raise TypeError(f"{self.kind} '{name}' exists twice: {present} and {component}")
+            if present is None and component in self._classes.values():
+                raise TypeError(f"{self.kind} '{name}': {component} is '{component.name}' already")
+            if "__dataclass_fields__" not in vars(component):
+                raise TypeError(
+                    f"{self.kind} '{name}': {component} must be a dataclass. "
+                    "Write @dataclass(frozen=True) between the registration and the class"
+                )
+            parameters(component)  # raises a TypeError for one that users could not type
             component.name = name
             self._classes[name] = component
             return component
@@ -94,10 +104,16 @@ class Registry(Generic[C]):
     def from_identity(self, identity: dict[str, Any]) -> C:
         """Return the component that an identity tells of; refuse another version of it."""
         component = self.get(identity["name"]).from_parameters(identity["parameters"])
-        if component.identity() != identity:
+        if component.version != identity["version"]:
             raise UsageError(
                 f"{self.kind} '{identity['name']}' has version {component.version} here and "
                 f"{identity['version']} in the plan. Plan again with this version of bench"
+            )
+        if component.identity() != identity:
+            new = sorted(component.values().keys() - identity["parameters"].keys())
+            raise UsageError(
+                f"{self.kind} '{identity['name']}' has other parameters or spellings here than in "
+                f"the plan (new: {', '.join(new) or 'none'}). Plan again with this version of bench"
             )
         return component
 
@@ -105,11 +121,12 @@ class Registry(Generic[C]):
         if self._loaded:
             return
         self._loaded = True
-        for point in entry_points(group=self._plugins):
+        points = entry_points(group=self._plugins)
+        for point in sorted(points, key=lambda point: point.name != _OURS):
             self._load(point)
 
     def _load(self, point: EntryPoint) -> None:
         try:
             point.load()
-        except Exception as error:  # a plugin may fail in any way and must not harm the others
+        except (Exception, SystemExit) as error:  # a plugin may fail in any way; others go on
             self._broken[point.name] = f"{point.value}: {type(error).__name__}: {error}"

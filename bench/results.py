@@ -42,23 +42,19 @@ class Results:
         mark = self.folder / _MARK
         if self.folder.exists() and not self.folder.is_dir():
             raise StorageError(f"{self.folder} is a file. Name a folder with --results")
-        strangers = self.folder.exists() and not mark.exists() and any(self.folder.iterdir())
-        if strangers:
+        if self._holds_something() and not mark.exists():
             raise StorageError(
                 f"{self.folder} has files but is no results folder. "
                 "Name an empty or a new folder with --results"
             )
         require_writable(self.folder)
-        if not mark.exists():
+        marked = self._read(mark)
+        if marked is None:
             write_json(mark, {"schema": RECORD_SCHEMA})
-        try:
-            schema = read_json(mark)["schema"]
-        except DamagedFileError as error:
-            raise StorageError(f"{error}. Remove that file; the records beside it stay") from None
-        if schema > RECORD_SCHEMA:
+        elif marked["schema"] > RECORD_SCHEMA:
             raise StorageError(
-                f"{self.folder} was written by a newer bench (schema {schema}, this one reads "
-                f"{RECORD_SCHEMA}). Update bench or name another folder"
+                f"{self.folder} was written by a newer bench (schema {marked['schema']}, this one "
+                f"reads {RECORD_SCHEMA}). Update bench or name another folder"
             )
 
     def record(self, cell_id: str) -> dict[str, Any] | None:
@@ -107,14 +103,23 @@ class Results:
                 yield record
 
     def failures(self, cell_ids: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the failures of these cells, or all there are, sorted by id."""
+        """Yield the failures of these cells, or all there are, sorted by id.
+
+        A cell that has a record is complete, whatever failed before or elsewhere.
+        """
         if cell_ids is None:
             folder = self.folder / "failures"
             cell_ids = [path.stem for path in folder.glob("cell-*.json")]
         for identifier in sorted(cell_ids):
             failure = self.failure(identifier)
-            if failure is not None:
+            if failure is not None and not self._record_path(identifier).exists():
                 yield failure
+
+    def _holds_something(self) -> bool:
+        """Return whether files lie in the folder; other workers' temporary ones do not count."""
+        if not self.folder.exists():
+            return False
+        return any(not path.name.startswith(".") for path in self.folder.iterdir())
 
     def _record_path(self, cell_id: str) -> Path:
         return self.folder / "records" / f"{cell_id}.json"
@@ -125,7 +130,7 @@ class Results:
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:
             return read_json(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except DamagedFileError as error:
             self._warn(f"{error}. Set aside as {set_aside(path).name}; it is computed anew")

@@ -62,5 +62,7 @@ def expand(text: str) -> Iterator[Spec]:
             raise UsageError(f"parameter '{key}' is given twice in '{text}'. Give it once")
         listed = value.startswith("[") and value.endswith("]")
         choices[key] = split_list(value[1:-1]) if listed else [value]
+        if not choices[key]:
+            raise UsageError(f"parameter '{key}' has an empty list in '{text}'. Give values")
     for values in product(*choices.values()):
         yield Spec(match["name"], tuple(zip(choices, values, strict=True)))

@@ -77,8 +77,8 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON object with its checksum, whole or not at all."""
-    sealed = {**content, _CHECKSUM: digest(content)}
-    write_text(path, json.dumps(sealed, indent=1, allow_nan=False) + "\n")
+    as_read = json.loads(json.dumps(content, allow_nan=False))  # keys that are numbers become text
+    write_text(path, json.dumps({**as_read, _CHECKSUM: digest(as_read)}, indent=1) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -103,8 +103,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def set_aside(path: Path) -> Path:
     """Rename a damaged file or folder, so that it can be looked at and made anew."""
     aside = path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:8]}")
-    with told_as_storage_error(path):
-        os.replace(path, aside)
+    with told_as_storage_error(path), contextlib.suppress(FileNotFoundError):
+        os.replace(path, aside)  # where it is gone, another worker has set it aside
     return aside
 
 
@@ -119,5 +119,7 @@ def require_writable(folder: Path) -> None:
     with told_as_storage_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe-{uuid.uuid4().hex[:8]}"
-        probe.write_bytes(b"0" * 4096)
-        probe.unlink()
+        try:
+            probe.write_bytes(b"0" * 4096)
+        finally:
+            probe.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.components import Between
 from bench.contract import CompressedSet, Context, ImageDataset, Method, MethodInfo, register
-from bench.models import model_of
+from bench.models import NamesModel
 from methods.parts.allocation import bin_class_quota, bin_quota, class_histogram
 from methods.parts.draws import lowest, priorities
 from methods.parts.embeddings import Extractor
@@ -54,12 +54,8 @@ class DatasetQuantization(Method):
     )
     bins: Annotated[int, Between(1, 1000)] = 10
     kernel: Literal["sqeuclidean", "cosine"] = "sqeuclidean"
-    extractor: str = "resnet8"
+    extractor: Annotated[str, NamesModel()] = "resnet8"
     extractor_epochs: Annotated[int, Between(1, 1000)] = 10
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "extractor", model_of(self.extractor).spec)
 
     def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
         """Return the bins."""

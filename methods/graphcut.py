@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+from bench.components import Between
 from bench.contract import CompressedSet, Context, ImageDataset, Method, MethodInfo, register
+from bench.models import NamesModel
 from methods.parts.embeddings import Extractor
 
 if TYPE_CHECKING:
@@ -43,8 +45,8 @@ class GraphCut(Method):
         code="released (DeepCore); returns the picks sorted, their order is lost",
     )
     kernel: Literal["sqeuclidean", "cosine"] = "sqeuclidean"
-    extractor: str = "resnet8"
-    extractor_epochs: int = 10
+    extractor: Annotated[str, NamesModel()] = "resnet8"
+    extractor_epochs: Annotated[int, Between(1, 1000)] = 10
 
     def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
         """Return the embeddings."""

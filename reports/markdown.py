@@ -57,7 +57,7 @@ def _section(results: Results, setting: Setting, folder: Path, number: int) -> l
 
         name = f"accuracy-{number}.svg"
         with told_as_storage_error(folder / "figures"):
-            (folder / "figures").mkdir(exist_ok=True)
+            (folder / "figures").mkdir(parents=True, exist_ok=True)
         accuracy_figure(table, folder / "figures" / name)
         parts.append(f"![Test accuracy against the share of images kept](figures/{name})")
     return [*parts, as_markdown(cost_table(results, setting))]

@@ -67,7 +67,6 @@ def accuracy_table(results: Results, setting: Setting) -> Table:
     rows = []
     for method, ratio in sorted({*groups, *failed}, key=_order):
         group = groups.get((method, ratio), [])
-        count = failed.get((method, ratio), 0)
         control = [] if method == CONTROL else groups.get((CONTROL, ratio), [])
         first = group[0] if group else {}
         rows.append(
@@ -75,14 +74,16 @@ def accuracy_table(results: Results, setting: Setting) -> Table:
                 "method": method,
                 "percent": ratio,
                 "accuracy": _estimate(group, "accuracy"),
-                "n": f"{len(group)}" + (f" (+{count} failed)" if count else ""),
+                "n": len(group),
+                "failed": failed.get((method, ratio), 0),
                 "to_random": _to_control(group, control),
                 "best_epoch_accuracy": _estimate(group, "best_accuracy"),
                 "images": first.get("images"),
                 "bytes": first.get("bytes"),
             }
         )
-    return Table(setting.title, _ACCURACY_COLUMNS, rows, _accuracy_notes(here, setting))
+    columns = [*_ACCURACY_COLUMNS, *([_FAILED_COLUMN] if failed else [])]
+    return Table(setting.title, columns, rows, _accuracy_notes(here, setting))
 
 
 def cost_table(results: Results, setting: Setting) -> Table:
@@ -160,13 +161,13 @@ def _accuracy_notes(here: Results, setting: Setting) -> list[str]:
         "Accuracy: top-1 on the test split in %, last epoch; mean ± 95 % t-interval over n runs; "
         "one run has no interval.",
         "To random: paired over common seeds, same budget and training.",
-        "Best epoch: chosen on the test split, optimistic; for comparison only.",
+        "Best ep.: the best epoch, chosen on the test split, optimistic; for comparison only.",
         f"Data: {setting.dataset} ({setting.fingerprint}).",
     ]
     if len({row["source_digest"] for row in here.rows}) > 1:
         notes.append("The cells come from different versions of the code (see their records).")
     if here.failures:
-        notes.append(f"{len(here.failures)} cells failed; see their causes below.")
+        notes.append(f"Failed cells: {len(here.failures)}; their causes stand below.")
     return notes
 
 
@@ -187,10 +188,11 @@ _ACCURACY_COLUMNS = (
     Column("images", "images", number),
     Column("bytes", "bytes", size),
     Column("accuracy", "accuracy %", percent),
-    Column("n", "n"),
+    Column("n", "n", number),
     Column("to_random", "to random", difference),
-    Column("best_epoch_accuracy", "best epoch", lambda estimate: f"{estimate.mean:.2f}"),
+    Column("best_epoch_accuracy", "best ep.", lambda estimate: f"{estimate.mean:.2f}"),
 )
+_FAILED_COLUMN = Column("failed", "failed", number)
 _COST_COLUMNS = (
     Column("method", "method", left=True),
     Column("percent", "kept %", number),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 from reports.statistics import Estimate
+
+_TEXT_WIDTH = 80
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ def as_text(table: Table) -> str:
         for line in lines
     ]
     rule = "-" * max(map(len, rendered))
-    notes = [f"  {note}" for note in table.notes]
+    notes = [fill(note, _TEXT_WIDTH, initial_indent="  ", subsequent_indent="    ")
+             for note in table.notes]  # fmt: skip
     return "\n".join([table.title, rule, rendered[0], rule, *rendered[1:], rule, *notes])
 
 

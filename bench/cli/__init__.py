@@ -34,12 +34,14 @@ for command in (run.run, run.plan, inspect.report, inspect.why, inspect.listing,
 def main() -> NoReturn:
     """Run the command and exit: 0 done, 1 some cells failed, 2 wrong use, 130 interrupted."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="bench", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = WRONG_USE
+    except click.ClickException as error:
+        code = _tell(UsageError(_advice(error)), WRONG_USE)
     except UsageError as error:
         code = _tell(error, WRONG_USE)
     except BenchError as error:
@@ -48,6 +50,12 @@ def main() -> NoReturn:
         click.echo("interrupted", err=True)
         code = INTERRUPTED
     sys.exit(code or 0)
+
+
+def _advice(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "bench"
+    return f"{error.format_message().rstrip('.')}. See: {command} --help"
 
 
 def _tell(error: BenchError, code: int) -> int:

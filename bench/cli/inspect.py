@@ -26,8 +26,8 @@ def report(results: Path) -> None:
     from reports import markdown
 
     if not results.is_dir():
-        raise UsageError(f"{results} does not exist. Name a results folder with --results")
-    folder = Results(results, warn=lambda message: click.echo(f"warning: {message}", err=True))
+        raise UsageError(f"there is no folder {results}. Name a results folder with --results")
+    folder = Results(results, warn=_warn)
     path = markdown.write_report(results, list(folder.records()), list(folder.failures()))
     click.echo(str(path))
 
@@ -40,7 +40,7 @@ def why(cell: str, results: Path) -> None:
     """Print all that is recorded of a cell; the id's first characters are enough."""
     from bench.results import Results
 
-    folder = Results(results)
+    folder = Results(results, warn=_warn)
     ids = {
         path.stem for kind in ("records", "failures") for path in (results / kind).glob("*.json")
     }
@@ -52,7 +52,13 @@ def why(cell: str, results: Path) -> None:
             "names of the files in records/"
         )
     told = folder.record(found[0]) or folder.failure(found[0])
+    if told is None:
+        raise UsageError(f"nothing readable is recorded of {found[0]}. Run its sweep again")
     click.echo(json.dumps(told, indent=1))
+
+
+def _warn(message: str) -> None:
+    click.echo(f"warning: {message}", err=True)
 
 
 @click.command("list")

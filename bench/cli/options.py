@@ -19,12 +19,8 @@ if TYPE_CHECKING:
     from bench.cells import Sweep
     from bench.datasets import Source
 
-_TYPES: dict[str, type] = {
-    "seeds": int,
-    "selection_seeds": int,
-    "download": bool,
-    "no_baselines": bool,
-}
+_COUNTS = ("seeds", "selection_seeds")
+_FLAGS = ("download", "no_baselines")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -62,14 +58,17 @@ class SweepOptions:
         methods = METHODS.make(self.methods)
         budgets = parse_budgets(self.ratios)
         dataset = DATASETS.make_one(self.dataset)
-        models = MODELS.make(self.models) if self.models else None
-        protocols = PROTOCOLS.make(self.protocol or dataset.default_protocol(self.source))
+        protocol = self.protocol
+        if protocol is None:
+            protocol = dataset.default_protocol(self.source)
+        protocols = PROTOCOLS.make(protocol)
+        models = protocols[0].default_model if self.models is None else self.models
         return Sweep(
             dataset=dataset,
             fingerprint=dataset.fingerprint(self.source),
             methods=methods if self.no_baselines else with_baselines(methods),
             budgets=budgets,
-            models=models or MODELS.make(protocols[0].default_model),
+            models=MODELS.make(models),
             protocols=protocols,
             seeds=self.seeds,
             selection_seeds=self.selection_seeds,
@@ -156,14 +155,22 @@ def _read_sweep_file(path: Path, known: set[str]) -> dict[str, Any]:
 
 
 def _converted(name: str, value: Any, path: Path) -> Any:
-    wanted = _TYPES.get(name, str)
-    if wanted is str and isinstance(value, list):
-        return ",".join(str(item) for item in value)
-    if wanted is str and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    if type(value) is not wanted:
-        raise UsageError(f"{path}: {name} = {value!r} is not allowed. Give a {wanted.__name__}")
-    return path.parent / str(value) if name == "data" else value
+    """Return a sweep file's value as the command line would give it."""
+    if name in _COUNTS:
+        allowed, fits = "a whole number of at least 1", type(value) is int and value >= 1
+    elif name in _FLAGS:
+        allowed, fits = "true or false", isinstance(value, bool)
+    elif name == "data":
+        allowed, fits = "a text in quotes", isinstance(value, str)
+    else:
+        items = value if isinstance(value, list) else [value]
+        allowed = "a text in quotes, a number or a list of them"
+        fits = all(isinstance(i, str | int | float) and not isinstance(i, bool) for i in items)
+    if not fits:
+        raise UsageError(f"{path}: {name} = {value!r} is not allowed. Give {allowed}")
+    if name == "data":
+        return path.parent / value
+    return value if name in (*_COUNTS, *_FLAGS) else ",".join(map(str, items))
 
 
 def _completed(

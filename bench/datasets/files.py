@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import zipfile
+import zlib
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +15,17 @@ from bench.errors import DataError
 
 IMAGE_ENDINGS = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
+)
+
+
+_MEMBER_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,  # encrypted, or packed in a way that zipfile does not know
+    ValueError,
 )
 
 
@@ -46,12 +59,11 @@ class Folder(FileTree):
         """Return all image files below the folder."""
         found = []
         for parent, folders, files in os.walk(self.place, followlinks=True):
-            folders[:] = [name for name in folders if not name.startswith(".")]
+            folders[:] = [name for name in folders if not _is_hidden(name)]
             relative = PurePosixPath(Path(parent).relative_to(self.place).as_posix())
             for name in files:
-                if _is_image(name):
-                    size = os.stat(os.path.join(parent, name)).st_size
-                    found.append(Entry(relative / name, size))
+                if _is_image(name) and not _is_hidden(name):
+                    found.append(Entry(relative / name, _size_of(os.path.join(parent, name))))
         return sorted(found, key=lambda entry: entry.path.as_posix())
 
     def read(self, entries: list[Entry]) -> Iterator[bytes]:
@@ -61,7 +73,7 @@ class Folder(FileTree):
                 yield (self.place / entry.path).read_bytes()
             except OSError as error:
                 raise DataError(
-                    f"cannot read {self.place / entry.path}: {error.strerror}"
+                    f"cannot read {self.place / entry.path}: {error.strerror}. Repair or remove it"
                 ) from None
 
 
@@ -71,22 +83,20 @@ class Zip(FileTree):
     def entries(self) -> list[Entry]:
         """Return all image files in the archive."""
         with self._open() as archive:
-            found = [
-                Entry(PurePosixPath(info.filename), info.file_size)
-                for info in archive.infolist()
-                if _is_image(info.filename) and not info.filename.startswith("__MACOSX")
-            ]
+            found = [Entry(path, info.file_size) for path, info in _images_in(archive).items()]
         return sorted(found, key=lambda entry: entry.path.as_posix())
 
     def read(self, entries: list[Entry]) -> Iterator[bytes]:
         """Yield the files' bytes."""
         with self._open() as archive:
+            members = _images_in(archive)
             for entry in entries:
                 try:
-                    yield archive.read(entry.path.as_posix())
-                except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+                    yield archive.read(members[entry.path])
+                except _MEMBER_ERRORS as error:
                     raise DataError(
-                        f"{self.place} is damaged at {entry.path}: {error}. Copy it again"
+                        f"{self.place} is damaged at {entry.path}: {error}. Copy it again, or "
+                        "unpack it and name the folder"
                     ) from None
 
     def _open(self) -> zipfile.ZipFile:
@@ -110,6 +120,22 @@ def file_tree(place: Path | None) -> FileTree:
     raise DataError(f"{place} does not exist. Name a folder or a zip file with --data PATH")
 
 
+def _images_in(archive: zipfile.ZipFile) -> dict[PurePosixPath, zipfile.ZipInfo]:
+    images = (info for info in archive.infolist() if _is_image(info.filename))
+    members = ((PurePosixPath(info.filename), info) for info in images)
+    return {path: info for path, info in members if not any(map(_is_hidden, path.parts))}
+
+
 def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
+    return os.path.splitext(name)[1].lower() in IMAGE_ENDINGS
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _size_of(file: str) -> int:
+    try:
+        return os.stat(file).st_size
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}. Repair or remove it") from None

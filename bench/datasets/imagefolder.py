@@ -48,7 +48,7 @@ class ImageFolder(Dataset):
     size: Annotated[int, Between(0, 1024)] = 0
 
     def fingerprint(self, source: Source) -> str:
-        """Return a digest of all file names and sizes, the same for a folder and its zip.
+        """Return a digest of all class and file names and sizes, the same from folder and zip.
 
         Notes
         -----
@@ -56,7 +56,7 @@ class ImageFolder(Dataset):
         is replaced by another one of the same name and size is not noticed.
         """
         listing = _listing(file_tree(source.path))
-        named = [[split, e.path.as_posix(), e.size] for split, es in listing.items() for e in es]
+        named = [[split, *e.path.parts[-2:], e.size] for split, es in listing.items() for e in es]
         return f"files-{digest(named)}"
 
     def side(self, source: Source) -> int:

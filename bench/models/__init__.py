@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from bench.components import Between, Component
-from bench.errors import UsageError
 from bench.registry import Registry
 
 if TYPE_CHECKING:
@@ -95,9 +94,12 @@ class Timm(Model):
         return TimmNetwork(self.architecture, shape[2], classes, self.pretrained)
 
 
-def model_of(text: str) -> Model:
-    """Return the model that a parameter names, told as a UsageError when it names none."""
-    try:
-        return MODELS.make_one(text)
-    except UsageError as error:
-        raise UsageError(f"extractor: {error}") from None
+class NamesModel:
+    """The rule of a text parameter that names a model, e.g. ``extractor=resnet8[width=32]``."""
+
+    def accept(self, value: str) -> str:
+        """Return the model's shortest spec; raise a UsageError when it names none."""
+        return MODELS.make_one(value).spec
+
+    def __str__(self) -> str:
+        return "that names a model (bench list models)"

@@ -102,7 +102,7 @@ def bin_class_quota(available: IntArray, by_bin: IntArray, by_class: IntArray) -
         lower = np.clip(np.floor(fitted + 1e-6).astype(np.int64) - slack, 0, available)
         upper = np.clip(np.ceil(fitted - 1e-6).astype(np.int64) + slack, 0, available)
         table = lower + _flow(by_bin - lower.sum(1), by_class - lower.sum(0), upper - lower)
-        if table.sum() == by_bin.sum():
+        if (table.sum(0) == by_class).all() and (table.sum(1) == by_bin).all():
             return table
         if slack > available.max(initial=0):
             return _completed(table, available, by_class)

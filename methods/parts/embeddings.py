@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.models import model_of
+from bench.models import MODELS
 from bench.protocols import Cpu, Protocol
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Extractor:
 
     def network(self, train: ImageDataset, ctx: Context) -> Artefact:
         """Return the artefact with the network's weights, by their names."""
-        model = model_of(self.model)
+        model = MODELS.make_one(self.model)
         params = {"model": model.identity(), "recipe": self.recipe.identity()}
         return ctx.artefact("extractor", partial(self._train, train, ctx), params=params)
 
@@ -66,7 +66,7 @@ class Extractor:
         """Return the network with an artefact's weights, in evaluation mode, on the device."""
         import torch
 
-        network = model_of(self.model).build(train.shape, len(train.classes))
+        network = MODELS.make_one(self.model).build(train.shape, len(train.classes))
         names = network.state_dict().keys()
         network.load_state_dict({name: torch.from_numpy(weights[name].copy()) for name in names})
         return network.to(torch.device(ctx.device)).to(memory_format=torch.channels_last).eval()
@@ -75,7 +75,7 @@ class Extractor:
         from bench import training
         from bench.augment import Normalisation
 
-        model = model_of(self.model)
+        model = MODELS.make_one(self.model)
         if model.uses_pretrained_weights:
             network = model.build(train.shape, len(train.classes))
         else:

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bench.errors import UsageError
+from bench.models import MODELS
+
+
+@pytest.mark.parametrize(
+    ("spec", "parameters"),
+    [("resnet8", 78_042), ("resnet18", 11_173_962)],
+)
+def test_parameter_counts_are_the_literatures(spec, parameters):
+    network = MODELS.make_one(spec).build((32, 32, 3), 10)
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (32, 32, 3), (20, 28, 3)])
+def test_networks_take_any_small_image_and_give_features_and_logits(shape):
+    network = MODELS.make_one("resnet8").build(shape, 7).eval()
+    images = torch.zeros(3, shape[2], shape[0], shape[1])
+    features = network.features(images)
+    assert features.penultimate.shape == (3, 64)
+    assert features.intermediate.shape == (3, 16 + 32)
+    assert network(images).shape == (3, 7)
+
+
+@pytest.mark.parametrize("architecture", ["resnet10t", "vit_tiny_patch16_224"])
+def test_a_timm_network_gives_features_and_logits(architecture):
+    network = MODELS.make_one(f"timm[architecture={architecture}]").build((32, 32, 3), 5).eval()
+    images = torch.zeros(2, 3, 32, 32)
+    with torch.inference_mode():
+        features = network.features(images)
+        logits = network.classify(features.penultimate)
+        direct = network.body(torch.zeros(2, 3, *network.input_size))
+    assert features.intermediate.ndim == features.penultimate.ndim == 2
+    assert logits.shape == (2, 5)
+    assert torch.allclose(logits, direct, atol=1e-5)
+
+
+def test_an_unknown_timm_architecture_is_told_with_a_hint():
+    with pytest.raises(UsageError, match="Did you mean 'resnet18'"):
+        MODELS.make_one("timm[architecture=resnet81]").build((32, 32, 3), 10)
+
+
+def test_pretrained_weights_that_cannot_be_fetched_are_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+
+    def fail(*arguments, **options):
+        raise OSError("no network here")
+
+    monkeypatch.setattr("timm.create_model", fail)
+    with pytest.raises(UsageError, match=r"no network here.*HF_HOME"):
+        MODELS.make_one("timm[architecture=resnet18,pretrained=true]").build((32, 32, 3), 10)

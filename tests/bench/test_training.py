@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from bench import training
+from bench.augment import Normalisation
+from bench.checkpoints import Checkpoint
+from bench.contract import ImageDataset
+from bench.datasets import DATASETS, Source
+from bench.errors import TrainingError
+from bench.models import MODELS
+from bench.protocols import PROTOCOLS
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return DATASETS.make_one("digits").load(Source())
+
+
+@pytest.fixture
+def job(splits):
+    train = splits.train.subset(np.arange(0, len(splits.train), 10))
+    return training.Job(
+        model=MODELS.make_one("resnet8[width=8]"),
+        protocol=PROTOCOLS.make_one("smoke[epochs=6]"),
+        train=train,
+        test=splits.test,
+        normalisation=Normalisation.of(splits.train.images),
+        seed=0,
+        device="cpu",
+    )
+
+
+class StopAfter:
+    """Raises after an epoch, as an interruption would."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def __call__(self, done, total):
+        if done == self.epoch:
+            raise KeyboardInterrupt
+
+
+def test_a_network_learns_the_digits(splits, job):
+    network, curve = training.run(job)
+    accuracy = sum(curve.tests[6]) / len(splits.test)
+    assert accuracy > 0.5  # by chance 0.1
+    assert curve.train_loss[-1] < 0.7 * curve.train_loss[0]
+    assert not network.training
+
+
+def test_the_same_job_gives_the_same_weights_and_another_seed_gives_others(job):
+    digests = [
+        training.weights_digest(training.run(dataclasses.replace(job, seed=seed))[0])
+        for seed in (0, 0, 1)
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("epoch", [1, 4, 5])
+def test_resumed_equals_uninterrupted(job, tmp_path, epoch, precision):
+    protocol = dataclasses.replace(job.protocol, precision=precision)
+    job = dataclasses.replace(job, protocol=protocol)
+    straight, curve = training.run(job)
+    checkpoint = Checkpoint(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        training.run(job, checkpoint, StopAfter(epoch))
+    epochs = []
+    resumed, resumed_curve = training.run(job, checkpoint, lambda done, _: epochs.append(done))
+    assert epochs == list(range(epoch + 1, 7))
+    assert training.weights_digest(resumed) == training.weights_digest(straight)
+    assert resumed_curve.tests == curve.tests
+    assert resumed_curve.train_loss == curve.train_loss
+    assert resumed_curve.training_s > 0
+
+
+def test_a_damaged_checkpoint_counts_as_none(job, tmp_path):
+    checkpoint = Checkpoint(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        training.run(job, checkpoint, StopAfter(3))
+    (data,) = tmp_path.glob("epoch-*.safetensors")
+    content = bytearray(data.read_bytes())
+    content[-1] ^= 1
+    data.write_bytes(content)
+    assert checkpoint.load() is None
+    resumed, _ = training.run(job, checkpoint)
+    straight, _ = training.run(job)
+    assert training.weights_digest(resumed) == training.weights_digest(straight)
+
+
+def test_a_loss_that_is_not_finite_is_told_with_its_epoch(job):
+    protocol = PROTOCOLS.make_one("smoke[learning_rate=1e30,warmup_epochs=0,epochs=3]")
+    with pytest.raises(TrainingError, match=r"epoch . of 3"):
+        training.run(dataclasses.replace(job, protocol=protocol))
+
+
+def test_tests_happen_at_the_protocols_epochs_and_the_last_one(job):
+    protocol = dataclasses.replace(job.protocol, epochs=7, test_every=3)
+    _, curve = training.run(dataclasses.replace(job, protocol=protocol))
+    assert list(curve.tests) == [3, 6, 7]
+
+
+def test_a_last_batch_of_one_image_is_trained_on(job):
+    protocol = dataclasses.replace(job.protocol, batch_size=len(job.train) - 1, epochs=1)
+    _, curve = training.run(dataclasses.replace(job, protocol=protocol))
+    assert math.isfinite(curve.train_loss[0])
+
+
+def test_a_batch_larger_than_the_set_takes_the_set(job):
+    protocol = dataclasses.replace(job.protocol, batch_size=10_000, epochs=1)
+    assert protocol.steps(len(job.train)) == 1
+    training.run(dataclasses.replace(job, protocol=protocol))
+
+
+def test_the_learning_rate_warms_up_and_ends_at_zero():
+    cpu = PROTOCOLS.make_one("cpu")
+    rates = [training.learning_rate(cpu, e, s, 10) for e in range(30) for s in range(10)]
+    peak = rates.index(max(rates))
+    assert max(rates) == pytest.approx(cpu.learning_rate)
+    assert peak == 19
+    assert rates[:20] == sorted(rates[:20])
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_papers_schedule_is_torchs_cosine_annealing_by_epoch():
+    import torch
+
+    paper = PROTOCOLS.make_one("paper")
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=paper.learning_rate)
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=paper.epochs)
+    for epoch in range(paper.epochs):
+        found = training.learning_rate(paper, epoch, 3, 10)
+        assert found == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
+        optimizer.step()
+        reference.step()
+
+
+def test_accuracies_are_weighted_by_the_images_of_a_class():
+    from bench.execution import metrics
+
+    test = ImageDataset(
+        np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 0, 0, 1]), ("a", "b"), tuple("wxyz")
+    )
+    curve = training.Curve([1.0] * 3, {1: [3, 1], 2: [3, 1], 3: [3, 0]})
+    found = metrics(curve, test)
+    assert (found["accuracy"], found["epoch"]) == (75.0, 3)
+    assert (found["best_accuracy"], found["best_epoch"]) == (100.0, 1)
+    assert found["per_class_accuracy"] == {"a": 100.0, "b": 0.0}

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.artefacts import ArtefactStore
+from bench.context import RunContext
+from bench.contract import ImageDataset
+from bench.datasets import DATASETS, Source
+from bench.leases import Leases
+
+
+@pytest.fixture(scope="session")
+def digits() -> ImageDataset:
+    """The training split of the digits."""
+    return DATASETS.make_one("digits").load(Source()).train
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Callable[..., RunContext]:
+    """Return a function that gives a context; all of a test share one store."""
+
+    def give(seed: int = 0, dataset: str = "digits") -> RunContext:
+        store = ArtefactStore(tmp_path / "artefacts", warn=print)
+        identity = {"name": dataset}
+        return RunContext(identity, seed, "cpu", store, Leases(tmp_path / "leases"))
+
+    return give
+
+
+@pytest.fixture
+def noise() -> ImageDataset:
+    """Random images in three uneven classes."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [23, 40, 17])
+    return ImageDataset(
+        images=rng.integers(0, 256, (80, 8, 8, 3), dtype=np.uint8),
+        labels=rng.permutation(labels).astype(np.int64),
+        classes=("ant", "bee", "cat"),
+        keys=tuple(f"{number:03d}" for number in range(80)),
+    )
