@@ -62,14 +62,15 @@ class _Cifar(Dataset):
 
 
 def _advice(name: str, root: Path, source: Source, error: Any) -> str:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    told = str(error) or type(error).__name__
+    reason = told.splitlines()[0].partition(". ")[0].rstrip(".")  # without torchvision's own advice
     if source.download:
         return (
             f"{name} could not be fetched into {root}: {reason}. Without a network, copy "
             "torchvision's archive there by hand, then run again"
         )
     return (
-        f"{name} is not whole in {root}: {reason} "
+        f"{name} is not whole in {root}: {reason}. "
         "Fetch it with --download, or name its folder with --data PATH"
     )
 

@@ -1,0 +1,146 @@
+"""Components: parameters are read, checked and written back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import FrozenInstanceError, dataclass, replace
+from typing import Annotated, ClassVar, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.components import Between, Component, parameters
+from bench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Toy(Component):
+    name: ClassVar[str] = "toy"
+    about: ClassVar[str] = "no parameter"
+
+    bins: Annotated[int, Between(1, 1000)] = 10
+    alpha: Annotated[float, Between(0, 1)] = 0.5
+    rate: Annotated[float, Between(0)] = 0.1
+    shift: float = 0.0
+    scores: Literal["none", "rs", "rs+ds"] = "rs"
+    rounds: Literal[1, 2, 4] = 1
+    mirrored: bool = False
+    extractor: str = "resnet8"
+
+
+@dataclass(frozen=True)
+class Bare(Component):
+    name: ClassVar[str] = "bare"
+
+
+def test_texts_become_values_of_the_parameters_types():
+    toy = Toy.from_parameters(
+        {"bins": "20", "alpha": "1", "rounds": "4", "mirrored": "Yes", "scores": "rs+ds"}
+    )
+    assert toy == Toy(bins=20, alpha=1.0, rounds=4, mirrored=True, scores="rs+ds")
+    assert type(toy.alpha) is float
+
+
+@pytest.mark.parametrize("texts", [("1", "1.0", "1e0", " 1 "), ("0", "-0", "0.0", "-0.0")])
+def test_spellings_of_one_number_give_one_component(texts):
+    made = [Toy.from_parameters({"alpha": text}) for text in texts]
+    assert {repr(toy) for toy in made} == {repr(made[0])}
+
+
+def test_a_whole_number_is_accepted_where_a_number_is_meant():
+    assert Toy(alpha=1).identity() == Toy(alpha=1.0).identity()
+    assert Toy(alpha=-0.0).identity() == Toy(alpha=0.0).identity()
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed"),
+    [
+        ({"bins": "ten"}, "toy: bins=ten is not allowed. Give a whole number from 1 to 1000"),
+        ({"bins": "2.5"}, "Give a whole number from 1 to 1000"),
+        ({"bins": 0}, "bins=0 is not allowed"),
+        ({"bins": True}, "bins=True is not allowed"),
+        ({"bins": None}, "bins=None is not allowed"),
+        ({"bins": 10.0}, "bins=10.0 is not allowed"),
+        ({"alpha": "1.01"}, "alpha=1.01 is not allowed. Give a number from 0 to 1"),
+        ({"alpha": "nan"}, "alpha=nan is not allowed"),
+        ({"alpha": [0.5]}, "is not allowed. Give a number from 0 to 1"),
+        ({"rate": -1}, "rate=-1 is not allowed. Give a number at least 0"),
+        ({"rate": "inf"}, "rate=inf is not allowed. Give a number at least 0"),
+        ({"shift": "nan"}, "shift=nan is not allowed. Give a number"),
+        ({"shift": -math.inf}, "shift=-inf is not allowed. Give a number"),
+        ({"scores": "ds"}, "scores=ds is not allowed. Give none or rs or rs+ds"),
+        ({"rounds": "3"}, "rounds=3 is not allowed. Give 1 or 2 or 4"),
+        ({"mirrored": "maybe"}, "mirrored=maybe is not allowed. Give true or false"),
+        ({"mirrored": 1}, "mirrored=1 is not allowed"),
+        ({"extractor": 3}, "extractor=3 is not allowed. Give a text"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_told_with_what_is(given, allowed):
+    with pytest.raises(UsageError) as caught:
+        Toy(**given)
+    assert allowed in str(caught.value)
+
+
+def test_a_replaced_value_is_checked_too():
+    with pytest.raises(UsageError, match="bins=-1 is not allowed"):
+        replace(Toy(), bins=-1)
+    with pytest.raises(FrozenInstanceError):
+        Toy().bins = 3
+
+
+def test_an_unknown_parameter_is_told_with_the_closest_one():
+    with pytest.raises(UsageError, match=r"parameter of toy 'aplha'. Did you mean 'alpha'"):
+        Toy.from_parameters({"aplha": "1"})
+
+
+def test_a_component_without_parameters_says_so():
+    with pytest.raises(UsageError, match=r"bare has no parameters.*alpha"):
+        Bare.from_parameters({"alpha": "1"})
+
+
+def test_class_variables_are_no_parameters():
+    assert [p.name for p in parameters(Toy)] == [
+        "bins", "alpha", "rate", "shift", "scores", "rounds", "mirrored", "extractor",
+    ]  # fmt: skip
+
+
+def test_the_identity_has_every_parameter_with_defaults_filled_in():
+    identity = Toy(alpha=0.7).identity()
+    assert identity["name"] == "toy"
+    assert identity["version"] == 1
+    assert identity["parameters"] == Toy().values() | {"alpha": 0.7}
+
+
+def test_a_spec_names_only_what_differs_from_the_defaults():
+    assert Toy().spec == "toy"
+    assert Toy(bins=10, alpha=0.5).spec == "toy"
+    assert Toy(mirrored=True, alpha=0.25).spec == "toy[alpha=0.25,mirrored=true]"
+
+
+@given(
+    first=st.floats(0, 1),
+    second=st.floats(0, 1),
+    bins=st.integers(1, 3),
+    mirrored=st.booleans(),
+)
+def test_specs_are_equal_exactly_where_components_are(first, second, bins, mirrored):
+    one = Toy(alpha=first, bins=bins, mirrored=mirrored)
+    other = Toy(alpha=second, bins=2)
+    assert (one == other) == (one.spec == other.spec) == (one.identity() == other.identity())
+
+
+@dataclass(frozen=True)
+class ListOfNumbers(Component):
+    sizes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class WithoutDefault(Component):
+    bins: int
+
+
+@pytest.mark.parametrize("component", [ListOfNumbers, WithoutDefault])
+def test_a_parameter_that_no_user_could_leave_out_or_type_is_a_programming_error(component):
+    with pytest.raises(TypeError, match=r"parameter (sizes|bins)"):
+        parameters(component)

@@ -1,0 +1,285 @@
+"""Registries: names to components, ours and those of plugins."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from typing import Annotated, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.components import Between, Component
+from bench.contract import METHODS
+from bench.datasets import DATASETS
+from bench.errors import UsageError
+from bench.models import MODELS
+from bench.protocols import PROTOCOLS
+from bench.registry import Registry
+
+REAL = [METHODS, DATASETS, MODELS, PROTOCOLS]
+
+
+class Thing(Component):
+    """The base of this file's components."""
+
+
+THINGS: Registry[Thing] = Registry("thing", Thing)
+
+
+@THINGS.register("toy")
+@dataclass(frozen=True)
+class Toy(Thing):
+    bins: Annotated[int, Between(1, 1000)] = 10
+    alpha: float = 0.5
+    scores: Literal["none", "rs", "rs+ds"] = "rs"
+    mirrored: bool = False
+    extractor: str = "resnet8"
+
+
+@THINGS.register("plain")
+@dataclass(frozen=True)
+class Plain(Thing):
+    pass
+
+
+def with_plugins(monkeypatch, **modules):
+    """Return a registry whose plugins are these entry points."""
+
+    def entry_points(group):
+        return [EntryPoint(name, value, group) for name, value in modules.items()]
+
+    monkeypatch.setattr("bench.registry.entry_points", entry_points)
+    return Registry("thing", Thing, plugins="some.group")
+
+
+# names to components
+
+
+def test_names_are_sorted_and_lead_to_their_classes():
+    assert THINGS.names() == ["plain", "toy"]
+    assert THINGS.get("toy") is Toy
+    assert Toy.name == "toy"
+
+
+def test_an_unknown_name_is_told_with_the_closest_one_and_the_command_that_lists_them():
+    with pytest.raises(UsageError) as caught:
+        THINGS.get("tpy")
+    assert "unknown thing 'tpy'. Did you mean 'toy'?" in str(caught.value)
+    assert "Known: plain, toy" in str(caught.value)
+    assert "bench list things" in str(caught.value)
+
+
+def test_a_name_like_no_other_gets_no_wrong_hint():
+    with pytest.raises(UsageError) as caught:
+        THINGS.get("zzzzzzz")
+    assert "Did you mean" not in str(caught.value)
+
+
+def test_a_list_of_specs_is_expanded_in_the_order_given():
+    made = THINGS.make("toy[alpha=[1,0]], plain")
+    assert made == [Toy(alpha=1.0), Toy(alpha=0.0), Plain()]
+
+
+@pytest.mark.parametrize("text", ["toy,toy", "toy[alpha=[1,1.0]]", "toy,toy[bins=10]"])
+def test_a_component_named_twice_is_refused_however_it_is_spelled(text):
+    with pytest.raises(UsageError, match="is named twice"):
+        THINGS.make(text)
+
+
+@pytest.mark.parametrize("text", ["", " , "])
+def test_an_empty_list_names_the_command_that_lists_what_there_is(text):
+    with pytest.raises(UsageError, match=r"no thing given. See: bench list things"):
+        THINGS.make(text)
+
+
+def test_one_component_is_asked_for_and_two_are_given():
+    assert THINGS.make_one("toy[bins=3]") == Toy(bins=3)
+    with pytest.raises(UsageError, match=r"names 2 things. Name one"):
+        THINGS.make_one("toy,plain")
+
+
+@given(
+    st.builds(
+        Toy,
+        bins=st.integers(1, 1000),
+        alpha=st.floats(allow_nan=False, allow_infinity=False),
+        scores=st.sampled_from(["none", "rs", "rs+ds"]),
+        mirrored=st.booleans(),
+        extractor=st.sampled_from(["a", "timm[architecture=vgg11,pretrained=true]"]),
+    )
+)
+def test_a_spec_and_an_identity_lead_back_to_their_component(toy):
+    assert THINGS.make_one(toy.spec) == toy
+    assert THINGS.from_identity(toy.identity()) == toy
+
+
+@pytest.mark.parametrize("registry", REAL, ids=lambda registry: registry.kind)
+def test_every_real_component_is_named_by_its_own_spec(registry):
+    for name in registry.names():
+        component = registry.make_one(name)
+        assert component.spec == name
+        assert registry.from_identity(component.identity()) == component
+
+
+# another version of a component
+
+
+def test_another_version_is_refused_with_both_versions(monkeypatch):
+    identity = Toy().identity()
+    monkeypatch.setattr(Toy, "version", 2)
+    with pytest.raises(UsageError, match=r"version 2 here and 1 in the plan. Plan again"):
+        THINGS.from_identity(identity)
+
+
+def test_a_parameter_that_the_plan_does_not_know_is_named():
+    identity = Toy().identity()
+    del identity["parameters"]["bins"]
+    with pytest.raises(UsageError, match=r"'toy'.*parameters.*bins.*Plan again"):
+        THINGS.from_identity(identity)
+
+
+def test_a_parameter_that_is_gone_is_named():
+    identity = Toy().identity()
+    identity["parameters"]["old"] = 1
+    with pytest.raises(UsageError, match="parameter of toy 'old'"):
+        THINGS.from_identity(identity)
+
+
+# registering
+
+
+def test_a_name_belongs_to_one_class():
+    registry: Registry[Thing] = Registry("thing", Thing)
+    registry.register("toy")(Toy)
+    registry.register("toy")(Toy)  # a module that is imported again does no harm
+    with pytest.raises(TypeError, match="thing 'toy' exists twice"):
+        registry.register("toy")(Plain)
+    assert registry.get("toy") is Toy
+
+
+def test_a_class_has_one_name():
+    registry: Registry[Thing] = Registry("thing", Thing)
+    registry.register("plain")(Plain)
+    with pytest.raises(TypeError, match="is 'plain' already"):
+        registry.register("simple")(Plain)
+    assert Plain.name == "plain"
+
+
+def test_a_class_of_another_base_is_refused():
+    with pytest.raises(TypeError, match=r"thing 'text'.*must derive from.*Thing"):
+        Registry("thing", Thing).register("text")(str)
+
+
+class NotADataclass(Thing):
+    alpha: float = 0.5
+
+
+def test_a_class_that_is_no_dataclass_is_refused_for_its_fields_would_be_no_parameters():
+    with pytest.raises(TypeError, match=r"must be a dataclass. Write @dataclass"):
+        Registry("thing", Thing).register("thing")(NotADataclass)
+
+
+@dataclass(frozen=True)
+class Untypable(Thing):
+    sizes: tuple[int, ...] = ()
+
+
+def test_a_class_with_a_parameter_that_cannot_be_typed_is_refused_where_it_is_written():
+    registry: Registry[Thing] = Registry("thing", Thing)
+    with pytest.raises(TypeError, match="parameter sizes"):
+        registry.register("untypable")(Untypable)
+    assert registry.names() == []
+
+
+# plugins
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("raise RuntimeError('boom')", "RuntimeError: boom"),
+        ("import a_package_that_is_not_there", "ModuleNotFoundError"),
+        ("this is no Python", "SyntaxError"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_plugin_that_fails_is_listed_and_harms_nothing(monkeypatch, tmp_path, source, reason):
+    (tmp_path / "failing_plugin.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = with_plugins(monkeypatch, failing="failing_plugin", fine="json")
+    registry.register("toy")(Toy)
+    assert registry.names() == ["toy"]
+    assert registry.make_one("toy") == Toy()
+    assert list(registry.broken()) == ["failing"]
+    assert "failing_plugin" in registry.broken()["failing"]
+    assert reason in registry.broken()["failing"]
+
+
+def test_asking_for_a_broken_plugin_by_name_tells_why_it_is_not_there(monkeypatch):
+    registry = with_plugins(monkeypatch, gone="a_module_that_is_not_there")
+    with pytest.raises(UsageError, match=r"unknown thing 'gone'.*No module named"):
+        registry.get("gone")
+
+
+def test_plugins_are_imported_when_a_name_is_asked_for_and_once(monkeypatch, tmp_path):
+    (tmp_path / "counting_plugin.py").write_text(
+        f"open({str(tmp_path / 'log')!r}, 'a').write('imported ')"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = with_plugins(monkeypatch, counting="counting_plugin")
+    assert not (tmp_path / "log").exists()
+    registry.names()
+    registry.broken()
+    monkeypatch.delitem(sys.modules, "counting_plugin")
+    with pytest.raises(UsageError):
+        registry.get("none")
+    assert (tmp_path / "log").read_text() == "imported "
+
+
+INSTALLED_PLUGIN = """
+from dataclasses import dataclass
+from typing import ClassVar
+from bench.contract import Method, MethodInfo, register
+
+INFO = MethodInfo(title="t", paper="p", year=2025, kind="selection", code="c")
+
+@register("mine")
+@dataclass(frozen=True)
+class Mine(Method):
+    info: ClassVar[MethodInfo] = INFO
+    alpha: float = 0.5
+
+@register("random")
+@dataclass(frozen=True)
+class Clash(Method):
+    info: ClassVar[MethodInfo] = INFO
+"""
+
+
+def test_an_installed_plugin_adds_methods_and_cannot_take_the_name_of_ours(tmp_path):
+    (tmp_path / "greedy_plugin.py").write_text(INSTALLED_PLUGIN)
+    metadata = tmp_path / "greedy_plugin-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: greedy-plugin\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[bench.methods]\naaa = greedy_plugin\n")
+    code = (
+        "from bench.contract import METHODS\n"
+        "print(METHODS.names())\n"
+        "print(METHODS.get('random').__module__, METHODS.make_one('mine[alpha=1]').spec)\n"
+        "print(METHODS.broken())\n"
+    )
+    # the plugin's folder comes first on the path, so that its entry point is found first
+    answer = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{code}"],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    names, made, broken = answer.stdout.splitlines()
+    assert "'adq'" in names
+    assert "'mine'" in names
+    assert made == "methods.random mine[alpha=1.0]"
+    assert "method 'random' exists twice" in broken
+    assert "'builtin'" not in broken
