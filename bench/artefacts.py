@@ -78,4 +78,4 @@ class ArtefactStore:
             (temporary / _DATA).write_bytes(save(contiguous))
             sealed = {**manifest, "data_checksum": file_checksum(temporary / _DATA)}
             write_json(temporary / _MANIFEST, sealed)
-        return StoredArtefact(contiguous, sealed)
+        return StoredArtefact(contiguous, read_json(place / _MANIFEST))

@@ -91,6 +91,7 @@ class RunContext:
         inputs: Sequence[Artefact] = (),
         params: Mapping[str, Any] | None = None,
         seeded: bool = True,
+        version: int = 1,
     ) -> LazyArtefact:
         """Return the artefact of a kind; see :meth:`bench.contract.Context.artefact`."""
         identity = {
@@ -98,6 +99,7 @@ class RunContext:
             "inputs": [artefact.id for artefact in inputs],
             "params": dict(params or {}),
             "seed": self.selection_seed if seeded else None,
+            "version": version,
         }
         return LazyArtefact(identifier(kind, identity), kind, tuple(inputs), make, self)
 

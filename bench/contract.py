@@ -185,11 +185,13 @@ class Context(Protocol):
         inputs: Sequence[Artefact] = (),
         params: Mapping[str, Any] | None = None,
         seeded: bool = True,
+        version: int = 1,
     ) -> Artefact:
         """Return the artefact of a kind with these inputs and parameters, made when first read.
 
-        Its identity is the training split, the kind, the inputs, the parameters and, when
-        ``seeded``, the selection seed. Its cost is charged to everyone who uses it.
+        Its identity is the training split, the kind, the inputs, the parameters, the version of
+        the code that makes it (raise it when the same parameters begin to give other arrays)
+        and, when ``seeded``, the selection seed. Its cost is charged to everyone who uses it.
         """
 
     def progress(self, stage: str, done: int, total: int) -> None:

@@ -73,16 +73,16 @@ def resolve_device(asked: str) -> str:
     DeviceError
         When the device asked for is not there.
     """
+    match = re.fullmatch(r"auto|cpu|cuda(?::(?P<number>[0-9]+))?", asked)
+    if match is None:
+        raise DeviceError(f"device '{asked}' is not known. Give auto, cpu, cuda or cuda:N")
+    if asked == "cpu":
+        return asked
     import torch
 
     gpus = torch.cuda.device_count()
     if asked == "auto":
         return "cuda" if gpus else "cpu"
-    if asked == "cpu":
-        return asked
-    match = re.fullmatch(r"cuda(?::(?P<number>[0-9]+))?", asked)
-    if match is None:
-        raise DeviceError(f"device '{asked}' is not known. Give auto, cpu, cuda or cuda:N")
     if int(match["number"] or 0) >= gpus:
         raise DeviceError(
             f"device '{asked}' is not there: torch sees {gpus} CUDA devices. "
@@ -156,14 +156,13 @@ class _Worker:
         """Compute a cell and write its record, or its failure; return whether it succeeded."""
         self._progress.cell_started(cell)
         try:
-            content = self._run(cell)
+            record = self._results.write_record(cell, self._run(cell))
         except StorageError:
             raise
         except Exception as error:  # whatever a method or a network raises, the others go on
             failure = self._results.write_failure(cell, self._told(error))
             self._progress.cell_failed(cell, failure)
             return False
-        record = self._results.write_record(cell, content)
         self._progress.cell_finished(cell, record)
         return True
 

@@ -28,7 +28,7 @@ PATIENCE_S = 60.0
 """A lease without a heartbeat for this long (on the waiter's own clock) is stale."""
 
 
-_FIELDS = frozenset({"host", "process", "started", "token"})
+_FIELDS = frozenset({"host", "namespace", "process", "started", "token"})
 _DEAD = frozenset("ZXx")
 """Process states: a killed process that nobody waited for is a zombie, perhaps for ever."""
 
@@ -107,7 +107,7 @@ class Leases:
         return Lease(path, claim["token"])
 
     def _is_stale(self, name: str, path: Path, content: dict[str, Any]) -> bool:
-        if content.get("host") == socket.gethostname():
+        if (content.get("host"), content.get("namespace")) == _here():
             return _process_start(content["process"]) != str(content["started"])
         try:
             beat = (content.get("token", ""), path.stat().st_mtime)
@@ -129,9 +129,20 @@ class Leases:
         return Lease(path, claim["token"])
 
 
+def _here() -> tuple[str, str]:
+    """Return where process numbers mean the same: the host and its process namespace."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    return socket.gethostname(), namespace
+
+
 def _claim() -> dict[str, Any]:
+    host, namespace = _here()
     return {
-        "host": socket.gethostname(),
+        "host": host,
+        "namespace": namespace,
         "process": os.getpid(),
         "started": _process_start(os.getpid()),
         "token": uuid.uuid4().hex,

@@ -50,7 +50,7 @@ class Results:
         require_writable(self.folder)
         marked = self._read(mark)
         if marked is None:
-            write_json(mark, {"schema": RECORD_SCHEMA})
+            write_json(mark, {"schema": RECORD_SCHEMA, "id": mark.stem})
         elif marked["schema"] > RECORD_SCHEMA:
             raise StorageError(
                 f"{self.folder} was written by a newer bench (schema {marked['schema']}, this one "
@@ -129,7 +129,10 @@ class Results:
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:
-            return read_json(path)
+            content = read_json(path)
+            if content.get("id") != path.stem:
+                raise DamagedFileError(f"{path} is damaged: it tells of {content.get('id')}")
+            return content
         except (FileNotFoundError, NotADirectoryError):
             return None
         except DamagedFileError as error:

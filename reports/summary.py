@@ -160,7 +160,7 @@ def _accuracy_notes(here: Results, setting: Setting) -> list[str]:
     notes = [
         "Accuracy: top-1 on the test split in %, last epoch; mean ± 95 % t-interval over n runs; "
         "one run has no interval.",
-        "To random: paired over common seeds, same budget and training.",
+        "Vs random: paired over common seeds, same budget and training.",
         "Best ep.: the best epoch, chosen on the test split, optimistic; for comparison only.",
         f"Data: {setting.dataset} ({setting.fingerprint}).",
     ]
@@ -189,7 +189,7 @@ _ACCURACY_COLUMNS = (
     Column("bytes", "bytes", size),
     Column("accuracy", "accuracy %", percent),
     Column("n", "n", number),
-    Column("to_random", "to random", difference),
+    Column("to_random", "vs random", difference),
     Column("best_epoch_accuracy", "best ep.", lambda estimate: f"{estimate.mean:.2f}"),
 )
 _FAILED_COLUMN = Column("failed", "failed", number)

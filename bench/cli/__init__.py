@@ -18,13 +18,13 @@ from bench.errors import BenchError, UsageError
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="dataset-compression-bench", prog_name="bench")
 def cli() -> None:
-    r"""Tell which way of shrinking an image training set works, and at what cost.
+    """Tell which way of shrinking an image training set works, and at what cost.
 
     \b
     bench run --methods dq,adq --ratios 10,20,30     compute, then show a table and a report
     bench plan --methods dq,adq --ratios 10,20,30    what that would compute; runs nothing
     bench list methods                               what there is
-    """
+    """  # noqa: D301  # click needs the true character
 
 
 for command in (run.run, run.plan, inspect.report, inspect.why, inspect.listing, completion.script):
@@ -55,7 +55,8 @@ def main() -> NoReturn:
 def _advice(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "bench"
-    return f"{error.format_message().rstrip('.')}. See: {command} --help"
+    told = error.format_message()
+    return f"{told}{'' if told.endswith(('.', '?', ')')) else '.'} See: {command} --help"
 
 
 def _tell(error: BenchError, code: int) -> int:

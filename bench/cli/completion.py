@@ -16,4 +16,6 @@ def script(context: click.Context, shell: str) -> None:
     completion = get_completion_class(shell)
     assert completion is not None  # the choices above are click's own
     root = context.find_root().command
-    click.echo(completion(root, {}, "bench", VARIABLE).source())
+    source = completion(root, {}, "bench", VARIABLE).source()
+    # click's fish script cuts a value at its first comma, as in --methods dq,adq
+    click.echo(source.replace('string split ","', 'string split --max 1 ","'))

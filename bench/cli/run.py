@@ -82,11 +82,11 @@ def _run(options: SweepOptions, results: Results, plan: Plan, device: str, as_js
     failed = False
     if pending:
         check_budgets(pending, options.source)
-        used = resolve_device(device)
         try:
             results.prepare()
         except StorageError as error:
             raise UsageError(str(error)) from error
+        used = resolve_device(device)
         results.save_plan(plan)
         _announce(plan, len(pending), used)
         try:

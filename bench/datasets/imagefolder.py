@@ -23,6 +23,8 @@ from bench.errors import DataError
 from bench.identity import digest
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from bench.arrays import ByteArray
 
 _TEST_NAMES = ("test", "val")
@@ -139,7 +141,7 @@ def _decode(tree: FileTree, size: int, entry: Entry, content: bytes) -> ByteArra
 
     try:
         with Image.open(io.BytesIO(content)) as image:
-            rgb = image.convert("RGB")
+            rgb = _as_rgb(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
             f"{tree.place}: image {entry.path} cannot be read ({error}). Repair or remove it"
@@ -147,6 +149,17 @@ def _decode(tree: FileTree, size: int, entry: Entry, content: bytes) -> ByteArra
     if size:
         rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
     return np.asarray(rgb, dtype=np.uint8)
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):  # Pillow itself would cut all grey levels off at 255
+        high_bytes = (np.asarray(image) >> 8).astype(np.uint8)
+        return Image.fromarray(high_bytes).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels have 32 bits; 8 and 16 are known")
+    return image.convert("RGB")
 
 
 def _room_for(count: int, first: ByteArray, tree: FileTree) -> ByteArray:

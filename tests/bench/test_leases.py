@@ -59,6 +59,7 @@ def answer(process):
 
 def write_lease(folder, **changes):
     content = {"host": "another-host", "process": 1, "started": "1", "token": "t"}
+    content["namespace"] = os.readlink("/proc/self/ns/pid")
     path = folder / "cell.lease"
     path.write_text(json.dumps(content | changes))
     return path
@@ -263,6 +264,11 @@ def test_another_hosts_lease_that_beats_is_never_taken(tmp_path, impatient):
 def test_silence_is_counted_from_when_a_worker_looked_first(tmp_path, impatient):
     path = write_lease(tmp_path)
     os.utime(path, (0, 0))  # an old time says nothing: clocks differ
+    assert Leases(tmp_path).try_take("cell") is None
+
+
+def test_a_lease_from_another_process_namespace_is_not_judged_by_its_process_number(tmp_path):
+    write_lease(tmp_path, host=socket.gethostname(), namespace="pid:[1]", process=2**22 - 1)
     assert Leases(tmp_path).try_take("cell") is None
 
 

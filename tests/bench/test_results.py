@@ -277,7 +277,7 @@ def test_a_file_in_place_of_the_folder_is_told(tmp_path):
 
 def test_a_folder_of_a_newer_bench_is_refused(results):
     results.prepare()
-    write_json(results.folder / "bench-results.json", {"schema": 99})
+    write_json(results.folder / "bench-results.json", {"schema": 99, "id": "bench-results"})
     with pytest.raises(StorageError, match=r"newer bench .schema 99.*Update bench or name another"):
         results.prepare()
 
