@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from methods.parts import greedy as search
 from methods.parts import submodular
 from methods.parts.submodular import graphcut_bins, graphcut_order
 
@@ -89,20 +90,23 @@ def test_a_large_pool_equals_the_reference_in_both_memory_modes(kernel):
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_the_matrix_may_come_in_later_bins(kernel):
+@pytest.mark.parametrize(("points", "built"), [(400, [400]), (250, [240]), (0, [])])
+def test_the_matrix_is_built_as_soon_as_it_fits(kernel, points, built, monkeypatch):
+    sizes, plain = [], search._matrix
+    monkeypatch.setattr(search, "_matrix", lambda p, b: sizes.append(len(p)) or plain(p, b))
     x = embeddings("clusters", 400, 8)
-    expected = reference(x, bin_sizes(400, 5), kernel)
-    limit = 16 * x.size + 4 * 250**2  # what two bins leave is the first to fit
+    limit = 12 * x.size + 4 * points**2
     got = graphcut_bins(x, None, 5, kernel, balance=False, memory_limit=limit)
-    assert [b.tolist() for b in got] == expected
+    assert [b.tolist() for b in got] == reference(x, bin_sizes(400, 5), kernel)
+    assert sizes == built
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_small_blocks_and_frequent_refreshes_change_nothing(kernel, monkeypatch):
     x = embeddings("trained", 300, 16)
     expected = graphcut_bins(x, None, 3, kernel, balance=False)
-    monkeypatch.setattr(submodular, "BLOCK", 37)
-    monkeypatch.setattr(submodular, "REFRESH", 7)
+    monkeypatch.setattr(search, "BLOCK", 37)
+    monkeypatch.setattr(search, "REFRESH", 7)
     got = graphcut_bins(x, None, 3, kernel, balance=False)
     assert [b.tolist() for b in got] == [b.tolist() for b in expected]
 
@@ -237,9 +241,9 @@ def test_rounding_stays_within_the_bound(kind, kernel, d):
         x = np.where(rng.random((1500, 1)) < 0.9, x[:3][rng.integers(0, 3, 1500)], x)
     elif kind == "one coordinate":
         x = 0.01 * x + np.eye(d)[0]
-    exact = submodular._ExactGain(*submodular.POINTS[kernel](x))
-    product = submodular._ByProduct(exact)
-    matrix = submodular._ByMatrix(product)
+    exact = search._ExactGain(*search.POINTS[kernel](x))
+    product = search._ByProduct(exact)
+    matrix = search._ByMatrix(product)
     matrix.pick(1000)
     w, weight = exact.state()
     true = exact.points @ w + weight * exact.offset
@@ -316,7 +320,7 @@ def test_errors_name_the_value_and_what_is_allowed(change, message):
 
 @pytest.mark.parametrize("counts", [{0: 5}, {0: -1}, {7: 1}, [1, 5], 9])
 def test_counts_beyond_the_pool_are_refused(counts):
-    with pytest.raises(ValueError, match="counts: .* of class .*; allowed: 0 to"):
+    with pytest.raises(ValueError, match=r"counts: .* of class .*; allowed: 0 to"):
         graphcut_order(np.eye(4), np.zeros(4, int), counts)
 
 
