@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import re
+import os
 import time
 import traceback
 from collections import deque
@@ -80,6 +81,8 @@ def resolve_device(asked: str) -> str:
         return asked
     import torch
 
+    # cuBLAS is deterministic only with a fixed workspace, read when its first handle is made.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     gpus = torch.cuda.device_count()
     if asked == "auto":
         return "cuda" if gpus else "cpu"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,18 +55,24 @@ def accuracy_figure(table: Table, path: Path) -> None:
         for _, estimate in full[:1]:
             axes.axhline(estimate.mean, color="0.4", linewidth=1, linestyle=(0, (6, 3)))
             axes.annotate(
-                f"full data {estimate.mean:.1f}", (1, estimate.mean), (-2, -3),
+                f"full data {estimate.mean:.1f}", (0, estimate.mean), (4, 2),
                 xycoords=("axes fraction", "data"), textcoords="offset points",
-                ha="right", va="top", color="0.3", fontsize=8,
+                ha="left", va="bottom", color="0.3", fontsize=8,
             )  # fmt: skip
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
         axes.set_xlabel("training images kept (%)")
         axes.set_ylabel("test accuracy (%), last epoch")
-        axes.set_title(table.title, fontsize=9, loc="left")
+        axes.set_title(f"{table.title}\n{_uncertainty(curves)}", fontsize=9, loc="left")
         axes.grid(axis="y", color="0.9", linewidth=0.7)
         if curves:
             axes.legend(frameon=False, fontsize=8)
         with replacing(path) as temporary:
             figure.savefig(temporary, format="svg", metadata={"Date": None})
         pyplot.close(figure)
+
+
+def _uncertainty(curves: Mapping[str, Sequence[tuple[float, Estimate]]]) -> str:
+    counts = sorted({estimate.n for points in curves.values() for _, estimate in points})
+    told = " to ".join(str(n) for n in dict.fromkeys((counts or [0])[:: max(1, len(counts) - 1)]))
+    return f"mean and 95 % t-interval, n = {told}" if counts != [1] else "one run, no interval"

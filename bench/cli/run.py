@@ -79,7 +79,7 @@ def _run(options: SweepOptions, results: Results, plan: Plan, device: str, as_js
     from bench.execution import check_budgets, execute, pending_cells, resolve_device
 
     pending = pending_cells(plan, results)
-    failed = False
+    failed = 0
     if pending:
         check_budgets(pending, options.source)
         try:
@@ -100,9 +100,12 @@ def _run(options: SweepOptions, results: Results, plan: Plan, device: str, as_js
                 err=True,
             )
             return INTERRUPTED
-        failed = bool(outcome.failed)
+        failed = len(outcome.failed)
     _show_tables(results, plan, as_json)
-    return SOME_FAILED if failed else 0
+    if failed:
+        click.echo(f"{failed} cells failed. The same command computes them again.", err=True)
+        return SOME_FAILED
+    return 0
 
 
 def _announce(plan: Plan, pending: int, device: str) -> None:

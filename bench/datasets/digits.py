@@ -12,6 +12,7 @@ from bench.datasets.base import DATASETS, Dataset, Source, Splits
 
 _SPLIT_SEED = 0
 _TEST_SHARE = 0.2
+_TRAINING_COUNTS = (142, 146, 142, 146, 145, 145, 145, 143, 139, 144)
 
 
 @DATASETS.register("digits")
@@ -34,9 +35,8 @@ class Digits(Dataset):
         return 8
 
     def training_counts(self, source: Source) -> dict[str, int]:
-        """Return the counts of the fixed split."""
-        train = self.load(source).train
-        return dict(zip(train.classes, train.class_counts.tolist(), strict=True))
+        """Return the counts of the fixed split, without scikit-learn's seconds of import."""
+        return {str(digit): count for digit, count in enumerate(_TRAINING_COUNTS)}
 
     def load(self, source: Source) -> Splits:
         """Load and split the digits."""

@@ -95,7 +95,8 @@ class TestDigits:
     def test_training_counts_are_those_of_the_loaded_split(self) -> None:
         digits = DATASETS.make_one("digits")
         train = digits.load(Source()).train
-        assert list(digits.training_counts(Source()).values()) == train.class_counts.tolist()
+        counts = dict(zip(train.classes, train.class_counts.tolist(), strict=True))
+        assert digits.training_counts(Source()) == counts
 
 
 class TestGoodImageFolders:
@@ -162,6 +163,15 @@ class TestGoodImageFolders:
             save(tmp_path / split / "cat" / "0.png", mode="L")
         images = loaded(tmp_path).train.images
         assert (images == 7).all()
+
+    def test_of_16_bit_grey_levels_the_high_byte_counts(self, tmp_path: Path) -> None:
+        levels = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(8, 8)
+        for split in ("train", "test"):
+            place = tmp_path / split / "cat"
+            place.mkdir(parents=True)
+            Image.fromarray(levels).save(place / "0.png")
+        grey = loaded(tmp_path).train.images[0, :, :, 0]
+        np.testing.assert_array_equal(grey, levels >> 8)
 
     def test_size_resizes_the_shorter_side_and_cuts_out_the_centre(self, tmp_path: Path) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (16, 32, 3), dtype=np.uint8)
@@ -329,6 +339,13 @@ class TestBrokenImageFolders:
         text = refusal(root)
         assert "test/cat/zzz.png" in text
         assert "Repair or remove it" in text
+
+    def test_an_image_of_32_bit_pixels_is_named(self, image_folder: Write) -> None:
+        root = image_folder()
+        save(root / "train" / "cat" / "zzz.tif", mode="F")
+        text = refusal(root)
+        assert "train/cat/zzz.tif" in text
+        assert "32 bits" in text
 
     def test_a_link_to_nothing_is_named(self, image_folder: Write) -> None:
         root = image_folder()
