@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from bench.arrays import FloatArray, IntArray
 
+_SMALLEST = Decimal("1e-6")
 _ALLOWED = "Give percents above 0 and at most 100, for example --ratios 10,20,30"
 
 
@@ -26,7 +27,7 @@ class Budget:
     percent: Decimal
 
     def __post_init__(self) -> None:
-        if not 0 < self.percent <= 100:
+        if not _SMALLEST <= self.percent <= 100:
             raise UsageError(f"ratio {self.percent} is not allowed. {_ALLOWED}")
 
     @classmethod

@@ -35,7 +35,7 @@ def told_as_storage_error(path: Path) -> Iterator[None]:
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             advice = "It cannot be written: choose another folder with --results"
         else:
-            advice = "Check the folder, then run the same command again"
+            advice = "Check the path, or choose another folder"
         reason = error.strerror or str(error)
         raise StorageError(f"cannot write {path}: {reason}. {advice}") from error
 

@@ -260,12 +260,13 @@ def _right_by_class(guessed: Tensor, labels: Tensor, classes: int) -> list[int]:
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
     """Have torch use deterministic algorithms only, within the block."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
+    # The same switch as use_deterministic_algorithms, without its 3 s import of the compiler.
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("error")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.set_deterministic_debug_mode(before)
 
 
 def _autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 @sweep_options
 @results_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="CPU threads; default: what pays for the images' size.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan and run nothing, as bench plan.")
 @json_option
 @debug_option
@@ -38,21 +43,23 @@ def run(
     /,
     results: Path,
     device: str,
+    threads: int | None,
     dry_run: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
     """Compress, train and test; show the table and write a report.
 
-    SWEEP_FILE is a TOML file with the same options; those on the command line win. What is
-    complete in the results folder is not computed again.
+    SWEEP_FILE is a TOML file with the options that describe the sweep (--dataset to
+    --no-baselines); those on the command line win. What is complete in the results folder is not
+    computed again.
     """
     options = merged(context, given)
     if dry_run:
         _show_plan(options, results, as_json)
         return
     folder, plan = _opened(options, results)
-    context.exit(_run(options, folder, plan, device, as_json))
+    context.exit(_run(options, folder, plan, device, threads, as_json))
 
 
 @click.command()
@@ -75,7 +82,14 @@ def _opened(options: SweepOptions, folder: Path) -> tuple[Results, Plan]:
     return results, plan
 
 
-def _run(options: SweepOptions, results: Results, plan: Plan, device: str, as_json: bool) -> int:
+def _run(
+    options: SweepOptions,
+    results: Results,
+    plan: Plan,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+) -> int:
     from bench.execution import check_budgets, execute, pending_cells, resolve_device
 
     pending = pending_cells(plan, results)
@@ -91,7 +105,7 @@ def _run(options: SweepOptions, results: Results, plan: Plan, device: str, as_js
         _announce(plan, len(pending), used)
         try:
             with display() as progress:
-                outcome = execute(plan, results, options.source, used, progress)
+                outcome = execute(plan, results, options.source, used, progress, threads)
         except KeyboardInterrupt:
             done = len(plan.cells) - len(pending_cells(plan, results))
             click.echo(
@@ -103,7 +117,7 @@ def _run(options: SweepOptions, results: Results, plan: Plan, device: str, as_js
         failed = len(outcome.failed)
     _show_tables(results, plan, as_json)
     if failed:
-        click.echo(f"{failed} cells failed. The same command computes them again.", err=True)
+        click.echo(f"Failed cells: {failed}. The same command computes them again.", err=True)
         return SOME_FAILED
     return 0
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from bench.contract import ImageDataset
 from bench.datasets.base import DATASETS, Dataset, Source, Splits
+from bench.errors import DataError
 
 _SPLIT_SEED = 0
 _TEST_SHARE = 0.2
@@ -28,6 +29,11 @@ class Digits(Dataset):
 
     def fingerprint(self, source: Source) -> str:
         """Return a constant: the data ships with scikit-learn and has never changed."""
+        if source.path is not None:
+            raise DataError(
+                f"data set digits ships with scikit-learn and takes no --data ({source.path}). "
+                "Leave it out, or name another data set, e.g. --dataset imagefolder"
+            )
         return "sklearn-digits-1797"
 
     def side(self, source: Source) -> int:

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from bench.arrays import ByteArray
 
 _TEST_NAMES = ("test", "val")
+_SPLIT_NAMES = ("train", *_TEST_NAMES)
 _READ_AHEAD = 512
 _SHARE_OF_MEMORY = 0.5
 
@@ -58,7 +58,7 @@ class ImageFolder(Dataset):
         is replaced by another one of the same name and size is not noticed.
         """
         listing = _listing(file_tree(source.path))
-        named = [[split, *e.path.parts[-2:], e.size] for split, es in listing.items() for e in es]
+        named = [[split, *_below_split(e), e.size] for split, es in listing.items() for e in es]
         return f"files-{digest(named)}"
 
     def side(self, source: Source) -> int:
@@ -73,7 +73,7 @@ class ImageFolder(Dataset):
     def training_counts(self, source: Source) -> dict[str, int]:
         """Return the number of image files by class folder."""
         listing = _listing(file_tree(source.path))
-        return dict(Counter(entry.path.parts[-2] for entry in listing["train"]))
+        return dict(Counter(_below_split(entry)[0] for entry in listing["train"]))
 
     def load(self, source: Source) -> Splits:
         """Decode all images of both splits."""
@@ -89,9 +89,10 @@ def _listing(tree: FileTree) -> dict[str, list[Entry]]:
     """Return the training and the test files, whatever folder they lie below."""
     by_root: dict[tuple[str, ...], dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
     for entry in tree.entries():
-        *root, split, _, _ = ("", "", "", *entry.path.parts)[-max(3, len(entry.path.parts)) :]
-        if split == "train" or split in _TEST_NAMES:
-            by_root[tuple(root)][split].append(entry)
+        depth = _depth_of_split(entry)
+        if depth is not None:
+            parts = entry.path.parts
+            by_root[parts[:depth]][parts[depth]].append(entry)
     roots = [root for root, splits in by_root.items() if "train" in splits]
     if len(roots) != 1:
         found = f"{len(roots)} folders named train" if roots else "no train/CLASS/IMAGE"
@@ -105,8 +106,22 @@ def _listing(tree: FileTree) -> dict[str, list[Entry]]:
     return {"train": splits["train"], "test": splits[tests[0]]}
 
 
+def _depth_of_split(entry: Entry) -> int | None:
+    """Return where in the path ``train``, ``test`` or ``val`` stands with a class below it."""
+    folders = entry.path.parts[:-2]
+    return next((i for i, name in enumerate(folders) if name in _SPLIT_NAMES), None)
+
+
+def _below_split(entry: Entry) -> tuple[str, ...]:
+    """Return the path from the class on; its first part is the class."""
+    depth = _depth_of_split(entry)
+    assert depth is not None  # only files below a split are listed
+    return entry.path.parts[depth + 1 :]
+
+
 def _load_split(tree: FileTree, name: str, entries: list[Entry], size: int) -> ImageDataset:
-    classes = tuple(sorted({entry.path.parts[-2] for entry in entries}))
+    paths = [_below_split(entry) for entry in entries]
+    classes = tuple(sorted({path[0] for path in paths}))
     number = {label: position for position, label in enumerate(classes)}
     images: ByteArray | None = None
     for position, pixels in enumerate(_decoded(tree, entries, size)):
@@ -121,9 +136,9 @@ def _load_split(tree: FileTree, name: str, entries: list[Entry], size: int) -> I
     assert images is not None  # a listing has at least one file
     return ImageDataset(
         images=images,
-        labels=np.array([number[entry.path.parts[-2]] for entry in entries], dtype=np.int64),
+        labels=np.array([number[path[0]] for path in paths], dtype=np.int64),
         classes=classes,
-        keys=tuple(PurePosixPath(*entry.path.parts[-2:]).as_posix() for entry in entries),
+        keys=tuple("/".join(path) for path in paths),
     )
 
 
