@@ -67,10 +67,12 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """A short name for people."""
-        return (
-            f"{self.method.spec} {self.budget.label} % {self.model.spec} seed {self.training_seed}"
-        )
+        """A short name for people; two seeds are those of selection and of training."""
+        seeds = {self.training_seed: None}
+        if self.method.info.seeded:
+            seeds = {self.selection_seed: None, self.training_seed: None}
+        told = "/".join(str(seed) for seed in seeds)
+        return f"{self.method.spec} {self.budget.label} % {self.model.spec} seed {told}"
 
     @classmethod
     def from_identity(cls, identity: dict[str, Any]) -> Cell:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import shutil
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.storage import file_checksum, read_json, replacing, told_as_storage_error, write_json
+from bench.errors import DamagedFileError
+from bench.storage import file_checksum, read_json, replacing, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,45 +34,54 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The place of one training run's newest state; an unreadable one counts as none."""
+    """The place of one training run's newest state.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the state is kept.
+    stamp : str
+        What must be equal for going on to give the same bytes: code, packages, device, threads.
+        A state with another stamp, or an unreadable one, counts as none.
+    """
 
     folder: Path
+    stamp: str = ""
 
     def save(self, state: TrainingState) -> None:
         """Write the state; the one before stays until this one is complete."""
         from safetensors.torch import save
 
-        data = self.folder / f"epoch-{state.epoch:05d}.safetensors"
+        content = save(state.tensors)
+        # A name of its own: should two workers ever hold one cell, neither breaks the other's.
+        data = self.folder / f"epoch-{state.epoch:05d}-{uuid.uuid4().hex[:8]}.safetensors"
+        older = list(self.folder.glob("epoch-*.safetensors"))
         with replacing(data) as temporary:
-            temporary.write_bytes(save(state.tensors))
+            temporary.write_bytes(content)
         manifest = {
+            "stamp": self.stamp,
             "epoch": state.epoch,
             "data": data.name,
-            "data_checksum": file_checksum(data),
+            "data_checksum": hashlib.blake2b(content, digest_size=16).hexdigest(),
             "progress": state.progress,
         }
         write_json(self.folder / "newest.json", manifest)
-        for older in self.folder.glob("epoch-*.safetensors"):
-            if older != data:
-                older.unlink(missing_ok=True)
+        for path in older:
+            path.unlink(missing_ok=True)
 
     def load(self) -> TrainingState | None:
         """Return the newest whole state, or None."""
         from safetensors.torch import load_file
 
-        from bench.errors import DamagedFileError
-
         try:
             manifest = read_json(self.folder / "newest.json")
             data = self.folder / manifest["data"]
-            if file_checksum(data) != manifest["data_checksum"]:
+            if manifest["stamp"] != self.stamp or file_checksum(data) != manifest["data_checksum"]:
                 return None
-        except (OSError, DamagedFileError, json.JSONDecodeError):
+            return TrainingState(manifest["epoch"], load_file(data), manifest["progress"])
+        except (OSError, DamagedFileError, KeyError):
             return None
-        return TrainingState(manifest["epoch"], load_file(data), manifest["progress"])
 
     def clear(self) -> None:
-        """Remove the checkpoint of a run that is recorded."""
-        with told_as_storage_error(self.folder):
-            if self.folder.exists():
-                shutil.rmtree(self.folder)
+        """Remove the checkpoint of a run that is complete."""
+        shutil.rmtree(self.folder, ignore_errors=True)

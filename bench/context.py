@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.identity import derive_seed, identifier
-from bench.metering import Meter
+from bench.metering import Meter, Stage
 from bench.progress import Progress
 from bench.provenance import machine
 
 if TYPE_CHECKING:
     from bench.arrays import Arrays
     from bench.artefacts import ArtefactStore, StoredArtefact
+    from bench.checkpoints import Checkpoint
     from bench.contract import Artefact
     from bench.leases import Leases
 
@@ -31,10 +32,20 @@ class LazyArtefact:
     kind: str
     inputs: tuple[Artefact, ...]
     make: Callable[[], Arrays]
+    device: str
     context: RunContext = field(repr=False)
 
     def __getitem__(self, name: str) -> Any:
         return self.context.obtain(self).arrays[name]
+
+
+@dataclass(frozen=True)
+class _Making:
+    """An artefact that is being made: its time, and the costs of all that it reads."""
+
+    artefact: LazyArtefact
+    stage: Stage
+    costs: dict[str, Any]
 
 
 class RunContext:
@@ -50,6 +61,8 @@ class RunContext:
         Where heavy computations run; no part of an artefact's identity.
     store, leases
         Where artefacts are kept, and what keeps two workers from making the same one.
+    checkpoint : callable
+        Gives the checkpoint's place for an artefact's id.
     """
 
     def __init__(
@@ -59,6 +72,7 @@ class RunContext:
         device: str,
         store: ArtefactStore,
         leases: Leases,
+        checkpoint: Callable[[str], Checkpoint],
         progress: Progress | None = None,
     ) -> None:
         self.selection_seed = selection_seed
@@ -67,8 +81,10 @@ class RunContext:
         self._dataset = dict(dataset)
         self._store = store
         self._leases = leases
+        self._checkpoint = checkpoint
         self._progress = progress or Progress()
         self._meter = Meter()
+        self._making: list[_Making] = []
         self._obtained: dict[str, StoredArtefact] = {}
 
     def seed(self, *names: str | int) -> int:
@@ -83,6 +99,14 @@ class RunContext:
         """Tell how far a stage has come."""
         self._progress.stage(stage, done, total)
 
+    def checkpoint(self) -> Checkpoint:
+        """Return the checkpoint of the artefact that is being made."""
+        return self._checkpoint(self._making[-1].artefact.id)
+
+    def charge(self, seconds: float) -> None:
+        """Add seconds that an interrupted run spent on the artefact that is being made."""
+        self._making[-1].stage.seconds_before += seconds
+
     def artefact(
         self,
         kind: str,
@@ -92,6 +116,7 @@ class RunContext:
         params: Mapping[str, Any] | None = None,
         seeded: bool = True,
         version: int = 1,
+        device: str | None = None,
     ) -> LazyArtefact:
         """Return the artefact of a kind; see :meth:`bench.contract.Context.artefact`."""
         identity = {
@@ -101,40 +126,51 @@ class RunContext:
             "seed": self.selection_seed if seeded else None,
             "version": version,
         }
-        return LazyArtefact(identifier(kind, identity), kind, tuple(inputs), make, self)
+        name = identifier(kind, identity)
+        return LazyArtefact(name, kind, tuple(inputs), make, device or self.device, self)
 
     def obtain(self, artefact: LazyArtefact) -> StoredArtefact:
         """Load an artefact, or make it, or wait for the worker who makes it."""
-        stored = self._obtained.get(artefact.id) or self._store.load(artefact.id)
-        while stored is None:
+        stored = self._obtained.get(artefact.id)
+        if stored is None:
+            with self._meter.stage("loading and waiting"):  # charged to nobody
+                stored = self._loaded_or_made(artefact)
+            self._obtained[artefact.id] = stored
+        for costs in (self.costs, *(making.costs for making in self._making)):
+            costs.update(stored.manifest["costs"])
+        return stored
+
+    def _loaded_or_made(self, artefact: LazyArtefact) -> StoredArtefact:
+        while True:
+            stored = self._store.load(artefact.id)
+            if stored is not None:
+                return stored
             with self._leases.taken(artefact.id) as lease:
                 if lease is not None:
-                    stored = self._store.load(artefact.id) or self._make(artefact)
-            if stored is None:
-                owner = self._leases.owner(artefact.id)
-                self._progress.waiting(f"{artefact.kind} made by {owner}")
-                time.sleep(_POLL_S)
-                stored = self._store.load(artefact.id)
-        self._obtained[artefact.id] = stored
-        self.costs.update(stored.manifest["costs"])
-        return stored
+                    return self._store.load(artefact.id) or self._make(artefact)
+            owner = self._leases.owner(artefact.id)
+            self._progress.waiting(f"{artefact.kind} made by {owner}")
+            time.sleep(_POLL_S)
 
     def _make(self, artefact: LazyArtefact) -> StoredArtefact:
         self._progress.stage(artefact.kind, 0, 0)
         with self._meter.stage(artefact.kind) as stage:
-            arrays = artefact.make()
-        costs: dict[str, Any] = {}
-        for needed in artefact.inputs:
-            costs.update(self._costs_of(needed))
-        costs[artefact.id] = {
+            making = _Making(artefact, stage, {})
+            self._making.append(making)
+            try:
+                arrays = artefact.make()
+                for needed in artefact.inputs:
+                    if isinstance(needed, LazyArtefact):
+                        self.obtain(needed)
+            finally:
+                self._making.pop()
+        own = {
             "kind": artefact.kind,
-            "seconds": stage.seconds,
-            "device": self.device,
+            "seconds": stage.seconds + stage.seconds_before,
+            "device": artefact.device,
         }
+        costs = {**making.costs, artefact.id: own}
         manifest = {"schema": 1, "id": artefact.id, "costs": costs, "machine": machine()}
-        return self._store.save(artefact.id, arrays, manifest)
-
-    def _costs_of(self, artefact: Artefact) -> dict[str, Any]:
-        if isinstance(artefact, LazyArtefact):
-            return dict(self.obtain(artefact).manifest["costs"])
-        return {}
+        stored = self._store.save(artefact.id, arrays, manifest)
+        self._checkpoint(artefact.id).clear()
+        return stored

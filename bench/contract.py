@@ -21,6 +21,7 @@ from bench.registry import Registry
 if TYPE_CHECKING:
     from bench.arrays import Arrays, ByteArray, IntArray
     from bench.budgets import Budget
+    from bench.checkpoints import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -186,13 +187,21 @@ class Context(Protocol):
         params: Mapping[str, Any] | None = None,
         seeded: bool = True,
         version: int = 1,
+        device: str | None = None,
     ) -> Artefact:
         """Return the artefact of a kind with these inputs and parameters, made when first read.
 
         Its identity is the training split, the kind, the inputs, the parameters, the version of
         the code that makes it (raise it when the same parameters begin to give other arrays)
-        and, when ``seeded``, the selection seed. Its cost is charged to everyone who uses it.
+        and, when ``seeded``, the selection seed. Its cost, and that of everything read while it
+        is made, is charged to everyone who uses it, as time on ``device`` (None: the context's).
         """
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the place for the training state of the artefact that is being made."""
+
+    def charge(self, seconds: float) -> None:
+        """Add seconds that an interrupted run spent on the artefact that is being made."""
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Tell how far a stage has come."""

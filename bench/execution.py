@@ -8,18 +8,21 @@ import re
 import time
 import traceback
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from bench.context import RunContext
 from bench.contract import CompressedSet, ImageDataset
 from bench.errors import BenchError, DeviceError, StorageError, UsageError
-from bench.metering import peak_memory_bytes
+from bench.metering import keep_freed_memory, peak_memory_bytes
 from bench.progress import Progress
-from bench.provenance import provenance
+from bench.provenance import continuation_stamp, module_facts, provenance
 
 if TYPE_CHECKING:
+    from bench.arrays import Arrays
     from bench.cells import Cell, Plan
+    from bench.checkpoints import Checkpoint
     from bench.datasets import Source, Splits
     from bench.results import Results
     from bench.training import Curve
@@ -27,6 +30,15 @@ if TYPE_CHECKING:
 _POLL_S = 0.5
 SMALL_SIDE = 16
 """Pixels; smaller images are trained on one thread."""
+
+
+class State(Enum):
+    """What became of a cell that a worker attended to."""
+
+    COMPUTED = "computed"
+    FOUND = "found"
+    FAILED = "failed"
+    HELD_ELSEWHERE = "held elsewhere"
 
 
 @dataclass
@@ -39,6 +51,15 @@ class Outcome:
     """Ids of cells that were complete before, or that another worker completed."""
     failed: list[str] = field(default_factory=list)
     """Ids of cells that failed."""
+
+    def of(self, state: State) -> list[str]:
+        """Return the list that a cell in this state belongs to."""
+        lists: dict[State, list[str]] = {
+            State.COMPUTED: self.computed,
+            State.FOUND: self.found,
+            State.FAILED: self.failed,
+        }
+        return lists[state]
 
 
 def pending_cells(plan: Plan, results: Results) -> list[Cell]:
@@ -83,9 +104,7 @@ def resolve_device(asked: str) -> str:
         return asked
     import torch
 
-    # cuBLAS is deterministic only with a fixed workspace, read when its first handle is made.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    gpus = torch.cuda.device_count()
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if asked == "auto":
         return "cuda" if gpus else "cpu"
     if int(match["number"] or 0) >= gpus:
@@ -97,13 +116,14 @@ def resolve_device(asked: str) -> str:
 
 
 def default_threads(side: int) -> int:
-    """Return the CPU threads that pay for images of this side, in pixels.
+    """Return the CPU threads that pay for images of this side, in pixels; imports torch.
 
     Two threads gain nothing on the digits, and wait for each other at every layer when another
     process wants the second core: 102 s instead of 27 s were measured for one sweep.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return 1 if side <= SMALL_SIDE else cores or 1
+    import torch
+
+    return 1 if side <= SMALL_SIDE else torch.get_num_threads()
 
 
 def execute(
@@ -136,22 +156,16 @@ def execute(
     if not pending:
         return outcome
     splits = pending[0].dataset.load(source)
-    _use_threads(threads or default_threads(min(splits.train.shape[:2])))
+    _prepare_torch(threads or default_threads(min(splits.train.shape[:2])))
     work = {cell.id: images_seen(cell, len(splits.train)) for cell in pending}
     progress.begin(pending, len(outcome.found), work)
     worker = _Worker(results, splits, device, progress)
     queue, passed_over = deque(pending), 0
     while queue:
         cell = queue.popleft()
-        with results.leases.taken(cell.id) as lease:
-            done = results.record(cell.id) is not None
-            if done:
-                outcome.found.append(cell.id)
-                progress.cell_elsewhere(cell)
-            elif lease is not None:
-                succeeded = worker.compute(cell)
-                (outcome.computed if succeeded else outcome.failed).append(cell.id)
-        if done or lease is not None:
+        state = worker.attend(cell)
+        if state is not State.HELD_ELSEWHERE:
+            outcome.of(state).append(cell.id)
             passed_over = 0
             continue
         queue.append(cell)
@@ -163,10 +177,13 @@ def execute(
     return outcome
 
 
-def _use_threads(threads: int) -> None:
+def _prepare_torch(threads: int) -> None:
+    # cuBLAS is deterministic only with a fixed workspace, read when its first handle is made.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 
     torch.set_num_threads(threads)
+    keep_freed_memory()
 
 
 def images_seen(cell: Cell, available: int) -> int:
@@ -184,8 +201,17 @@ class _Worker:
         self._progress = progress
         self._phase = ""
 
-    def compute(self, cell: Cell) -> bool:
-        """Compute a cell and write its record, or its failure; return whether it succeeded."""
+    def attend(self, cell: Cell) -> State:
+        """Compute a cell unless it is complete or another worker's."""
+        if self._results.record(cell.id) is None:
+            with self._results.leases.taken(cell.id) as lease:
+                if self._results.record(cell.id) is None:
+                    return State.HELD_ELSEWHERE if lease is None else self._compute(cell)
+        self._progress.cell_elsewhere(cell)
+        return State.FOUND
+
+    def _compute(self, cell: Cell) -> State:
+        """Compute a cell and write its record, or its failure."""
         self._progress.cell_started(cell)
         try:
             record = self._results.write_record(cell, self._run(cell))
@@ -194,9 +220,9 @@ class _Worker:
         except Exception as error:  # whatever a method or a network raises, the others go on
             failure = self._results.write_failure(cell, self._told(error))
             self._progress.cell_failed(cell, failure)
-            return False
+            return State.FAILED
         self._progress.cell_finished(cell, record)
-        return True
+        return State.COMPUTED
 
     def _run(self, cell: Cell) -> dict[str, Any]:
         from bench import training
@@ -204,20 +230,20 @@ class _Worker:
         train = self._splits.train
         self._phase = "selection"
         compressed, costs = self.select(cell)
-        compressed.check(train, cell.budget)
         self._phase = "training"
+        normalisation = training.normalisation_for(cell.protocol, train)
         job = training.Job(
             model=cell.model,
             protocol=cell.protocol,
             train=train.subset(compressed.indices),
             test=self._splits.test,
-            normalisation=training.normalisation_for(cell.protocol, train),
+            normalisation=normalisation,
             seed=cell.training_seed,
             device=self._device,
         )
         network, curve = training.run(
             job,
-            self._results.checkpoint(cell),
+            self._checkpoint(cell.id),
             lambda done, total: self._progress.stage("training", done, total),
         )
         parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -225,9 +251,13 @@ class _Worker:
             "metrics": metrics(curve, self._splits.test),
             "compressed": compressed.accounts(train),
             "model": {"parameters": parameters},
+            "normalisation": asdict(normalisation),
             "cost": _costs(cell, costs, curve, len(compressed.indices)),
             "weights_digest": training.weights_digest(network),
-            "provenance": provenance(self._device),
+            "provenance": {
+                **provenance(self._device),
+                "method": module_facts(type(cell.method)),
+            },
         }
 
     def select(self, cell: Cell) -> tuple[CompressedSet, dict[str, Any]]:
@@ -240,16 +270,26 @@ class _Worker:
             device=self._device,
             store=self._results.artefacts,
             leases=self._results.leases,
+            checkpoint=self._checkpoint,
             progress=self._progress,
         )
+
+        def make() -> Arrays:
+            compressed = cell.method.compress(train, cell.budget, context)
+            compressed.check(train, cell.budget)
+            return compressed.to_arrays()
+
         artefact = context.artefact(
             "compressed",
-            lambda: cell.method.compress(train, cell.budget, context).to_arrays(),
+            make,
             inputs=cell.method.artefacts(train, context),
             params={"method": identity["method"], "budget": identity["budget"]},
             seeded=cell.method.info.seeded,
         )
         return CompressedSet.from_arrays(artefact), context.costs
+
+    def _checkpoint(self, identifier: str) -> Checkpoint:
+        return self._results.checkpoint(identifier, continuation_stamp(self._device))
 
     def _told(self, error: Exception) -> dict[str, Any]:
         told = isinstance(error, BenchError)

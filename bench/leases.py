@@ -130,9 +130,10 @@ class Leases:
 
 
 def _here() -> tuple[str, str]:
-    """Return where process numbers mean the same: the host and its process namespace."""
+    """Return where process numbers mean the same: the host, its boot and process namespace."""
     try:
-        namespace = os.readlink("/proc/self/ns/pid")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        namespace = f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         namespace = ""
     return socket.gethostname(), namespace

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ class Stage:
 
     name: str
     seconds: float = 0.0
+    seconds_before: float = 0.0
+    """Seconds of an earlier, interrupted attempt that was gone on from."""
     within: float = 0.0
 
 
@@ -42,6 +45,19 @@ class Meter:
             stage.seconds = passed - stage.within
             if self._open:
                 self._open[-1].within += passed
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep freed memory for the next step instead of giving it back every time.
+
+    A training step frees and takes some hundred MB; without their page faults a step of ResNet-8
+    is about 8 % faster. Other C libraries are left as they are.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(trim_threshold, 2**31 - 1)
+        library.mallopt(mmap_threshold, 2**25)
 
 
 def peak_memory_bytes() -> int:

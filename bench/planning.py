@@ -130,6 +130,7 @@ def _artefacts(cells: Iterable[Cell], results: Results) -> list[ArtefactForecast
             device="",
             store=results.artefacts,
             leases=results.leases,
+            checkpoint=results.checkpoint,
         )
         needed = _closure(cell.method.artefacts(_NOT_LOADED, context))
         for artefact in needed.values():

@@ -32,8 +32,5 @@ class Progress:
     def cell_elsewhere(self, cell: Cell) -> None:
         """Tell that another worker has computed a cell."""
 
-    def warn(self, message: str) -> None:
-        """Tell something that the user should know but that stops nothing."""
-
     def end(self) -> None:
         """Tell that nothing more will come."""

@@ -21,7 +21,7 @@ class Protocol(Component):
     epochs : int
         Passes over the compressed set.
     batch_size : int
-        Images a step; the last batch of an epoch may be smaller.
+        Images a step; the last batch of an epoch may be smaller, or larger by one image.
     learning_rate, momentum, weight_decay : float
         SGD's settings; weight decay acts on all parameters.
     nesterov : bool
@@ -65,7 +65,15 @@ class Protocol(Component):
 
     def steps(self, images: int) -> int:
         """Return the optimizer steps of a training run on this many images."""
-        return self.epochs * -(-images // self.batch_size)
+        return self.epochs * self.steps_per_epoch(images)
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Return the steps of an epoch; a last image alone joins the batch before.
+
+        Batch normalisation cannot normalise a single value.
+        """
+        full, rest = divmod(images, self.batch_size)
+        return max(1, full + (rest > 1))
 
     def is_tested(self, epoch: int) -> bool:
         """Return whether the network is tested after an epoch, counted from 1."""
@@ -105,7 +113,7 @@ class Cpu(Protocol):
     schedule: Literal["epoch", "step"] = "step"
     warmup_epochs: Annotated[float, Between(0)] = 2.0
     precision: Literal["fp32", "bf16"] = "bf16"
-    test_every: Annotated[int, Between(1)] = 5
+    test_every: Annotated[int, Between(1)] = 10
 
 
 @PROTOCOLS.register("paper")

@@ -7,12 +7,15 @@ import os
 import platform
 import socket
 import subprocess
+import sys
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from bench.identity import canonical_json
 
 PACKAGES = ("numpy", "scikit-learn", "scipy", "timm", "torch", "torchvision")
 _ROOMS = ("bench", "methods")
@@ -36,7 +39,9 @@ def source_digest() -> str:
 def source() -> dict[str, Any]:
     """Return the version, commit and digest of the running code."""
     folder = Path(__file__).resolve().parent
-    commit = _git(folder, "rev-parse", "HEAD")
+    # An installed copy may lie inside of somebody else's repository: theirs is not our commit.
+    is_ours = bool(_git(folder, "ls-files", "--error-unmatch", Path(__file__).name))
+    commit = _git(folder, "rev-parse", "HEAD") if is_ours else ""
     changed = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
     return {
         "version": version("dataset-compression-bench"),
@@ -94,12 +99,17 @@ def provenance(device: str) -> dict[str, Any]:
     }
 
 
-def plugin_version(module: str) -> str | None:
-    """Return the distribution and version that a method's module comes from, if any."""
-    try:
-        return distribution(module.partition(".")[0]).version
-    except PackageNotFoundError:
-        return None
+def module_facts(component: type) -> dict[str, str]:
+    """Return a component's module and the digest of its file; plugins lie outside of bench."""
+    path = getattr(sys.modules.get(component.__module__), "__file__", None)
+    content = Path(path).read_bytes() if path else b""
+    digest = hashlib.blake2b(content, digest_size=8).hexdigest()
+    return {"module": component.__module__, "digest": digest}
+
+
+def continuation_stamp(device: str) -> str:
+    """Return what must be equal for an interrupted training run to go on with the same bytes."""
+    return canonical_json([source_digest(), packages(), device_facts(device)])
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.artefacts import ArtefactStore
 from bench.cells import Cell, Plan
 from bench.checkpoints import Checkpoint
-from bench.errors import BenchError, DamagedFileError, StorageError
+from bench.errors import BenchError, DamagedFileError, StorageError, UsageError
+from bench.identity import digest
 from bench.leases import Leases
 from bench.storage import read_json, require_writable, set_aside, write_json
 
@@ -70,7 +71,7 @@ class Results:
         record = {**_head(cell), **content}
         write_json(self._record_path(cell.id), record)
         self._failure_path(cell.id).unlink(missing_ok=True)
-        self.checkpoint(cell).clear()
+        self.checkpoint(cell.id).clear()
         return record
 
     def write_failure(self, cell: Cell, content: dict[str, Any]) -> dict[str, Any]:
@@ -81,9 +82,17 @@ class Results:
         write_json(self._failure_path(cell.id), failure)
         return failure
 
-    def checkpoint(self, cell: Cell) -> Checkpoint:
-        """Return the place of a cell's checkpoint."""
-        return Checkpoint(self.folder / "checkpoints" / cell.id)
+    def checkpoint(self, identifier: str, stamp: str = "") -> Checkpoint:
+        """Return the place for the training state of a cell or an artefact."""
+        return Checkpoint(self.folder / "checkpoints" / identifier, stamp)
+
+    def require(self) -> None:
+        """Raise a UsageError when this is no results folder."""
+        if not (self.folder / _MARK).exists():
+            raise UsageError(
+                f"{self.folder} is no results folder (it has no {_MARK}). "
+                "Name one with --results; bench run makes it"
+            )
 
     def save_plan(self, plan: Plan) -> Path:
         """Keep a plan, so that its state can be asked for later."""
@@ -148,6 +157,7 @@ def _head(cell: Cell) -> dict[str, Any]:
         "id": cell.id,
         "cell": cell.identity(),
         "specs": cell.specs(),
+        "seeded": cell.method.info.seeded,
     }
 
 
@@ -163,16 +173,22 @@ def load(folder: Path, cell_ids: Iterable[str] | None = None) -> pd.DataFrame:
 
 
 def flat(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a record as one row of plain values."""
+    """Return a record as one row of plain values.
+
+    ``method_id`` and ``setting_id`` tell apart what has the same spec and another identity: a
+    changed default or another version of the code.
+    """
     cell, metrics, kept, cost = (record[k] for k in ("cell", "metrics", "compressed", "cost"))
     return {
         "id": record["id"],
+        **identities(cell),
         "dataset": record["specs"]["dataset"],
         "fingerprint": cell["dataset"]["fingerprint"],
         "method": record["specs"]["method"],
         "percent": float(cell["budget"]["percent"]),
         "model": record["specs"]["model"],
         "protocol": record["specs"]["protocol"],
+        "seeded": record["seeded"],
         "selection_seed": cell["selection_seed"],
         "training_seed": cell["training_seed"],
         "accuracy": metrics["accuracy"],
@@ -189,3 +205,9 @@ def flat(record: dict[str, Any]) -> dict[str, Any]:
         "device": record["provenance"]["device"]["device"],
         "source_digest": record["provenance"]["source"]["digest"],
     }
+
+
+def identities(cell: Mapping[str, Any]) -> dict[str, str]:
+    """Return the digests of a cell's method and of its setting (data set, model, protocol)."""
+    setting = [cell[axis] for axis in ("dataset", "model", "protocol")]
+    return {"method_id": digest(cell["method"], 4), "setting_id": digest(setting, 4)}

@@ -42,6 +42,8 @@ class Curve:
     """Test images of each class that were classified rightly, by tested epoch."""
     training_s: float = 0.0
     testing_s: float = 0.0
+    before_s: float = 0.0
+    """Seconds of the two that an interrupted run spent, which this one went on from."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the curve as JSON values."""
@@ -142,6 +144,7 @@ def _run(
     if state is not None:
         _restore(state, network, optimizer)
         curve, done = Curve.from_json(state.progress), state.epoch
+        curve.before_s = curve.training_s + curve.testing_s
     for epoch in range(done + 1, protocol.epochs + 1):
         start = time.perf_counter()
         curve.train_loss.append(_train_epoch(network, optimizer, train, job, epoch))
@@ -181,12 +184,13 @@ def _train_epoch(
     flips = protocol.augmentation == "crop+flip"
     seed = derive_seed(job.seed, "epoch", epoch)
     chosen = Epoch.draw(len(train), train.padding, flips, seed).to(device)
-    steps = -(-len(train) // protocol.batch_size)
+    steps = protocol.steps_per_epoch(len(train))
     loss_sum = torch.zeros((), device=device)
     network.train()
     torch.manual_seed(derive_seed(job.seed, "dropout", epoch))
     for step in range(steps):
-        batch = slice(step * protocol.batch_size, (step + 1) * protocol.batch_size)
+        stop = (step + 1) * protocol.batch_size if step + 1 < steps else len(train)
+        batch = slice(step * protocol.batch_size, stop)
         index = chosen.order[batch]
         flip = None if chosen.flip is None else chosen.flip[batch]
         images = train.augmented(index, chosen.top[batch], chosen.left[batch], flip)
@@ -263,6 +267,7 @@ def deterministic() -> Iterator[None]:
     # The same switch as use_deterministic_algorithms, without its 3 s import of the compiler.
     before = torch.get_deterministic_debug_mode()
     torch.set_deterministic_debug_mode("error")
+    torch.backends.cudnn.allow_tf32 = False  # "fp32" means fp32 on every device
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.components import Between
 from bench.contract import Context, ImageDataset, MethodInfo, register
-from methods.dq import DatasetQuantization
+from methods.dq import DatasetQuantization, split_bins
 from methods.parts.allocation import min_max
 from methods.parts.diversity import Discriminator, diversity
 from methods.parts.embeddings import Extractor
@@ -18,7 +18,7 @@ from methods.parts.texture import texture_level
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.arrays import Arrays, FloatArray, IntArray
+    from bench.arrays import Arrays, FloatArray
     from bench.contract import Artefact
 
 
@@ -61,38 +61,54 @@ class AdaptiveDatasetQuantization(DatasetQuantization):
         return self.alpha
 
     def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
-        """Return the bins and what the scores are computed from."""
-        needed = [self.bins_of(train, ctx)]
-        if "rs" in self.scores:
-            needed.append(self._textures(train, ctx))
-        if "ds" in self.scores:
-            needed.append(self._discriminator.vectors(train, ctx))
-        return needed
+        """Return the bins and their scores."""
+        bins = self.bins_of(train, ctx)
+        return [bins] if self.scores == "none" else [bins, self._scores_of(bins, train, ctx)]
 
-    def importance(
-        self, train: ImageDataset, bins: Sequence[IntArray], ctx: Context
-    ) -> FloatArray | None:
+    def importance(self, train: ImageDataset, ctx: Context) -> FloatArray | None:
         """Return the bins' importances, float64 [M] in 0 ... 2."""
-        importance = np.zeros(len(bins))
         if self.scores == "none":
             return None
-        if "rs" in self.scores:
-            levels = self._textures(train, ctx)["levels"]
-            importance += min_max([levels[one].mean() if len(one) else 0.0 for one in bins])
-        if "ds" in self.scores:
-            vectors = self._discriminator.vectors(train, ctx)
-            anchors, positives = vectors["anchors"], vectors["positives"]
-            importance += min_max(
-                [diversity(anchors[one], positives[one], self.temperature) for one in bins]
-            )
+        scores = self._scores_of(self.bins_of(train, ctx), train, ctx)
+        importance = np.zeros(self.bins)
+        for name in self.scores.split("+"):
+            importance += min_max(scores[name])
         return importance
 
-    @property
-    def _discriminator(self) -> Discriminator:
-        return Discriminator(Extractor(self.extractor, self.extractor_epochs), self.temperature)
+    def _scores_of(self, bins: Artefact, train: ImageDataset, ctx: Context) -> Artefact:
+        """Return the artefact with the scores asked for by name, float64 [M] each."""
+        textures = _textures(train, ctx)
+        extractor = Extractor(self.extractor, self.extractor_epochs)
+        vectors = Discriminator(extractor, self.temperature).vectors(train, ctx)
 
-    def _textures(self, train: ImageDataset, ctx: Context) -> Artefact:
+        def representativeness() -> FloatArray:
+            levels = textures["levels"]
+            return np.array([levels[one].mean() if len(one) else 0.0 for one in split_bins(bins)])
+
+        def diversities() -> FloatArray:
+            anchors, positives = vectors["anchors"], vectors["positives"]
+            return np.array(
+                [
+                    diversity(anchors[one], positives[one], self.temperature)
+                    for one in split_bins(bins)
+                ]
+            )
+
+        makers = {"rs": (representativeness, textures), "ds": (diversities, vectors)}
+        wanted = {name: makers[name] for name in self.scores.split("+")}
+
         def make() -> Arrays:
-            return {"levels": texture_level(train.images)}
+            return {name: score() for name, (score, _) in wanted.items()}
 
-        return ctx.artefact("texture", make, seeded=False)
+        inputs = [bins, *(needed for _, needed in wanted.values())]
+        params = {"scores": self.scores, "temperature": self.temperature}
+        return ctx.artefact("scores", make, inputs=inputs, params=params, device="cpu")
+
+
+def _textures(train: ImageDataset, ctx: Context) -> Artefact:
+    """Return the artefact with the images' texture ``levels``, float64 [N]."""
+
+    def make() -> Arrays:
+        return {"levels": texture_level(train.images)}
+
+    return ctx.artefact("texture", make, seeded=False, device="cpu")

@@ -17,7 +17,7 @@ from methods.parts.embeddings import Extractor
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.arrays import Arrays, IntArray
+    from bench.arrays import Arrays, FloatArray, IntArray
     from bench.budgets import Budget
     from bench.contract import Artefact
 
@@ -64,8 +64,8 @@ class DatasetQuantization(Method):
     def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
         """Return the draws, bin by bin."""
         stored = self.bins_of(train, ctx)
-        bins = np.split(stored["order"], np.cumsum(stored["sizes"])[:-1])
-        importance = self.importance(train, bins, ctx)
+        bins = split_bins(stored)
+        importance = self.importance(train, ctx)
         sizes = [len(one) for one in bins]
         quota = bin_quota(importance, sizes, budget.images(len(train)), self.weight)
         table = bin_class_quota(
@@ -96,15 +96,18 @@ class DatasetQuantization(Method):
             return {"order": np.concatenate(bins), "sizes": sizes}
 
         params = {"bins": self.bins, "kernel": self.kernel}
-        return ctx.artefact("bins", make, inputs=[embeddings], params=params)
+        return ctx.artefact("bins", make, inputs=[embeddings], params=params, device="cpu")
 
     @property
     def weight(self) -> float:
         """The importance's weight in a bin's share; DQ has none."""
         return 0.0
 
-    def importance(
-        self, train: ImageDataset, bins: Sequence[IntArray], ctx: Context
-    ) -> np.ndarray | None:
-        """Return the bins' importances; None for shares by size."""
+    def importance(self, train: ImageDataset, ctx: Context) -> FloatArray | None:
+        """Return the bins' importances, float64 [M]; None for shares by size."""
         return None
+
+
+def split_bins(stored: Artefact) -> list[IntArray]:
+    """Return the bins of an artefact that :meth:`DatasetQuantization.bins_of` gave."""
+    return np.split(stored["order"], np.cumsum(stored["sizes"])[:-1])

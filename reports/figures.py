@@ -75,4 +75,4 @@ def accuracy_figure(table: Table, path: Path) -> None:
 def _uncertainty(curves: Mapping[str, Sequence[tuple[float, Estimate]]]) -> str:
     counts = sorted({estimate.n for points in curves.values() for _, estimate in points})
     told = " to ".join(str(n) for n in dict.fromkeys((counts or [0])[:: max(1, len(counts) - 1)]))
-    return f"mean and 95 % t-interval, n = {told}" if counts != [1] else "one run, no interval"
+    return f"mean and 95 % interval, n = {told}" if counts != [1] else "one run, no interval"

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.identity import digest
 from bench.storage import told_as_storage_error, write_text
-from reports.summary import Results, Setting, accuracy_table, cost_table, failure_table
+from reports.summary import Collection, Setting, accuracy_table, cost_table, failure_table
 from reports.tables import as_markdown
 
 _STAMP = "<!-- bench report, made from {digest} -->"
@@ -20,16 +20,17 @@ def write_report(
     folder: Path,
     records: Sequence[Mapping[str, Any]],
     failures: Sequence[Mapping[str, Any]] = (),
+    anew: bool = False,
 ) -> Path:
     """Write ``report.md`` and its figures into a results folder; return its path.
 
-    A report that was made from the same records is left as it is.
+    A report that was made from the same records is left as it is, unless ``anew``.
     """
     path = folder / "report.md"
     stamp = _STAMP.format(digest=_digest(records, failures))
-    if _is_current(path, stamp):
+    if not anew and _is_current(path, stamp):
         return path
-    results = Results.of(records, failures)
+    results = Collection.of(records, failures)
     parts = [stamp, "# Dataset compression: results", *_introduction(results)]
     for number, setting in enumerate(results.settings(), start=1):
         parts += _section(results, setting, folder, number)
@@ -40,16 +41,16 @@ def write_report(
     return path
 
 
-def _introduction(results: Results) -> list[str]:
+def _introduction(results: Collection) -> list[str]:
     if not results.rows and not results.failures:
         return ["No cell has been computed yet. Run `bench run` with this results folder."]
     return [
-        f"{len(results.rows)} cells are complete, {len(results.failures)} failed. Each number is "
+        f"Complete cells: {len(results.rows)}; failed: {len(results.failures)}. Each number is "
         "computed from the records beside this file (`records/`, one JSON file a cell)."
     ]
 
 
-def _section(results: Results, setting: Setting, folder: Path, number: int) -> list[str]:
+def _section(results: Collection, setting: Setting, folder: Path, number: int) -> list[str]:
     table = accuracy_table(results, setting)
     parts = [f"## {setting.title}", as_markdown(table)]
     if any(row["accuracy"] is not None for row in table.rows):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
-from bench.results import flat
-from reports.statistics import Estimate, paired_difference, t_interval
+from bench.results import flat, identities
+from reports.statistics import Estimate, interval_over_seeds, paired_difference
 from reports.tables import Column, Table, difference, duration, number, percent, size
 
 Row = Mapping[str, Any]
@@ -19,12 +19,16 @@ _ABSOLUTE_ORDER = {"full": 0, CONTROL: 1}
 
 @dataclass(frozen=True)
 class Setting:
-    """What all rows of one table share."""
+    """What all rows of one table share.
+
+    ``id`` tells apart settings of the same names and another identity (data, defaults, version).
+    """
 
     dataset: str
     fingerprint: str
     model: str
     protocol: str
+    id: str
 
     @property
     def title(self) -> str:
@@ -33,137 +37,178 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Results:
-    """Records and failures, grouped by setting."""
+class Collection:
+    """The records and failures that tables are made of."""
 
     rows: Sequence[Row]
-    failures: Sequence[Mapping[str, Any]] = ()
+    failures: Sequence[Row] = ()
 
     @classmethod
     def of(
         cls, records: Iterable[Mapping[str, Any]], failures: Iterable[Mapping[str, Any]] = ()
-    ) -> Results:
-        """Return the results of records and failures as they are stored."""
-        return cls([flat(dict(record)) for record in records], list(failures))
+    ) -> Collection:
+        """Return the collection of records and failures as they are stored."""
+        rows = [flat(dict(record)) for record in records]
+        return cls(rows, [_flat_failure(failure) for failure in failures])
 
     def settings(self) -> list[Setting]:
         """Return the settings that occur, sorted."""
-        found = {_setting(row) for row in self.rows} | {_failed_setting(f) for f in self.failures}
-        return sorted(found, key=lambda setting: setting.title)
+        found = {_setting(row) for row in (*self.rows, *self.failures)}
+        return sorted(found, key=lambda setting: (setting.title, setting.id))
 
-    def at(self, setting: Setting) -> Results:
+    def at(self, setting: Setting) -> Collection:
         """Return what belongs to one setting."""
-        return Results(
+        return Collection(
             [row for row in self.rows if _setting(row) == setting],
-            [f for f in self.failures if _failed_setting(f) == setting],
+            [row for row in self.failures if _setting(row) == setting],
         )
 
 
-def accuracy_table(results: Results, setting: Setting) -> Table:
+def accuracy_table(results: Collection, setting: Setting) -> Table:
     """Return the table of one setting: a row for each method and ratio."""
     here = results.at(setting)
-    groups = _groups(here.rows)
-    failed = _failed_counts(here)
-    rows = []
-    for method, ratio in sorted({*groups, *failed}, key=_order):
-        group = groups.get((method, ratio), [])
-        control = [] if method == CONTROL else groups.get((CONTROL, ratio), [])
-        first = group[0] if group else {}
+    groups, failed = _groups(here.rows), _groups(here.failures)
+    control = {key.ratio: group for key, group in groups.items() if key.spec == CONTROL}
+    names = _names([*groups, *failed])
+    rows, notes = [], _accuracy_notes(here, setting)
+    for key in sorted({*groups, *failed}, key=_order):
+        group = groups.get(key, [])
+        against = [] if key.spec == CONTROL else control.get(key.ratio, [])
+        difference_to_random = _to_control(group, against)
+        if difference_to_random and difference_to_random.n != len(group):
+            pairs = difference_to_random.n
+            notes.append(f"{names[key]} at {key.ratio:g} %: {pairs} pairs with random.")
         rows.append(
             {
-                "method": method,
-                "percent": ratio,
+                "method": names[key],
+                "percent": key.ratio,
+                "images": group[0]["images"] if group else None,
                 "accuracy": _estimate(group, "accuracy"),
                 "n": len(group),
-                "failed": failed.get((method, ratio), 0),
-                "to_random": _to_control(group, control),
+                "failed": len(failed.get(key, [])),
+                "to_random": difference_to_random,
                 "best_epoch_accuracy": _estimate(group, "best_accuracy"),
-                "images": first.get("images"),
-                "bytes": first.get("bytes"),
             }
         )
     columns = [*_ACCURACY_COLUMNS, *([_FAILED_COLUMN] if failed else [])]
-    return Table(setting.title, columns, rows, _accuracy_notes(here, setting))
+    return Table(setting.title, columns, rows, notes)
 
 
-def cost_table(results: Results, setting: Setting) -> Table:
-    """Return the cost of one setting's cells: mean seconds by stage."""
+def cost_table(results: Collection, setting: Setting) -> Table:
+    """Return what one setting's cells keep and cost: bytes, steps, mean seconds by stage."""
     here = results.at(setting)
+    groups = _groups(here.rows)
+    names = _names(groups)
     rows = [
         {
-            "method": method,
-            "percent": ratio,
-            **{key: fmean(row[key] for row in group) for key in _STAGES},
-            "total_s": fmean(sum(row[key] for key in _STAGES) for row in group),
-            "steps": group[0]["steps"],
-            "n": len(group),
+            "method": names[key],
+            "percent": key.ratio,
+            "bytes": groups[key][0]["bytes"],
+            "steps": groups[key][0]["steps"],
+            **{stage: fmean(row[stage] for row in groups[key]) for stage in _STAGES},
+            "total_s": fmean(sum(row[stage] for stage in _STAGES) for row in groups[key]),
+            "n": len(groups[key]),
         }
-        for (method, ratio), group in sorted(_groups(here.rows).items(), key=lambda i: _order(i[0]))
+        for key in sorted(groups, key=_order)
     ]
-    devices = sorted({row["device"] for row in here.rows})
-    kind = "device-seconds" if any(d.startswith("cuda") for d in devices) else "CPU wall seconds"
+    devices = ", ".join(sorted({row["device"] for row in here.rows})) or "no device"
     notes = [
-        f"Mean {kind} of one cell on {', '.join(devices) or 'no device'}.",
-        "Selection charges every artefact behind it (network, embeddings, bins, scores) to each "
-        "method that uses it, cached or not.",
+        "Bytes: the kept images uncompressed, with their labels.",
+        f"Times: mean seconds of one cell, trained and tested on {devices}; selection charges "
+        "every artefact behind it (network, embeddings, bins, scores) to each method that uses "
+        "it, cached or not.",
     ]
-    return Table(f"Cost: {setting.title}", _COST_COLUMNS, rows, notes)
+    return Table(f"Kept and spent: {setting.title}", _COST_COLUMNS, rows, notes)
 
 
-def failure_table(results: Results) -> Table:
+def failure_table(results: Collection) -> Table:
     """Return the cells that failed, with their causes."""
-    rows = [
-        {
-            "cell": failure["id"],
-            "method": failure["specs"]["method"],
-            "percent": float(failure["cell"]["budget"]["percent"]),
-            "seed": failure["cell"]["training_seed"],
-            "phase": failure["phase"],
-            "cause": f"{failure['type']}: {failure['message'].splitlines()[0]}",
-        }
-        for failure in results.failures
-    ]
-    return Table("Cells that failed", _FAILURE_COLUMNS, rows)
+    return Table("Cells that failed", _FAILURE_COLUMNS, results.failures)
+
+
+def all_tables(results: Collection) -> list[Table]:
+    """Return the tables of all settings, and that of the failures when there are any."""
+    settings = results.settings()
+    made = [accuracy_table(results, setting) for setting in settings]
+    made += [cost_table(results, setting) for setting in settings]
+    return [*made, failure_table(results)] if results.failures else made
+
+
+class _Key(NamedTuple):
+    """What the runs of one row of a table have in common."""
+
+    spec: str
+    method_id: str
+    ratio: float
+
+
+def _flat_failure(failure: Mapping[str, Any]) -> Row:
+    cell = failure["cell"]
+    return {
+        "id": failure["id"],
+        **identities(cell),
+        **failure["specs"],
+        "fingerprint": cell["dataset"]["fingerprint"],
+        "percent": float(cell["budget"]["percent"]),
+        "training_seed": cell["training_seed"],
+        "phase": failure["phase"],
+        "cause": f"{failure['type']}: {failure['message'].splitlines()[0]}",
+    }
 
 
 def _estimate(group: Sequence[Row], key: str) -> Estimate | None:
-    return t_interval([row[key] for row in group]) if group else None
+    runs = {(row["selection_seed"], row["training_seed"]): row[key] for row in group}
+    return interval_over_seeds(runs) if runs else None
 
 
 def _to_control(group: Sequence[Row], control: Sequence[Row]) -> Estimate | None:
-    def by_seed(rows: Sequence[Row]) -> dict[Hashable, float]:
-        return {(r["selection_seed"], r["training_seed"]): r["accuracy"] for r in rows}
+    """Return the difference to the control, paired by selection and training seed.
 
-    return paired_difference(by_seed(group), by_seed(control))
+    A method without a selection seed of its own is compared with each of the control's.
+    """
+    theirs = {(row["selection_seed"], row["training_seed"]): row["accuracy"] for row in control}
+    if group and not group[0]["seeded"]:
+        ours_by_training = {row["training_seed"]: row["accuracy"] for row in group}
+        ours = {key: ours_by_training[key[1]] for key in theirs if key[1] in ours_by_training}
+    else:
+        ours = {(row["selection_seed"], row["training_seed"]): row["accuracy"] for row in group}
+    return paired_difference(ours, theirs)
 
 
-def _groups(rows: Sequence[Row]) -> dict[tuple[str, float], list[Row]]:
-    groups: dict[tuple[str, float], list[Row]] = defaultdict(list)
+def _groups(rows: Sequence[Row]) -> dict[_Key, list[Row]]:
+    groups: dict[_Key, list[Row]] = defaultdict(list)
     for row in rows:
-        groups[row["method"], row["percent"]].append(row)
+        groups[_Key(row["method"], row["method_id"], row["percent"])].append(row)
     return dict(groups)
 
 
-def _failed_counts(results: Results) -> dict[tuple[str, float], int]:
-    counts: dict[tuple[str, float], int] = defaultdict(int)
-    for failure in results.failures:
-        counts[failure["specs"]["method"], float(failure["cell"]["budget"]["percent"])] += 1
-    return dict(counts)
+def _names(keys: Iterable[_Key]) -> dict[_Key, str]:
+    """Return what each row is called: its spec, marked where that names two identities."""
+    keys = list(keys)
+    identities_of: dict[str, set[str]] = defaultdict(set)
+    for key in keys:
+        identities_of[key.spec].add(key.method_id)
+    return {
+        key: key.spec if len(identities_of[key.spec]) == 1 else f"{key.spec} #{key.method_id[:4]}"
+        for key in keys
+    }
 
 
-def _order(key: tuple[str, float]) -> tuple[float, int, str]:
-    method, ratio = key
-    return (-ratio if method == "full" else ratio), _ABSOLUTE_ORDER.get(method, 2), method
+def _order(key: _Key) -> tuple[float, int, str, str]:
+    first = -key.ratio if key.spec == "full" else key.ratio
+    return first, _ABSOLUTE_ORDER.get(key.spec, 2), key.spec, key.method_id
 
 
-def _accuracy_notes(here: Results, setting: Setting) -> list[str]:
+def _accuracy_notes(here: Collection, setting: Setting) -> list[str]:
     notes = [
-        "Accuracy: top-1 on the test split in %, last epoch; mean ± 95 % t-interval over n runs; "
-        "one run has no interval.",
+        "Accuracy: top-1 on the test split in %, last epoch; mean ± half of its 95 % interval "
+        "over n runs; one run has no interval.",
         "Vs random: paired over common seeds, same budget and training.",
-        "Best ep.: the best epoch, chosen on the test split, optimistic; for comparison only.",
+        "Best epoch: chosen on the test split, optimistic; for comparison only.",
         f"Data: {setting.dataset} ({setting.fingerprint}).",
     ]
+    if any("#" in name for name in _names(_groups(here.rows)).values()):
+        notes.append("Methods marked # have the same name and other defaults or versions.")
     if len({row["source_digest"] for row in here.rows}) > 1:
         notes.append("The cells come from different versions of the code (see their records).")
     if here.failures:
@@ -172,13 +217,9 @@ def _accuracy_notes(here: Results, setting: Setting) -> list[str]:
 
 
 def _setting(row: Row) -> Setting:
-    return Setting(row["dataset"], row["fingerprint"], row["model"], row["protocol"])
-
-
-def _failed_setting(failure: Mapping[str, Any]) -> Setting:
-    specs = failure["specs"]
-    fingerprint = failure["cell"]["dataset"]["fingerprint"]
-    return Setting(specs["dataset"], fingerprint, specs["model"], specs["protocol"])
+    return Setting(
+        row["dataset"], row["fingerprint"], row["model"], row["protocol"], row["setting_id"]
+    )
 
 
 _STAGES = ("selection_s", "training_s", "testing_s")
@@ -186,28 +227,27 @@ _ACCURACY_COLUMNS = (
     Column("method", "method", left=True),
     Column("percent", "kept %", number),
     Column("images", "images", number),
-    Column("bytes", "bytes", size),
     Column("accuracy", "accuracy %", percent),
     Column("n", "n", number),
     Column("to_random", "vs random", difference),
-    Column("best_epoch_accuracy", "best ep.", lambda estimate: f"{estimate.mean:.2f}"),
+    Column("best_epoch_accuracy", "best epoch", percent),
 )
 _FAILED_COLUMN = Column("failed", "failed", number)
 _COST_COLUMNS = (
     Column("method", "method", left=True),
     Column("percent", "kept %", number),
+    Column("bytes", "bytes", size),
+    Column("steps", "steps", number),
     Column("selection_s", "selection", duration),
     Column("training_s", "training", duration),
     Column("testing_s", "testing", duration),
     Column("total_s", "total", duration),
-    Column("steps", "steps", number),
-    Column("n", "n", number),
 )
 _FAILURE_COLUMNS = (
-    Column("cell", "cell", left=True),
+    Column("id", "cell", left=True),
     Column("method", "method", left=True),
     Column("percent", "kept %", number),
-    Column("seed", "seed", number),
+    Column("training_seed", "seed", number),
     Column("phase", "phase", left=True),
     Column("cause", "cause", left=True),
 )

@@ -47,7 +47,7 @@ def main() -> NoReturn:
     except BenchError as error:
         code = _tell(error, SOME_FAILED)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+        click.echo("interrupted: the same command goes on from what is complete", err=True)
         code = INTERRUPTED
     sys.exit(code or 0)
 

@@ -106,10 +106,6 @@ class PlainDisplay(_Counting):
         self._cell_over(cell)
         self._line(f"{cell.label}: computed by another worker")
 
-    def warn(self, message: str) -> None:
-        """Tell a warning."""
-        self._line(f"warning: {message}")
-
     def _line(self, text: str) -> None:
         self._last_line = time.monotonic()
         width = len(str(self.total))
@@ -174,10 +170,6 @@ class LiveDisplay(_Counting):
         """Count a cell that another worker computed."""
         self._cell_over(cell)
         self._print(f"{cell.label}: computed by another worker")
-
-    def warn(self, message: str) -> None:
-        """Print a warning above the view."""
-        self._print(f"warning: {message}")
 
     def end(self) -> None:
         """Take the view away."""

@@ -19,17 +19,24 @@ KINDS = ("methods", "datasets", "models", "protocols")
 
 @click.command()
 @results_option
+@json_option
 @debug_option
-def report(results: Path) -> None:
-    """Write report.md anew from all records of a results folder."""
+def report(results: Path, as_json: bool) -> None:
+    """Write report.md and its figures anew from all records of a results folder."""
     from bench.results import Results
-    from reports import markdown
+    from reports import markdown, tables
+    from reports.summary import Collection, all_tables
 
-    if not results.is_dir():
-        raise UsageError(f"there is no folder {results}. Name a results folder with --results")
     folder = Results(results, warn=_warn)
-    path = markdown.write_report(results, list(folder.records()), list(folder.failures()))
-    click.echo(str(path))
+    folder.require()
+    records, failures = list(folder.records()), list(folder.failures())
+    path = markdown.write_report(results, records, failures, anew=True)
+    if as_json:
+        shown = all_tables(Collection.of(records, failures))
+        content = {"tables": [tables.as_json(table) for table in shown], "report": str(path)}
+        click.echo(json.dumps(content, indent=1))
+    else:
+        click.echo(str(path))
 
 
 @click.command()
@@ -41,6 +48,7 @@ def why(cell: str, results: Path) -> None:
     from bench.results import Results
 
     folder = Results(results, warn=_warn)
+    folder.require()
     ids = {
         path.stem for kind in ("records", "failures") for path in (results / kind).glob("*.json")
     }

@@ -135,17 +135,15 @@ def _announce(plan: Plan, pending: int, device: str) -> None:
 
 def _show_tables(results: Results, plan: Plan, as_json: bool) -> None:
     from reports import markdown, summary, tables
+    from reports.summary import all_tables
 
     ids = {cell.id for cell in plan.cells}
     records, failures = list(results.records()), list(results.failures())
     path = markdown.write_report(results.folder, records, failures)
-    here = summary.Results.of(
+    here = summary.Collection.of(
         (r for r in records if r["id"] in ids), (f for f in failures if f["id"] in ids)
     )
-    shown = [summary.accuracy_table(here, s) for s in here.settings()]
-    shown += [summary.cost_table(here, s) for s in here.settings()]
-    if here.failures:
-        shown.append(summary.failure_table(here))
+    shown = all_tables(here)
     if as_json:
         content = {"tables": [tables.as_json(t) for t in shown], "report": str(path)}
         click.echo(json.dumps(content, indent=1))

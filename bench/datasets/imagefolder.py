@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from bench.arrays import ByteArray
 
 _TEST_NAMES = ("test", "val")
-_SPLIT_NAMES = ("train", *_TEST_NAMES)
 _READ_AHEAD = 512
 _SHARE_OF_MEMORY = 0.5
 
@@ -58,7 +57,7 @@ class ImageFolder(Dataset):
         is replaced by another one of the same name and size is not noticed.
         """
         listing = _listing(file_tree(source.path))
-        named = [[split, *_below_split(e), e.size] for split, es in listing.items() for e in es]
+        named = [[name, *path, entry.size] for name, es in listing.items() for entry, path in es]
         return f"files-{digest(named)}"
 
     def side(self, source: Source) -> int:
@@ -66,61 +65,59 @@ class ImageFolder(Dataset):
         if self.size:
             return self.size
         tree = file_tree(source.path)
-        first = _listing(tree)["train"][:1]
-        (pixels,) = _decoded(tree, first, 0)
+        first, _ = _listing(tree)["train"][0]
+        (pixels,) = _decoded(tree, [first], 0)
         return int(min(pixels.shape[:2]))
 
     def training_counts(self, source: Source) -> dict[str, int]:
         """Return the number of image files by class folder."""
         listing = _listing(file_tree(source.path))
-        return dict(Counter(_below_split(entry)[0] for entry in listing["train"]))
+        return dict(Counter(path[0] for _, path in listing["train"]))
 
     def load(self, source: Source) -> Splits:
         """Decode all images of both splits."""
         tree = file_tree(source.path)
         listing = _listing(tree)
         return Splits(
-            train=_load_split(tree, "train", listing["train"], self.size),
-            test=_load_split(tree, "test", listing["test"], self.size),
+            train=_load_split(tree, listing["train"], self.size),
+            test=_load_split(tree, listing["test"], self.size),
         )
 
 
-def _listing(tree: FileTree) -> dict[str, list[Entry]]:
-    """Return the training and the test files, whatever folder they lie below."""
-    by_root: dict[tuple[str, ...], dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
-    for entry in tree.entries():
-        depth = _depth_of_split(entry)
-        if depth is not None:
-            parts = entry.path.parts
-            by_root[parts[:depth]][parts[depth]].append(entry)
-    roots = [root for root, splits in by_root.items() if "train" in splits]
-    if len(roots) != 1:
-        found = f"{len(roots)} folders named train" if roots else "no train/CLASS/IMAGE"
+def _listing(tree: FileTree) -> dict[str, list[tuple[Entry, tuple[str, ...]]]]:
+    """Return the files of both splits, each with its path from the class on.
+
+    The splits may lie below other folders; the highest ``train`` with a class below it counts.
+    """
+    entries = tree.entries()
+    roots = {e.path.parts[:i] for e in entries for i in _train_places(e)}
+    highest = [root for root in roots if len(root) == min(map(len, roots))]
+    if len(highest) != 1:
+        found = f"{len(highest)} folders named train" if highest else "no train/CLASS/IMAGE"
         raise DataError(
             f"{tree.place} holds {found}. Lay it out as train/CLASS/IMAGE and test/CLASS/IMAGE"
         )
-    splits = by_root[roots[0]]
+    (root,) = highest
+    splits: dict[str, list[tuple[Entry, tuple[str, ...]]]] = defaultdict(list)
+    for entry in entries:
+        parts = entry.path.parts
+        if parts[: len(root)] == root and len(parts) >= len(root) + 3:
+            splits[parts[len(root)]].append((entry, parts[len(root) + 1 :]))
     tests = [name for name in _TEST_NAMES if name in splits]
     if not tests:
         raise DataError(f"{tree.place} has train/ but neither test/ nor val/. Add one of them")
     return {"train": splits["train"], "test": splits[tests[0]]}
 
 
-def _depth_of_split(entry: Entry) -> int | None:
-    """Return where in the path ``train``, ``test`` or ``val`` stands with a class below it."""
-    folders = entry.path.parts[:-2]
-    return next((i for i, name in enumerate(folders) if name in _SPLIT_NAMES), None)
+def _train_places(entry: Entry) -> list[int]:
+    """Return where in a file's path a folder ``train`` stands with a class below it."""
+    return [i for i, name in enumerate(entry.path.parts[:-2]) if name == "train"]
 
 
-def _below_split(entry: Entry) -> tuple[str, ...]:
-    """Return the path from the class on; its first part is the class."""
-    depth = _depth_of_split(entry)
-    assert depth is not None  # only files below a split are listed
-    return entry.path.parts[depth + 1 :]
-
-
-def _load_split(tree: FileTree, name: str, entries: list[Entry], size: int) -> ImageDataset:
-    paths = [_below_split(entry) for entry in entries]
+def _load_split(
+    tree: FileTree, files: list[tuple[Entry, tuple[str, ...]]], size: int
+) -> ImageDataset:
+    entries, paths = [entry for entry, _ in files], [path for _, path in files]
     classes = tuple(sorted({path[0] for path in paths}))
     number = {label: position for position, label in enumerate(classes)}
     images: ByteArray | None = None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from bench.augment import Normalisation
 
 
 class Features(NamedTuple):
@@ -20,7 +23,12 @@ class Features(NamedTuple):
 
 
 class Network(nn.Module):
-    """A classifier that also gives its features."""
+    """A classifier that also gives its features.
+
+    ``own_normalisation`` is what pretrained weights were trained with; None for the data set's.
+    """
+
+    own_normalisation: Normalisation | None = None
 
     @abstractmethod
     def features(self, images: Tensor) -> Features:
@@ -52,8 +60,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's map."""
-        y = functional.relu(self.norm1(self.conv1(x)))
-        return functional.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+        y = functional.relu(self.norm1(self.conv1(x)), inplace=True)
+        return functional.relu(self.norm2(self.conv2(y)) + self.shortcut(x), inplace=True)
 
 
 class ResNet(Network):
@@ -77,14 +85,19 @@ class ResNet(Network):
 
     def features(self, images: Tensor) -> Features:
         """Return the features of images."""
-        import torch
+        means = [stage_map.mean((2, 3)) for stage_map in self._maps(images)]
+        return Features(means[-1], torch.cat(means[:-1], dim=1))
 
-        x = functional.relu(self.stem(images))
-        means = []
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits; the earlier stages' means, 5 % of a step, are left out."""
+        *_, last_map = self._maps(images)
+        return self.classify(last_map.mean((2, 3)))
+
+    def _maps(self, images: Tensor) -> Iterator[Tensor]:
+        x = functional.relu(self.stem(images), inplace=True)
         for stage in self.stages:
             x = stage(x)
-            means.append(x.mean((2, 3)))
-        return Features(means[-1], torch.cat(means[:-1], dim=1))
+            yield x
 
     def classify(self, penultimate: Tensor) -> Tensor:
         """Return the logits."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import timm
-import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bench.augment import Normalisation
 from bench.errors import UsageError, unknown
 from bench.models.networks import Features, Network
 
@@ -32,6 +32,8 @@ class TimmNetwork(Network):
             ) from error
         configuration: Any = self.body.pretrained_cfg
         self.input_size: tuple[int, int] = tuple(configuration["input_size"][1:])
+        if pretrained and channels == 3:
+            self.own_normalisation = Normalisation(configuration["mean"], configuration["std"])
 
     def features(self, images: Tensor) -> Features:
         """Return the features of images; the intermediate ones are the last map's means."""
@@ -41,8 +43,14 @@ class TimmNetwork(Network):
             )
         last_map = self.body.forward_features(images)
         penultimate = self.body.forward_head(last_map, pre_logits=True)
-        spatial = [d for d in range(1, last_map.ndim) if last_map.shape[d] != penultimate.shape[1]]
-        return Features(penultimate, torch.mean(last_map, dim=spatial or [1]))
+        return Features(penultimate, self._pooled(last_map))
+
+    def _pooled(self, last_map: Tensor) -> Tensor:
+        """Return the means of the last map over its places; timm's maps differ in layout."""
+        if last_map.ndim == 4:
+            is_channels_first = last_map.shape[1] == self.body.num_features
+            return last_map.mean((2, 3) if is_channels_first else (1, 2))
+        return last_map.mean(1) if last_map.ndim == 3 else last_map
 
     def classify(self, penultimate: Tensor) -> Tensor:
         """Return the logits."""

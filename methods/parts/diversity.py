@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,19 +43,20 @@ class Discriminator:
     def vectors(self, train: ImageDataset, ctx: Context) -> Artefact:
         """Return the artefact with ``anchors`` and ``positives``, unit float32 [N, 128] each."""
         network = self.extractor.network(train, ctx)
+        embeddings = self.extractor.embeddings(train, ctx)
         params = {
             "temperature": self.temperature,
             "training": [EPOCHS, BATCH, HIDDEN, WIDTH, LEARNING_RATE, ROTATION_DEG, COLOUR],
         }
-        make = partial(self._make, network, train, ctx)
-        return ctx.artefact("discriminator", make, inputs=[network], params=params)
 
-    def _make(self, weights: Artefact, train: ImageDataset, ctx: Context) -> Arrays:
-        network = self.extractor.load(weights, train, ctx)
-        views = augmented_views(train.images, ctx.seed("views"))
-        anchors = np.concatenate(extract(network, train.images, train, ctx, "diversity"), axis=1)
-        positives = np.concatenate(extract(network, views, train, ctx, "diversity"), axis=1)
-        return self._train_head(anchors, positives, ctx)
+        def make() -> Arrays:
+            loaded = self.extractor.load(network, train, ctx)
+            views = augmented_views(train.images, ctx.seed("views"))
+            seen = extract(loaded, views, train, ctx, "discriminator")
+            anchors = np.concatenate([embeddings["features"], embeddings["intermediate"]], axis=1)
+            return self._train_head(anchors, np.concatenate(seen, axis=1), ctx)
+
+        return ctx.artefact("discriminator", make, inputs=[network, embeddings], params=params)
 
     def _train_head(self, anchors: Float32Array, positives: Float32Array, ctx: Context) -> Arrays:
         import torch

@@ -16,6 +16,7 @@ from bench.artefacts import ArtefactStore
 from bench.context import RunContext
 from bench.leases import Leases
 from bench.progress import Progress
+from bench.results import Results
 
 DATASET = {"name": "toys", "version": 1, "parameters": {}, "fingerprint": "f"}
 
@@ -36,6 +37,7 @@ def context_of(tmp_path, warnings):
             device=device,
             store=ArtefactStore(tmp_path / "artefacts", warnings.append),
             leases=Leases(tmp_path / "leases"),
+            checkpoint=Results(tmp_path).checkpoint,
             progress=progress,
         )
 
@@ -274,7 +276,9 @@ def test_an_artefact_that_another_worker_made_a_moment_ago_is_not_made_again(con
             return super().try_take(name)
 
     store = ArtefactStore(tmp_path / "artefacts", pytest.fail)
-    late = RunContext(DATASET, 0, "cpu", store, Late(tmp_path / "leases"))
+    late = RunContext(
+        DATASET, 0, "cpu", store, Late(tmp_path / "leases"), Results(tmp_path).checkpoint
+    )
     assert late.artefact("x", never)["x"].tolist() == [4.0, 4.0, 4.0]
 
 
@@ -284,6 +288,7 @@ import numpy as np
 from bench.artefacts import ArtefactStore
 from bench.context import RunContext
 from bench.leases import Leases
+from bench.results import Results
 
 folder = pathlib.Path(sys.argv[1])
 
@@ -296,6 +301,7 @@ def make():
 context = RunContext(
     dataset={}, selection_seed=0, device="cpu",
     store=ArtefactStore(folder / "artefacts", print), leases=Leases(folder / "leases"),
+    checkpoint=Results(folder).checkpoint,
 )
 print("ready", flush=True)
 sys.stdin.readline()
@@ -330,7 +336,7 @@ ROLES = st.lists(st.text(max_size=3) | st.integers(0, 3), max_size=2).map(tuple)
 def test_seeds_differ_by_role_and_by_selection(one, other):
     seeds = []
     for selection_seed, role in (one, other):
-        ctx = RunContext({}, selection_seed, "cpu", store=None, leases=None)
+        ctx = RunContext({}, selection_seed, "cpu", store=None, leases=None, checkpoint=None)
         seeds.append(ctx.seed(*role))
     assert (seeds[0] == seeds[1]) == (one == other)
 

@@ -108,7 +108,9 @@ def test_artefacts_are_listed_once_with_their_inputs_first_and_how_many_cells_ne
 
 def test_an_artefact_in_the_results_folder_is_there(results, source):
     one = cell(Binned())
-    context = RunContext(one.identity()["dataset"], 0, "cpu", results.artefacts, results.leases)
+    context = RunContext(
+        one.identity()["dataset"], 0, "cpu", results.artefacts, results.leases, results.checkpoint
+    )
     made = context.artefact("embeddings", lambda: {"x": np.zeros(1)}, params={"epochs": 1})
     made["x"]
     expected = told([one], results, source)

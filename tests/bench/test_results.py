@@ -184,7 +184,7 @@ def test_a_damaged_failure_is_set_aside_and_reported(results, warnings):
 
 def test_a_record_ends_the_checkpoint_of_its_cell_and_of_no_other(results):
     for one in (cell(), cell(seed=1)):
-        write_json(results.checkpoint(one).folder / "newest.json", {"epoch": 3})
+        write_json(results.checkpoint(one.id).folder / "newest.json", {"epoch": 3})
     results.write_record(cell(), content())
     assert not results.checkpoint(cell()).folder.exists()
     assert results.checkpoint(cell(seed=1)).folder.exists()

@@ -238,7 +238,7 @@ def test_of_writers_of_one_file_one_wins_and_the_file_is_whole(tmp_path):
         (errno.EDQUOT, "free some space"),
         (errno.EACCES, "choose another folder with --results"),
         (errno.EROFS, "choose another folder with --results"),
-        (errno.EIO, "Check the folder, then run the same command again"),
+        (errno.EIO, "Check the path, or choose another folder"),
     ],
 )
 def test_a_refused_write_is_told_with_the_place_the_reason_and_what_to_do(tmp_path, code, advice):

@@ -11,6 +11,7 @@ from bench.context import RunContext
 from bench.contract import ImageDataset
 from bench.datasets import DATASETS, Source
 from bench.leases import Leases
+from bench.results import Results
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +27,9 @@ def context(tmp_path: Path) -> Callable[..., RunContext]:
     def give(seed: int = 0, dataset: str = "digits") -> RunContext:
         store = ArtefactStore(tmp_path / "artefacts", warn=print)
         identity = {"name": dataset}
-        return RunContext(identity, seed, "cpu", store, Leases(tmp_path / "leases"))
+        leases = Leases(tmp_path / "leases")
+        checkpoint = Results(tmp_path).checkpoint
+        return RunContext(identity, seed, "cpu", store, leases, checkpoint)
 
     return give
 

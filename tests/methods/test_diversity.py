@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.contract import METHODS
-from methods.parts.diversity import augmented_views, diversity
+from methods.parts.diversity import Discriminator, augmented_views, diversity
+from methods.parts.embeddings import Extractor
 
 
 def unit(vectors):
@@ -56,8 +56,7 @@ def test_views_are_seeded_changed_and_of_the_same_kind(digits):
 
 
 def test_the_trained_discriminator_finds_an_image_among_others(digits, context):
-    method = METHODS.make_one("adq[scores=ds]")
-    _, vectors = method.artefacts(digits, context())
+    vectors = Discriminator(Extractor("resnet8", 10), 0.07).vectors(digits, context())
     anchors, positives = vectors["anchors"][:300], vectors["positives"][:300]
     found = (anchors @ positives.T).argmax(axis=0) == np.arange(300)
     assert np.linalg.norm(anchors, axis=1) == pytest.approx(1, abs=1e-5)

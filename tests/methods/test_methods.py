@@ -90,7 +90,7 @@ def test_a_cached_artefact_costs_as_much_as_a_fresh_one(digits, context):
     METHODS.make_one("adq").compress(digits, TEN, cached)
     assert cached.costs == fresh.costs
     kinds = {cost["kind"] for cost in fresh.costs.values()}
-    assert kinds == {"extractor", "embeddings", "bins", "texture", "discriminator"}
+    assert kinds == {"extractor", "embeddings", "bins", "texture", "discriminator", "scores"}
 
 
 def test_graphcut_keeps_the_first_picks_of_a_larger_budget(digits, context):

@@ -16,12 +16,18 @@ def _record(
         "schema": 1,
         "id": f"cell-1-{method}-{percent}-{seed}",
         "specs": specs,
+        "seeded": method != "full",
         "cell": {
             "dataset": {"fingerprint": "made-up"},
+            "method": {"name": method, "version": changes.get("version", 1)},
+            "model": {"name": specs["model"]},
             "budget": {"percent": percent},
             "selection_seed": 0 if method == "full" else seed,
             "training_seed": seed,
-            "protocol": {"parameters": {"epochs": 30, "batch_size": 32}},
+            "protocol": {
+                "name": specs["protocol"],
+                "parameters": {"epochs": 30, "batch_size": 32},
+            },
         },
         "metrics": {"accuracy": accuracy, "best_accuracy": accuracy + 0.5},
         "compressed": {

@@ -21,7 +21,7 @@ def check_golden(name: str, text: str) -> None:
 
 
 def everything(records, failures=()):
-    results = summary.Results.of(records, failures)
+    results = summary.Collection.of(records, failures)
     (setting,) = results.settings()
     return results, setting
 
@@ -91,7 +91,7 @@ def test_results_of_different_code_are_told(record):
 
 def test_settings_are_never_mixed_in_one_table(record):
     other = record("dq", "10", 1, 50.0, specs={"protocol": "paper"})
-    results = summary.Results.of([record("dq", "10", 0, 90.0), other])
+    results = summary.Collection.of([record("dq", "10", 0, 90.0), other])
     tables_made = [summary.accuracy_table(results, setting) for setting in results.settings()]
     assert [len(table.rows) for table in tables_made] == [1, 1]
     assert [table.rows[0]["accuracy"].mean for table in tables_made] == [50.0, 90.0]
@@ -101,7 +101,7 @@ def test_the_report_has_table_figure_protocol_and_machine(records, failure, tmp_
     path = markdown.write_report(tmp_path, records, [failure])
     text = path.read_text(encoding="utf-8")
     for wanted in ("| dq | 10 |", "figures/accuracy-1.svg", "epochs 30", "a processor",
-                   "0123456789ab", "Cells that failed", "1 failed"):  # fmt: skip
+                   "0123456789ab", "Cells that failed", "failed: 1"):  # fmt: skip
         assert wanted in text
     ElementTree.parse(tmp_path / "figures" / "accuracy-1.svg")
 
@@ -140,3 +140,22 @@ def test_durations_are_told_in_fitting_units(value, shown):
 )
 def test_sizes_are_told_in_fitting_units(value, shown):
     assert tables.size(value) == shown
+
+
+def test_the_same_name_with_another_version_is_another_row(record):
+    records = [record("dq", "10", 0, 90.0), record("dq", "10", 1, 95.0, version=2)]
+    table = summary.accuracy_table(*everything(records))
+    assert [row["n"] for row in table.rows] == [1, 1]
+    assert all(row["method"].startswith("dq #") for row in table.rows)
+    assert any("marked #" in note for note in table.notes)
+
+
+def test_a_method_without_selection_seeds_is_paired_by_its_training_seeds(record):
+    unseeded = [record("bright", "10", seed, 91.0 + seed) for seed in range(3)]
+    for made in unseeded:
+        made["seeded"] = False
+        made["cell"]["selection_seed"] = 0
+    control = [record("random", "10", seed, 90.0 + seed) for seed in range(3)]
+    rows = summary.accuracy_table(*everything(unseeded + control)).rows
+    (bright,) = [row for row in rows if row["method"] == "bright"]
+    assert (bright["to_random"].mean, bright["to_random"].n) == (1.0, 3)
