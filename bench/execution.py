@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bench.context import RunContext
 from bench.contract import CompressedSet, ImageDataset
 from bench.errors import BenchError, DeviceError, StorageError, UsageError
-from bench.metering import keep_freed_memory, peak_memory_bytes
+from bench.metering import device_peak_memory_bytes, keep_freed_memory, peak_memory_bytes
 from bench.progress import Progress
 from bench.provenance import continuation_stamp, module_facts, provenance
 
@@ -342,4 +342,5 @@ def _costs(cell: Cell, artefacts: dict[str, Any], curve: Curve, images: int) -> 
         "steps": cell.protocol.steps(images),
         "images_seen": cell.protocol.epochs * images,
         "process_peak_memory_bytes": peak_memory_bytes(),
+        "device_peak_memory_bytes": device_peak_memory_bytes(),
     }

@@ -60,6 +60,17 @@ def keep_freed_memory() -> None:
         library.mallopt(mmap_threshold, 2**25)
 
 
+def device_peak_memory_bytes() -> int | None:
+    """Return the most GPU memory held since the last call, in bytes; None without a GPU."""
+    import torch
+
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return None
+    peak = torch.cuda.max_memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    return peak
+
+
 def peak_memory_bytes() -> int:
     """Return the most memory that this process ever held at once, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

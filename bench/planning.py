@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bench.datasets import Source
     from bench.results import Results
 
+K = TypeVar("K")
 _NOT_LOADED = ImageDataset(
     np.empty((0, 1, 1, 1), np.uint8), np.empty(0, np.int64), classes=(), keys=()
 )
@@ -47,6 +49,8 @@ class ArtefactForecast:
     kind: str
     is_there: bool
     cells: int
+    seconds: float | None
+    """What one of its kind took on this data set, from records; 0 when it is there."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,12 @@ class Forecast:
     @property
     def seconds(self) -> float | None:
         """Expected seconds of training and testing, or None when one cell's are unknown."""
-        times = [cell.seconds for cell in self.pending]
-        return None if None in times else float(sum(time for time in times if time is not None))
+        return _total([cell.seconds for cell in self.pending])
+
+    @property
+    def artefact_seconds(self) -> float | None:
+        """Expected seconds of making artefacts, or None when one's are unknown."""
+        return _total([artefact.seconds for artefact in self.artefacts])
 
     def to_json(self) -> dict[str, Any]:
         """Return the forecast as JSON values."""
@@ -88,6 +96,7 @@ class Forecast:
             ],
             "artefacts": [vars(artefact) for artefact in self.artefacts],
             "expected_s": self.seconds,
+            "expected_artefacts_s": self.artefact_seconds,
         }
 
 
@@ -103,7 +112,7 @@ def forecast(plan: Plan, results: Results, source: Source) -> Forecast:
     check_budgets(pending, source)
     waiting = {cell.id for cell in pending}
     available = sum(plan.cells[0].dataset.training_counts(source).values())
-    rates = _measured_rates(results)
+    rates, kinds = _measured(results)
     cells = []
     for cell in plan.cells:
         seen = images_seen(cell, available)
@@ -117,10 +126,12 @@ def forecast(plan: Plan, results: Results, source: Source) -> Forecast:
                 seconds=seen / rate if rate else None,
             )
         )
-    return Forecast(plan.id, cells, _artefacts(pending, results))
+    return Forecast(plan.id, cells, _artefacts(pending, results, kinds))
 
 
-def _artefacts(cells: Iterable[Cell], results: Results) -> list[ArtefactForecast]:
+def _artefacts(
+    cells: Sequence[Cell], results: Results, kinds: dict[tuple[str, str], float]
+) -> list[ArtefactForecast]:
     found: dict[str, Artefact] = {}
     users: dict[str, int] = {}
     for cell in cells:
@@ -136,10 +147,13 @@ def _artefacts(cells: Iterable[Cell], results: Results) -> list[ArtefactForecast
         for artefact in needed.values():
             found[artefact.id] = artefact
             users[artefact.id] = users.get(artefact.id, 0) + 1
-    return [
-        ArtefactForecast(key, artefact.kind, results.artefacts.has(key), users[key])
-        for key, artefact in found.items()
-    ]
+    dataset = cells[0].dataset.spec if cells else ""
+    forecasts = []
+    for key, artefact in found.items():
+        is_there = results.artefacts.has(key)
+        seconds = 0.0 if is_there else kinds.get((dataset, artefact.kind))
+        forecasts.append(ArtefactForecast(key, artefact.kind, is_there, users[key], seconds))
+    return forecasts
 
 
 def _closure(artefacts: Iterable[Artefact]) -> dict[str, Artefact]:
@@ -151,16 +165,33 @@ def _closure(artefacts: Iterable[Artefact]) -> dict[str, Artefact]:
     return found
 
 
-def _measured_rates(results: Results) -> dict[tuple[str, ...], float]:
-    """Return images a second of training and testing together, by data set, model, protocol."""
-    measured: dict[tuple[str, ...], list[float]] = {}
+def _measured(
+    results: Results,
+) -> tuple[dict[tuple[str, ...], float], dict[tuple[str, str], float]]:
+    """Return what the records here tell of speed.
+
+    Images a second of training and testing, by data set, model and protocol; and seconds of an
+    artefact, by data set and kind.
+    """
+    rates: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    kinds: dict[tuple[str, str], list[float]] = defaultdict(list)
     for record in results.records():
         cost = record["cost"]
         seconds = cost["training_s"] + cost["testing_s"]
         if seconds > 0:
-            rate = cost["images_seen"] / seconds
-            measured.setdefault(_rate_key(record["specs"]), []).append(rate)
-    return {key: median(rates) for key, rates in measured.items()}
+            rates[_rate_key(record["specs"])].append(cost["images_seen"] / seconds)
+        for artefact in cost["artefacts"].values():
+            kinds[record["specs"]["dataset"], artefact["kind"]].append(artefact["seconds"])
+    return _medians(rates), _medians(kinds)
+
+
+def _medians(measured: dict[K, list[float]]) -> dict[K, float]:
+    return {key: median(values) for key, values in measured.items()}
+
+
+def _total(seconds: Iterable[float | None]) -> float | None:
+    times = list(seconds)
+    return None if None in times else float(sum(time for time in times if time is not None))
 
 
 def _rate_key(specs: dict[str, str]) -> tuple[str, ...]:

@@ -6,6 +6,10 @@ share is in ``methods.parts``.
 
 import methods.adq
 import methods.dq
+import methods.facility_location
 import methods.full
 import methods.graphcut
+import methods.herding
+import methods.kcenter
+import methods.moderate
 import methods.random  # noqa: F401

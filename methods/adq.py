@@ -12,7 +12,6 @@ from bench.contract import Context, ImageDataset, MethodInfo, register
 from methods.dq import DatasetQuantization, split_bins
 from methods.parts.allocation import min_max
 from methods.parts.diversity import Discriminator, diversity
-from methods.parts.embeddings import Extractor
 from methods.parts.texture import texture_level
 
 if TYPE_CHECKING:
@@ -78,8 +77,7 @@ class AdaptiveDatasetQuantization(DatasetQuantization):
     def _scores_of(self, bins: Artefact, train: ImageDataset, ctx: Context) -> Artefact:
         """Return the artefact with the scores asked for by name, float64 [M] each."""
         textures = _textures(train, ctx)
-        extractor = Extractor(self.extractor, self.extractor_epochs)
-        vectors = Discriminator(extractor, self.temperature).vectors(train, ctx)
+        vectors = Discriminator(self.network, self.temperature).vectors(train, ctx)
 
         def representativeness() -> FloatArray:
             levels = textures["levels"]

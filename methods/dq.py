@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 
 from bench.components import Between
-from bench.contract import CompressedSet, Context, ImageDataset, Method, MethodInfo, register
-from bench.models import NamesModel
+from bench.contract import CompressedSet, Context, ImageDataset, MethodInfo, register
 from methods.parts.allocation import bin_class_quota, bin_quota, class_histogram
 from methods.parts.draws import lowest, priorities
-from methods.parts.embeddings import Extractor
+from methods.parts.selection import EmbeddingMethod
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 @register("dq")
 @dataclass(frozen=True)
-class DatasetQuantization(Method):
+class DatasetQuantization(EmbeddingMethod):
     r"""Draw the same share of every bin; bins are made one after the other by GraphCut.
 
     Bin n takes the images :math:`x` with the largest gain
@@ -39,10 +38,8 @@ class DatasetQuantization(Method):
         M, the number of bins.
     kernel : {"sqeuclidean", "cosine"}
         Squared distance of the raw embeddings (paper), or 1/2 + 1/2 cosine (released code).
-    extractor : str
-        The network whose penultimate features are the embeddings, as in ``--models``.
-    extractor_epochs : int
-        Epochs that it is trained on the training split; a pretrained one is not trained.
+    extractor, extractor_epochs
+        As in :class:`methods.parts.selection.EmbeddingMethod`.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -54,8 +51,6 @@ class DatasetQuantization(Method):
     )
     bins: Annotated[int, Between(1, 1000)] = 10
     kernel: Literal["sqeuclidean", "cosine"] = "sqeuclidean"
-    extractor: Annotated[str, NamesModel()] = "resnet8"
-    extractor_epochs: Annotated[int, Between(1, 1000)] = 10
 
     def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
         """Return the bins."""
@@ -85,7 +80,7 @@ class DatasetQuantization(Method):
 
     def bins_of(self, train: ImageDataset, ctx: Context) -> Artefact:
         """Return the artefact with the bins: ``order`` int64 [N], cut by ``sizes`` int64 [M]."""
-        embeddings = Extractor(self.extractor, self.extractor_epochs).embeddings(train, ctx)
+        embeddings = self.embeddings(train, ctx)
 
         def make() -> Arrays:
             from methods.parts.submodular import graphcut_bins

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from bench.components import Between
-from bench.contract import CompressedSet, Context, ImageDataset, Method, MethodInfo, register
-from bench.models import NamesModel
-from methods.parts.embeddings import Extractor
+from bench.contract import MethodInfo, register
+from methods.parts.selection import ClasswiseSelection
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bench.budgets import Budget
-    from bench.contract import Artefact
+    from bench.arrays import Float32Array, IntArray
 
 
 @register("graphcut")
 @dataclass(frozen=True)
-class GraphCut(Method):
+class GraphCut(ClasswiseSelection):
     r"""Keep the greedy maximiser of the GraphCut function, class by class.
 
     An image :math:`x` is picked next when it has the largest gain
@@ -31,10 +26,8 @@ class GraphCut(Method):
     ----------
     kernel : {"sqeuclidean", "cosine"}
         Squared distance of the raw embeddings (paper), or 1/2 + 1/2 cosine (released code).
-    extractor : str
-        The network whose penultimate features are the embeddings, as in ``--models``.
-    extractor_epochs : int
-        Epochs that it is trained on the training split; a pretrained one is not trained.
+    extractor, extractor_epochs
+        As in :class:`methods.parts.selection.EmbeddingMethod`.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -45,18 +38,9 @@ class GraphCut(Method):
         code="released (DeepCore); returns the picks sorted, their order is lost",
     )
     kernel: Literal["sqeuclidean", "cosine"] = "sqeuclidean"
-    extractor: Annotated[str, NamesModel()] = "resnet8"
-    extractor_epochs: Annotated[int, Between(1, 1000)] = 10
 
-    def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
-        """Return the embeddings."""
-        return [Extractor(self.extractor, self.extractor_epochs).embeddings(train, ctx)]
-
-    def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
-        """Return the picks of every class, in the order of picking."""
+    def pick(self, features: Float32Array, count: int) -> IntArray:
+        """Return the greedy picks."""
         from methods.parts.submodular import graphcut_order
 
-        (embeddings,) = self.artefacts(train, ctx)
-        counts = budget.images_by_class(train.class_counts)
-        picks = graphcut_order(embeddings["features"], train.labels, counts, kernel=self.kernel)
-        return CompressedSet(picks)
+        return graphcut_order(features, None, count, kernel=self.kernel)

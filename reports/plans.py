@@ -56,6 +56,8 @@ def _notes(forecast: Forecast) -> list[str]:
         notes.append("Times are told once a cell of the same setting has been measured here.")
     elif pending and forecast.seconds is not None:
         notes.append(f"Expected {duration(forecast.seconds)} of training and testing.")
+    if forecast.artefact_seconds:
+        notes.append(f"Expected {duration(forecast.artefact_seconds)} of making artefacts.")
     kinds: dict[str, list[bool]] = defaultdict(list)
     for artefact in forecast.artefacts:
         kinds[artefact.kind].append(artefact.is_there)

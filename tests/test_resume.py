@@ -295,7 +295,7 @@ class TestFailingCells:
 
     def test_the_cause_is_told_in_one_line(self, fragile: Fragile) -> None:
         assert "Traceback" not in fragile.broken.err
-        assert "1 cells failed. The same command" in fragile.broken.err
+        assert "Failed cells: 1. The same command" in fragile.broken.err
         told = [line for line in fragile.broken.err.splitlines() if "FAILED" in line]
         assert len(told) == 1
         assert "fragile 10 % resnet8 seed 0: FAILED in selection" in told[0]

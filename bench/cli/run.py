@@ -50,9 +50,8 @@ def run(
 ) -> None:
     """Compress, train and test; show the table and write a report.
 
-    SWEEP_FILE is a TOML file with the options that describe the sweep (--dataset to
-    --no-baselines); those on the command line win. What is complete in the results folder is not
-    computed again.
+    SWEEP_FILE is a TOML file with the options that plan has too, results and output left out;
+    those on the command line win. What is complete in the results folder is not computed again.
     """
     options = merged(context, given)
     if dry_run:

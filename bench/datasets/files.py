@@ -48,6 +48,10 @@ class FileTree:
         """Return all image files, sorted by path; hidden ones are left out."""
 
     @abstractmethod
+    def subfolders(self, path: PurePosixPath) -> set[str]:
+        """Return the names of the folders directly below a path; hidden ones are left out."""
+
+    @abstractmethod
     def read(self, entries: list[Entry]) -> Iterator[bytes]:
         """Yield the files' bytes in the given order."""
 
@@ -65,6 +69,11 @@ class Folder(FileTree):
                 if _is_image(name) and not _is_hidden(name):
                     found.append(Entry(relative / name, _size_of(os.path.join(parent, name))))
         return sorted(found, key=lambda entry: entry.path.as_posix())
+
+    def subfolders(self, path: PurePosixPath) -> set[str]:
+        """Return the names of the folders below a path."""
+        with os.scandir(self.place / path) as found:
+            return {item.name for item in found if item.is_dir() and not _is_hidden(item.name)}
 
     def read(self, entries: list[Entry]) -> Iterator[bytes]:
         """Yield the files' bytes."""
@@ -85,6 +94,13 @@ class Zip(FileTree):
         with self._open() as archive:
             found = [Entry(path, info.file_size) for path, info in _images_in(archive).items()]
         return sorted(found, key=lambda entry: entry.path.as_posix())
+
+    def subfolders(self, path: PurePosixPath) -> set[str]:
+        """Return the names of the folders below a path that the archive tells of."""
+        with self._open() as archive:
+            names = [name for name in archive.namelist() if name.endswith("/")]
+        folders = [PurePosixPath(name) for name in names]
+        return {f.name for f in folders if f.parent == path and not _is_hidden(f.name)}
 
     def read(self, entries: list[Entry]) -> Iterator[bytes]:
         """Yield the files' bytes."""

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
@@ -106,6 +107,14 @@ def _listing(tree: FileTree) -> dict[str, list[tuple[Entry, tuple[str, ...]]]]:
     tests = [name for name in _TEST_NAMES if name in splits]
     if not tests:
         raise DataError(f"{tree.place} has train/ but neither test/ nor val/. Add one of them")
+    for name in ("train", tests[0]):
+        below = tree.subfolders(PurePosixPath(*root, name))
+        empty = sorted(below - {path[0] for _, path in splits[name]})
+        if empty:
+            raise DataError(
+                f"class '{empty[0]}' has no image in {name}/ of {tree.place} ({len(empty)} such "
+                "classes). Add images or remove its folders"
+            )
     return {"train": splits["train"], "test": splits[tests[0]]}
 
 

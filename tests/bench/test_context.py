@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from functools import partial
 
 import numpy as np
@@ -362,3 +363,55 @@ def test_stages_are_told_as_they_come(context_of):
     ctx.artefact("bins", Maker())["x"]
     ctx.progress("greedy", 1, 4)
     assert Told.stages == [("bins", 0, 0), ("greedy", 1, 4)]
+
+
+def test_waiting_for_another_worker_is_charged_to_nobody(context_of):
+    def slow():
+        time.sleep(0.5)
+        return {"x": np.zeros(1)}
+
+    other = context_of()
+    worker = threading.Thread(target=lambda: other.artefact("slow", slow)["x"])
+
+    def impatient():
+        worker.start()
+        while not other._making:
+            time.sleep(0.001)
+        ours.artefact("slow", never)["x"]
+        return {"x": np.zeros(1)}
+
+    ours = context_of()
+    ours.artefact("fast", impatient)["x"]
+    worker.join()
+    seconds = {cost["kind"]: cost["seconds"] for cost in ours.costs.values()}
+    assert seconds["slow"] >= 0.5
+    assert seconds["fast"] < 0.4
+
+
+def test_what_is_read_without_being_declared_is_charged_too(context_of):
+    def make_of(context):
+        hidden = context.artefact("hidden", Maker())
+        return context.artefact("open", lambda: {"x": hidden["x"]})
+
+    fresh, cached = context_of(), context_of()
+    make_of(fresh)["x"]
+    make_of(cached)["x"]
+    assert {cost["kind"] for cost in cached.costs.values()} == {"hidden", "open"}
+    assert cached.costs == fresh.costs
+
+
+def test_an_artefact_of_another_version_is_another_artefact(context_of):
+    context = context_of()
+    assert context.artefact("x", never).id != context.artefact("x", never, version=2).id
+
+
+def test_seconds_of_an_interrupted_attempt_are_charged(context_of):
+    context = context_of()
+
+    def make():
+        context.charge(100.0)
+        return {"x": np.zeros(1)}
+
+    context.artefact("x", make)["x"]
+    (cost,) = context.costs.values()
+    assert cost["seconds"] > 100.0

@@ -370,18 +370,14 @@ class TestBrokenImageFolders:
         assert "(9, 9, 3)" in text
         assert "imagefolder[size=" in text
 
-    @pytest.mark.parametrize(
-        ("split", "missing"), [("train", "only in test"), ("test", "only in train")]
-    )
+    @pytest.mark.parametrize("split", ["train", "test"])
     def test_a_class_without_images_in_a_split_is_named(
-        self, image_folder: Write, split: str, missing: str
+        self, image_folder: Write, split: str
     ) -> None:
         root = image_folder()
         for image in (root / split / "dog").iterdir():
             image.unlink()
-        text = refusal(root)
-        assert f"1 {missing} (dog)" in text
-        assert "Give both splits the same class folders" in text
+        assert f"class 'dog' has no image in {split}/" in refusal(root)
 
     def test_different_classes_are_listed(self, image_folder: Write) -> None:
         root = image_folder(classes=("a", "b", "c", "d", "e"))
@@ -560,3 +556,23 @@ class TestRealImages:
         by_index = np.argsort(index)
         assert index[by_index][:20].tolist() == list(range(20))
         assert train.labels[by_index][:20].tolist() == OFFICIAL_FIRST_LABELS
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_class_folder_without_images_in_both_splits_is_told(image_folder, tmp_path, packed):
+    root = image_folder()
+    for split in ("train", "test"):
+        (root / split / "owl").mkdir()
+    if packed:
+        root = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", root))
+    with pytest.raises(DataError, match="class 'owl' has no image in train/"):
+        DATASETS.make_one("imagefolder").load(Source(root))
+
+
+def test_the_highest_train_folder_counts(image_folder, tmp_path):
+    outer = tmp_path / "test"
+    image_folder().rename(outer)
+    (outer / "train").rename(outer / "train.moved")
+    (outer / "train.moved").rename(outer / "train")
+    splits = DATASETS.make_one("imagefolder").load(Source(tmp_path))
+    assert len(splits.train) == 12

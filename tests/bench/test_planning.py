@@ -57,7 +57,12 @@ def cell(method="random", percent="50", seed=0, protocol="smoke[epochs=2]", mode
 
 def content(images_seen=12, training_s=3.0, testing_s=1.0):
     return {
-        "cost": {"images_seen": images_seen, "training_s": training_s, "testing_s": testing_s},
+        "cost": {
+            "images_seen": images_seen,
+            "training_s": training_s,
+            "testing_s": testing_s,
+            "artefacts": {"bins-1-x": {"kind": "bins", "seconds": 7.0, "device": "cpu"}},
+        },
     }
 
 

@@ -15,7 +15,7 @@ from bench.datasets import DATASETS
 from bench.errors import BenchError, StorageError
 from bench.models import MODELS
 from bench.protocols import PROTOCOLS
-from bench.results import Results, load
+from bench.results import Results, identities, load
 from bench.storage import write_json
 
 
@@ -186,8 +186,8 @@ def test_a_record_ends_the_checkpoint_of_its_cell_and_of_no_other(results):
     for one in (cell(), cell(seed=1)):
         write_json(results.checkpoint(one.id).folder / "newest.json", {"epoch": 3})
     results.write_record(cell(), content())
-    assert not results.checkpoint(cell()).folder.exists()
-    assert results.checkpoint(cell(seed=1)).folder.exists()
+    assert not results.checkpoint(cell().id).folder.exists()
+    assert results.checkpoint(cell(seed=1).id).folder.exists()
 
 
 # one tidy table
@@ -224,6 +224,8 @@ def test_the_table_has_a_row_for_each_record_and_a_column_for_each_fact(results)
         "testing_s": 0.25,
         "device": "cpu",
         "source_digest": "d",
+        "seeded": True,
+        **identities(cell("adq[alpha=0.7]", "12.5", seed=1).identity()),
     }
 
 

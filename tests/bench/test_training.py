@@ -77,7 +77,7 @@ def test_resumed_equals_uninterrupted(job, tmp_path, epoch, precision):
     assert training.weights_digest(resumed) == training.weights_digest(straight)
     assert resumed_curve.tests == curve.tests
     assert resumed_curve.train_loss == curve.train_loss
-    assert resumed_curve.training_s > 0
+    assert 0 < resumed_curve.before_s < resumed_curve.training_s + resumed_curve.testing_s
 
 
 def test_a_damaged_checkpoint_counts_as_none(job, tmp_path):
@@ -106,10 +106,24 @@ def test_tests_happen_at_the_protocols_epochs_and_the_last_one(job):
     assert list(curve.tests) == [3, 6, 7]
 
 
-def test_a_last_batch_of_one_image_is_trained_on(job):
+def test_a_last_image_alone_joins_the_batch_before(job):
     protocol = dataclasses.replace(job.protocol, batch_size=len(job.train) - 1, epochs=1)
-    _, curve = training.run(dataclasses.replace(job, protocol=protocol))
+    assert protocol.steps(len(job.train)) == 1
+    network = MODELS.make_one("resnet18")  # its last map of an 8x8 image has a single place
+    _, curve = training.run(dataclasses.replace(job, protocol=protocol, model=network))
     assert math.isfinite(curve.train_loss[0])
+
+
+@pytest.mark.parametrize(("images", "steps"), [(1, 1), (2, 1), (32, 1), (33, 1), (34, 2), (65, 2)])
+def test_an_epoch_has_a_step_a_batch(images, steps):
+    assert PROTOCOLS.make_one("smoke").steps_per_epoch(images) == steps
+
+
+def test_a_checkpoint_of_other_code_or_another_device_counts_as_none(job, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        training.run(job, Checkpoint(tmp_path, "one"), StopAfter(3))
+    assert Checkpoint(tmp_path, "another").load() is None
+    assert Checkpoint(tmp_path, "one").load().epoch == 3
 
 
 def test_a_batch_larger_than_the_set_takes_the_set(job):

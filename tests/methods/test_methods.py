@@ -10,7 +10,18 @@ from bench.contract import METHODS
 from bench.errors import UsageError
 
 TEN = Budget.parse("10")
-BUDGETED = ["random", "graphcut", "dq", "adq", "adq[scores=none]", "dq[bins=3,kernel=cosine]"]
+BUDGETED = [
+    "random",
+    "graphcut",
+    "herding",
+    "kcenter",
+    "moderate",
+    "facility-location",
+    "dq",
+    "adq",
+    "adq[scores=none]",
+    "dq[bins=3,kernel=cosine]",
+]
 
 
 @pytest.mark.parametrize("spec", BUDGETED)

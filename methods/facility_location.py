@@ -1,0 +1,62 @@
+"""Facility location: every image is represented by the kept one most like it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from bench.contract import MethodInfo, register
+from methods.parts.selection import ClasswiseSelection
+
+if TYPE_CHECKING:
+    from bench.arrays import Float32Array, IntArray
+
+
+@register("facility-location")
+@dataclass(frozen=True)
+class FacilityLocation(ClasswiseSelection):
+    r"""Keep the greedy maximiser of the facility location function, class by class.
+
+    :math:`f(S) = \sum_i \max_{j \in S} s(i, j)` with :math:`s = 1/2 + 1/2 \cos`, as DeepCore's
+    ``submodular_function.py``. Gains only shrink as the set grows (f is submodular), so that an
+    old gain bounds the new one: only images whose bound is the highest are computed again
+    (Minoux 1978). Picks and ties, to the lowest index, are those of the plain greedy.
+
+    Parameters
+    ----------
+    extractor, extractor_epochs
+        As in :class:`methods.parts.selection.EmbeddingMethod`.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="facility location",
+        paper="Iyer & Bilmes 2013; DeepCore, arXiv 2204.08499",
+        year=2022,
+        kind="selection",
+        code="released (DeepCore)",
+    )
+
+    def pick(self, features: Float32Array, count: int) -> IntArray:
+        """Return the greedy picks; n x n similarities of one class are held in memory."""
+        length = np.linalg.norm(features, axis=1, keepdims=True)
+        unit = features / np.where(length > 0, length, 1)
+        similarity = 0.5 + 0.5 * (unit @ unit.T)
+        best = np.zeros(len(unit), dtype=similarity.dtype)
+        bound = np.full(len(unit), np.inf)
+        picked = np.empty(count, dtype=np.int64)
+        for k in range(count):
+            picked[k] = _highest_gain(similarity, best, bound)
+            best = np.maximum(best, similarity[picked[k]])
+            bound[picked[k]] = -np.inf
+        return picked
+
+
+def _highest_gain(similarity: np.ndarray, best: np.ndarray, bound: np.ndarray) -> int:
+    """Return the lowest index of highest gain; ``bound`` holds old gains and is brought up."""
+    fresh = np.zeros(len(bound), dtype=bool)
+    while not fresh[top := int(bound.argmax())]:
+        bound[top] = np.maximum(similarity[top] - best, 0).sum(dtype=np.float64)
+        fresh[top] = True
+    return top
