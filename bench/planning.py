@@ -50,7 +50,7 @@ class ArtefactForecast:
     is_there: bool
     cells: int
     seconds: float | None
-    """What one of its kind took on this data set, from records; 0 when it is there."""
+    """What one of its kind took for the same method and data set; 0 when it is there."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,10 @@ def forecast(plan: Plan, results: Results, source: Source) -> Forecast:
 
 
 def _artefacts(
-    cells: Sequence[Cell], results: Results, kinds: dict[tuple[str, str], float]
+    cells: Sequence[Cell], results: Results, kinds: dict[tuple[str, ...], float]
 ) -> list[ArtefactForecast]:
     found: dict[str, Artefact] = {}
-    users: dict[str, int] = {}
+    users: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
         context = RunContext(
             dataset=cell.identity()["dataset"],
@@ -146,13 +146,14 @@ def _artefacts(
         needed = _closure(cell.method.artefacts(_NOT_LOADED, context))
         for artefact in needed.values():
             found[artefact.id] = artefact
-            users[artefact.id] = users.get(artefact.id, 0) + 1
-    dataset = cells[0].dataset.spec if cells else ""
+            users[artefact.id].append(cell)
     forecasts = []
     for key, artefact in found.items():
         is_there = results.artefacts.has(key)
-        seconds = 0.0 if is_there else kinds.get((dataset, artefact.kind))
-        forecasts.append(ArtefactForecast(key, artefact.kind, is_there, users[key], seconds))
+        keys = (_kind_key(user.specs(), artefact.kind) for user in users[key])
+        known = (kinds[one] for one in keys if one in kinds)
+        seconds = 0.0 if is_there else next(known, None)
+        forecasts.append(ArtefactForecast(key, artefact.kind, is_there, len(users[key]), seconds))
     return forecasts
 
 
@@ -167,21 +168,21 @@ def _closure(artefacts: Iterable[Artefact]) -> dict[str, Artefact]:
 
 def _measured(
     results: Results,
-) -> tuple[dict[tuple[str, ...], float], dict[tuple[str, str], float]]:
+) -> tuple[dict[tuple[str, ...], float], dict[tuple[str, ...], float]]:
     """Return what the records here tell of speed.
 
     Images a second of training and testing, by data set, model and protocol; and seconds of an
-    artefact, by data set and kind.
+    artefact, by data set, method and kind.
     """
     rates: dict[tuple[str, ...], list[float]] = defaultdict(list)
-    kinds: dict[tuple[str, str], list[float]] = defaultdict(list)
+    kinds: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for record in results.records():
         cost = record["cost"]
         seconds = cost["training_s"] + cost["testing_s"]
         if seconds > 0:
             rates[_rate_key(record["specs"])].append(cost["images_seen"] / seconds)
         for artefact in cost["artefacts"].values():
-            kinds[record["specs"]["dataset"], artefact["kind"]].append(artefact["seconds"])
+            kinds[_kind_key(record["specs"], artefact["kind"])].append(artefact["seconds"])
     return _medians(rates), _medians(kinds)
 
 
@@ -192,6 +193,10 @@ def _medians(measured: dict[K, list[float]]) -> dict[K, float]:
 def _total(seconds: Iterable[float | None]) -> float | None:
     times = list(seconds)
     return None if None in times else float(sum(time for time in times if time is not None))
+
+
+def _kind_key(specs: dict[str, str], kind: str) -> tuple[str, ...]:
+    return specs["dataset"], specs["method"], kind
 
 
 def _rate_key(specs: dict[str, str]) -> tuple[str, ...]:

@@ -61,6 +61,7 @@ def accuracy_figure(table: Table, path: Path) -> None:
             )  # fmt: skip
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
+        axes.set_ylim(top=min(100.0, axes.get_ylim()[1]))
         axes.set_xlabel("training images kept (%)")
         axes.set_ylabel("test accuracy (%), last epoch")
         axes.set_title(f"{table.title}\n{_uncertainty(curves)}", fontsize=9, loc="left")

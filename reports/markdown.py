@@ -83,7 +83,7 @@ def _origin(provenance: Mapping[str, Any]) -> str:
     machine, source, device = (provenance[key] for key in ("machine", "source", "device"))
     commit = (source["commit"] or "no commit")[:12]
     changed = " with uncommitted changes" if source["uncommitted_changes"] else ""
-    where = device.get("name") or f"{machine['processor']}, {device['threads']} threads"
+    where = device.get("name") or f"{machine['processor']}, CPU threads: {device['threads']}"
     torch = provenance["packages"].get("torch", "?")
     return f"bench {source['version']} ({commit}{changed}), torch {torch}, {where}"
 

@@ -17,7 +17,7 @@ _COLUMNS = (
     Column("protocol", "protocol", left=True),
     Column("cells", "cells", number),
     Column("done", "done", number),
-    Column("images_seen", "images to train on", number),
+    Column("images_seen", "images seen", number),
     Column("seconds", "expected", duration),
 )
 
@@ -58,6 +58,8 @@ def _notes(forecast: Forecast) -> list[str]:
         notes.append(f"Expected {duration(forecast.seconds)} of training and testing.")
     if forecast.artefact_seconds:
         notes.append(f"Expected {duration(forecast.artefact_seconds)} of making artefacts.")
+    elif forecast.artefact_seconds is None:
+        notes.append("The artefacts' times are told once the method has been measured here.")
     kinds: dict[str, list[bool]] = defaultdict(list)
     for artefact in forecast.artefacts:
         kinds[artefact.kind].append(artefact.is_there)

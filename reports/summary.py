@@ -206,6 +206,7 @@ def _accuracy_notes(here: Collection, setting: Setting) -> list[str]:
         "Vs random: paired over common seeds, same budget and training.",
         "Best epoch: chosen on the test split, optimistic; for comparison only.",
         f"Data: {setting.dataset} ({setting.fingerprint}).",
+        _seeds(here),
     ]
     if any("#" in name for name in _names(_groups(here.rows)).values()):
         notes.append("Methods marked # have the same name and other defaults or versions.")
@@ -214,6 +215,20 @@ def _accuracy_notes(here: Collection, setting: Setting) -> list[str]:
     if here.failures:
         notes.append(f"Failed cells: {len(here.failures)}; their causes stand below.")
     return notes
+
+
+def _seeds(here: Collection) -> str:
+    """Return which runs the rows are made of."""
+    layouts = {
+        tuple(sorted((row["selection_seed"], row["training_seed"]) for row in group))
+        for group in _groups([row for row in here.rows if row["seeded"]]).values()
+    }
+    if len(layouts) > 1:
+        return "Seeds differ between rows (other sweeps in this folder); the records tell which."
+    pairs = " ".join(
+        f"{selection}/{training}" for layout in layouts for selection, training in layout
+    )
+    return f"Seeds of selection/training: {pairs or 'training only'}."
 
 
 def _setting(row: Row) -> Setting:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from textwrap import fill
 from typing import Any
 
 from reports.statistics import Estimate
 
 _TEXT_WIDTH = 80
+_LEAST_NAME = 12
+_GAP = "  "
 
 
 @dataclass(frozen=True)
@@ -40,20 +43,36 @@ class Table:
 
 
 def as_text(table: Table) -> str:
-    """Render for a terminal."""
+    """Render for a terminal; names too long for 80 columns go on in the next line."""
     lines = [[column.heading for column in table.columns], *table.texts()]
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    rendered = [
-        "  ".join(
-            cell.ljust(width) if column.left else cell.rjust(width)
-            for cell, width, column in zip(line, widths, table.columns, strict=True)
-        ).rstrip()
-        for line in lines
+    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - _TEXT_WIDTH
+    widest = max(range(len(widths)), key=lambda i: table.columns[i].left * widths[i])
+    if excess > 0 and table.columns[widest].left:
+        widths[widest] = max(_LEAST_NAME, widths[widest] - excess)
+    rendered = [_rendered(line, widths, table.columns) for line in lines]
+    rule = "-" * max(len(text) for block in rendered for text in block)
+    head, *body = ["\n".join(block) for block in rendered]
+    notes = [
+        fill(note, _TEXT_WIDTH, initial_indent="  ", subsequent_indent="    ")
+        for note in table.notes
     ]
-    rule = "-" * max(map(len, rendered))
-    notes = [fill(note, _TEXT_WIDTH, initial_indent="  ", subsequent_indent="    ")
-             for note in table.notes]  # fmt: skip
-    return "\n".join([table.title, rule, rendered[0], rule, *rendered[1:], rule, *notes])
+    return "\n".join([table.title, rule, head, rule, *body, rule, *notes])
+
+
+def _rendered(line: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> list[str]:
+    """Return the text lines of one row; a cell longer than its column is folded."""
+    folded = [
+        [cell[i : i + width] for i in range(0, len(cell), width)] or [""]
+        for cell, width in zip(line, widths, strict=True)
+    ]
+    return [
+        _GAP.join(
+            cell.ljust(width) if column.left else cell.rjust(width)
+            for cell, width, column in zip(cells, widths, columns, strict=True)
+        ).rstrip()
+        for cells in zip_longest(*folded, fillvalue="")
+    ]
 
 
 def as_markdown(table: Table) -> str:

@@ -149,7 +149,9 @@ def _show_tables(results: Results, plan: Plan, as_json: bool) -> None:
         return
     for table in shown:
         click.echo("\n" + tables.as_text(table))
-    click.echo(f"\nReport: {path}   A number's origin: bench why {plan.cells[-1].id}", err=True)
+    where = "" if str(results.folder) == "results" else f" --results {results.folder}"
+    click.echo(f"\nReport: {path}", err=True)
+    click.echo(f"A number's origin: bench why {plan.cells[-1].id}{where}", err=True)
 
 
 def _show_plan(options: SweepOptions, folder: Path, as_json: bool) -> None:

@@ -106,14 +106,16 @@ def _listing(tree: FileTree) -> dict[str, list[tuple[Entry, tuple[str, ...]]]]:
             splits[parts[len(root)]].append((entry, parts[len(root) + 1 :]))
     tests = [name for name in _TEST_NAMES if name in splits]
     if not tests:
-        raise DataError(f"{tree.place} has train/ but neither test/ nor val/. Add one of them")
+        raise DataError(
+            f"{tree.place} has images in train/ but none in test/CLASS/ or val/CLASS/. Add them"
+        )
     for name in ("train", tests[0]):
         below = tree.subfolders(PurePosixPath(*root, name))
         empty = sorted(below - {path[0] for _, path in splits[name]})
         if empty:
             raise DataError(
-                f"class '{empty[0]}' has no image in {name}/ of {tree.place} ({len(empty)} such "
-                "classes). Add images or remove its folders"
+                f"class '{empty[0]}' has no image in {name}/ of {tree.place} (empty classes: "
+                f"{len(empty)}). Add images or remove their folders"
             )
     return {"train": splits["train"], "test": splits[tests[0]]}
 
