@@ -43,13 +43,15 @@ class Table:
 
 
 def as_text(table: Table) -> str:
-    """Render for a terminal; names too long for 80 columns go on in the next line."""
+    """Render for a terminal; names too long for 80 columns go on in the next line.
+
+    Only the first column is folded, and only where it is what makes the table wide.
+    """
     lines = [[column.heading for column in table.columns], *table.texts()]
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     excess = sum(widths) + len(_GAP) * (len(widths) - 1) - _TEXT_WIDTH
-    widest = max(range(len(widths)), key=lambda i: table.columns[i].left * widths[i])
-    if excess > 0 and table.columns[widest].left:
-        widths[widest] = max(_LEAST_NAME, widths[widest] - excess)
+    if excess > 0 and widths[0] == max(widths):
+        widths[0] = max(_LEAST_NAME, widths[0] - excess)
     rendered = [_rendered(line, widths, table.columns) for line in lines]
     rule = "-" * max(len(text) for block in rendered for text in block)
     head, *body = ["\n".join(block) for block in rendered]
