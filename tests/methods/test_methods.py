@@ -8,6 +8,7 @@ import pytest
 from bench.budgets import Budget
 from bench.contract import METHODS
 from bench.errors import UsageError
+from methods.parts.embeddings import Extractor
 
 TEN = Budget.parse("10")
 BUDGETED = [
@@ -155,3 +156,25 @@ def test_every_method_is_a_frozen_dataclass_with_an_info():
         assert dataclasses.is_dataclass(method)
         assert method.info.title
         assert method.info.code
+
+
+def test_an_extractor_that_was_interrupted_goes_on_from_its_last_epoch(
+    digits, context, monkeypatch
+):
+    few = digits.subset(np.arange(200))
+    extractor = Extractor("resnet8[width=4]", 5)
+    interrupted, epochs = context(), []
+
+    def stop(stage, done, total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(interrupted, "progress", stop)
+    with pytest.raises(KeyboardInterrupt):
+        extractor.network(few, interrupted)["last.weight"]
+    resumed = context()
+    monkeypatch.setattr(resumed, "progress", lambda stage, done, total: epochs.append(done))
+    weights = extractor.network(few, resumed)["last.weight"]
+    straight = extractor.network(few, context(dataset="the same elsewhere"))["last.weight"]
+    assert epochs == [4, 5]
+    assert (weights == straight).all()
