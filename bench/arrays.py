@@ -13,5 +13,7 @@ FloatArray = NDArray[np.float64]
 """float64: scores, shares, gains."""
 Float32Array = NDArray[np.float32]
 """float32: embeddings."""
+Pixels = ByteArray | Float32Array
+"""Images, NHWC, 255 for white: uint8 as read, float32 where a method made them."""
 Arrays = dict[str, NDArray[np.generic]]
 """Named arrays of any type, as stored in one file."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from bench.arrays import ByteArray, IntArray
+    from bench.arrays import IntArray, Pixels
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Normalisation:
     deviation: tuple[float, ...]
 
     @classmethod
-    def of(cls, images: ByteArray) -> Normalisation:
+    def of(cls, images: Pixels) -> Normalisation:
         """Return the statistics of images, uint8 [N, H, W, C]; exact sums of whole numbers."""
         channels = images.shape[3]
         count = images.size // channels
@@ -39,12 +39,12 @@ class Normalisation:
 
 
 class DeviceImages:
-    """The images of one split on a device, as uint8, cut and normalised batch by batch.
+    """The images of one split on a device, as they are stored, cut and normalised batch by batch.
 
     Parameters
     ----------
-    images : uint8 [N, H, W, C]
-        All images of the split.
+    images : uint8 or float32 [N, H, W, C]
+        All images of the split, 255 for white.
     labels : int64 [N]
         Their labels.
     normalisation : Normalisation
@@ -57,7 +57,7 @@ class DeviceImages:
 
     def __init__(
         self,
-        images: ByteArray,
+        images: Pixels,
         labels: IntArray,
         normalisation: Normalisation,
         device: torch.device,

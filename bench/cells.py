@@ -72,7 +72,7 @@ class Cell:
         if self.method.info.seeded:
             seeds = {self.selection_seed: None, self.training_seed: None}
         told = "/".join(str(seed) for seed in seeds)
-        return f"{self.method.spec} {self.budget.label} % {self.model.spec} seed {told}"
+        return f"{self.method.spec} {self.budget.words} {self.model.spec} seed {told}"
 
     @classmethod
     def from_identity(cls, identity: dict[str, Any]) -> Cell:
@@ -87,7 +87,7 @@ class Cell:
             fingerprint=dataset.pop("fingerprint"),
             dataset=DATASETS.from_identity(dataset),
             method=METHODS.from_identity(identity["method"]),
-            budget=Budget.parse(identity["budget"]["percent"]),
+            budget=Budget.from_identity(identity["budget"]),
             selection_seed=identity["selection_seed"],
             model=MODELS.from_identity(identity["model"]),
             protocol=PROTOCOLS.from_identity(identity["protocol"]),

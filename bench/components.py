@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import (
     Annotated,
     Any,
@@ -19,6 +21,9 @@ from typing import (
 )
 
 from bench.errors import UsageError, unknown
+
+EDITION = "edition"
+"""The parameter that presets depend on; its own default is never preset."""
 
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -130,10 +135,16 @@ class Component:
     A subclass is a frozen dataclass whose fields are its parameters (bool, int, float, str,
     ``Literal``, each with a default), validated when it is made. ``version`` is part of the
     identity: raise it when the same parameters begin to give other results.
+
+    A class with an ``edition`` parameter may give other defaults to its editions in ``presets``.
+    They hold where a component is named, ``dq[edition=released]``; a class that is called in
+    Python takes what it is given.
     """
 
     name: ClassVar[str] = ""
     version: ClassVar[int] = 1
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
+    """By edition: the defaults of the other parameters that differ from those of the class."""
 
     def __post_init__(self) -> None:
         for parameter in parameters(type(self)):
@@ -149,10 +160,11 @@ class Component:
     @property
     def spec(self) -> str:
         """The shortest text that names this component: only what differs from the defaults."""
+        usual = self.defaults(getattr(self, EDITION, None))
         changed = [
-            f"{p.name}={_write(getattr(self, p.name))}"
-            for p in parameters(type(self))
-            if getattr(self, p.name) != p.default
+            f"{name}={_write(value)}"
+            for name, value in self.values().items()
+            if value != usual[name]
         ]
         return f"{self.name}[{','.join(changed)}]" if changed else self.name
 
@@ -169,7 +181,13 @@ class Component:
                 raise UsageError(f"{cls.name} has no parameters. Leave out '{key}'")
             if key not in known:
                 raise unknown(f"parameter of {cls.name}", key, known)
-        return cls(**given)
+        return cls(**{**cls.presets.get(given.get(EDITION, ""), {}), **given})
+
+    @classmethod
+    def defaults(cls, edition: str | None = None) -> dict[str, Any]:
+        """Return what the parameters are when they are not given, for one edition."""
+        usual = {p.name: p.default for p in parameters(cls)}
+        return {**usual, **cls.presets.get(edition or "", {})}
 
 
 def _finite(value: float) -> float:

@@ -36,7 +36,11 @@ class LazyArtefact:
     context: RunContext = field(repr=False)
 
     def __getitem__(self, name: str) -> Any:
-        return self.context.obtain(self).arrays[name]
+        return self.arrays()[name]
+
+    def arrays(self) -> Mapping[str, Any]:
+        """Return all of its arrays by name."""
+        return self.context.obtain(self).arrays
 
 
 @dataclass(frozen=True)

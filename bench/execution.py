@@ -13,16 +13,16 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from bench.context import RunContext
-from bench.contract import CompressedSet, ImageDataset
 from bench.errors import BenchError, DeviceError, StorageError, UsageError
 from bench.metering import device_peak_memory_bytes, keep_freed_memory, peak_memory_bytes
 from bench.progress import Progress
 from bench.provenance import continuation_stamp, module_facts, provenance
+from bench.selecting import select
 
 if TYPE_CHECKING:
-    from bench.arrays import Arrays
     from bench.cells import Cell, Plan
     from bench.checkpoints import Checkpoint
+    from bench.contract import CompressedSet, ImageDataset
     from bench.datasets import Source, Splits
     from bench.results import Results
     from bench.training import Curve
@@ -235,7 +235,7 @@ class _Worker:
         job = training.Job(
             model=cell.model,
             protocol=cell.protocol,
-            train=train.subset(compressed.indices),
+            train=compressed.training_set(train),
             test=self._splits.test,
             normalisation=normalisation,
             seed=cell.training_seed,
@@ -252,7 +252,7 @@ class _Worker:
             "compressed": compressed.accounts(train),
             "model": {"parameters": parameters},
             "normalisation": asdict(normalisation),
-            "cost": _costs(cell, costs, curve, len(compressed.indices)),
+            "cost": _costs(cell, costs, curve, len(compressed)),
             "weights_digest": training.weights_digest(network),
             "provenance": {
                 **provenance(self._device),
@@ -262,10 +262,8 @@ class _Worker:
 
     def select(self, cell: Cell) -> tuple[CompressedSet, dict[str, Any]]:
         """Return the compressed set of a cell and the costs of all artefacts behind it."""
-        train = self._splits.train
-        identity = cell.identity()
         context = RunContext(
-            dataset=identity["dataset"],
+            dataset=cell.identity()["dataset"],
             selection_seed=cell.selection_seed,
             device=self._device,
             store=self._results.artefacts,
@@ -273,20 +271,7 @@ class _Worker:
             checkpoint=self._checkpoint,
             progress=self._progress,
         )
-
-        def make() -> Arrays:
-            compressed = cell.method.compress(train, cell.budget, context)
-            compressed.check(train, cell.budget)
-            return compressed.to_arrays()
-
-        artefact = context.artefact(
-            "compressed",
-            make,
-            inputs=cell.method.artefacts(train, context),
-            params={"method": identity["method"], "budget": identity["budget"]},
-            seeded=cell.method.info.seeded,
-        )
-        return CompressedSet.from_arrays(artefact), context.costs
+        return select(cell.method, self._splits.train, cell.budget, context), context.costs
 
     def _checkpoint(self, identifier: str) -> Checkpoint:
         return self._results.checkpoint(identifier, continuation_stamp(self._device))

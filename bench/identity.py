@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-IDENTITY_VERSION = 1
+IDENTITY_VERSION = 2
 """Part of every id: raised when the rule that makes ids changes."""
 
 

@@ -157,15 +157,16 @@ def _head(cell: Cell) -> dict[str, Any]:
         "id": cell.id,
         "cell": cell.identity(),
         "specs": cell.specs(),
-        "seeded": cell.method.info.seeded,
+        "method": cell.method.facts(),
     }
 
 
 def load(folder: Path, cell_ids: Iterable[str] | None = None) -> pd.DataFrame:
     """Return the records of a results folder as one tidy table, a row a cell.
 
-    Columns are the cell's axes (``method``, ``percent``, ``model``, ``protocol``, seeds), the
-    metrics (percent), the accounts (images, bytes) and the costs (seconds).
+    Columns are the cell's axes (``method``, ``percent`` ``of`` images or bytes, ``model``,
+    ``protocol``, seeds), the metrics (percent), the accounts (images, bytes) and the costs
+    (seconds).
     """
     import pandas as pd
 
@@ -186,9 +187,12 @@ def flat(record: dict[str, Any]) -> dict[str, Any]:
         "fingerprint": cell["dataset"]["fingerprint"],
         "method": record["specs"]["method"],
         "percent": float(cell["budget"]["percent"]),
+        "of": cell["budget"]["of"],
         "model": record["specs"]["model"],
         "protocol": record["specs"]["protocol"],
-        "seeded": record["seeded"],
+        "seeded": record["method"]["seeded"],
+        "edition": record["method"]["edition"],
+        "reconstruction": record["method"]["reconstruction"],
         "selection_seed": cell["selection_seed"],
         "training_seed": cell["training_seed"],
         "accuracy": metrics["accuracy"],

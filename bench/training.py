@@ -80,6 +80,23 @@ class Job:
     device: str
 
 
+class Observer:
+    """What is recorded of a network while it trains; this one records nothing.
+
+    What it gathers belongs to the run's checkpoint, so that an interrupted recording is whole.
+    """
+
+    def observe(self, epoch: int, network: Network) -> None:
+        """Look at the network after an epoch, counted from 1."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what was gathered so far."""
+        return {}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what :meth:`tensors` returned before an interruption."""
+
+
 def normalisation_for(protocol: Protocol, train: ImageDataset) -> Normalisation:
     """Return the normalisation that a protocol asks for."""
     if protocol.normalisation == "released" and train.shape[2] == 3:
@@ -99,6 +116,7 @@ def run(
     job: Job,
     checkpoint: Checkpoint | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    observer: Observer | None = None,
 ) -> tuple[Network, Curve]:
     """Train a network and test it at the protocol's epochs.
 
@@ -110,6 +128,8 @@ def run(
         Where every epoch's state is kept; a run that was cut short goes on from it.
     progress : callable
         Told the epochs done and all epochs.
+    observer : Observer, optional
+        Shown the network after every epoch; its time is training time.
 
     Returns
     -------
@@ -124,7 +144,7 @@ def run(
         When the loss is not finite.
     """
     with deterministic():
-        return _run(job, torch.device(job.device), checkpoint, progress)
+        return _run(job, torch.device(job.device), checkpoint, progress, observer or Observer())
 
 
 def _run(
@@ -132,6 +152,7 @@ def _run(
     device: torch.device,
     checkpoint: Checkpoint | None,
     progress: Callable[[int, int], None],
+    observer: Observer,
 ) -> tuple[Network, Curve]:
     protocol = job.protocol
     network = fresh_network(job.model, job.train, job.seed).to(device)
@@ -142,12 +163,13 @@ def _run(
     curve, done = Curve(), 0
     state = checkpoint.load() if checkpoint else None
     if state is not None:
-        _restore(state, network, optimizer)
+        _restore(state, network, optimizer, observer)
         curve, done = Curve.from_json(state.progress), state.epoch
         curve.before_s = curve.training_s + curve.testing_s
     for epoch in range(done + 1, protocol.epochs + 1):
         start = time.perf_counter()
         curve.train_loss.append(_train_epoch(network, optimizer, train, job, epoch))
+        observer.observe(epoch, network)
         trained = time.perf_counter()
         curve.training_s += trained - start
         if test is not None and protocol.is_tested(epoch):
@@ -155,7 +177,7 @@ def _run(
             curve.tests[epoch] = _right_by_class(guessed, test.labels, len(job.train.classes))
             curve.testing_s += time.perf_counter() - trained
         if checkpoint:
-            checkpoint.save(_state(epoch, network, optimizer, curve))
+            checkpoint.save(_state(epoch, network, optimizer, curve, observer))
         progress(epoch, protocol.epochs)
     return network.eval(), curve
 
@@ -278,8 +300,11 @@ def _autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def _state(epoch: int, network: Network, optimizer: torch.optim.SGD, curve: Curve) -> TrainingState:
+def _state(
+    epoch: int, network: Network, optimizer: torch.optim.SGD, curve: Curve, observer: Observer
+) -> TrainingState:
     tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
+    tensors |= {f"observed/{name}": value for name, value in observer.tensors().items()}
     for number, state in optimizer.state_dict()["state"].items():
         if state.get("momentum_buffer") is not None:
             tensors[f"momentum/{number}"] = state["momentum_buffer"]
@@ -287,15 +312,20 @@ def _state(epoch: int, network: Network, optimizer: torch.optim.SGD, curve: Curv
     return TrainingState(epoch, contiguous, curve.to_json())
 
 
-def _restore(state: TrainingState, network: Network, optimizer: torch.optim.SGD) -> None:
-    weights, momenta = {}, {}
+def _restore(
+    state: TrainingState, network: Network, optimizer: torch.optim.SGD, observer: Observer
+) -> None:
+    weights, momenta, observed = {}, {}, {}
     parameters = list(network.parameters())
     for name, value in state.tensors.items():
         kind, _, rest = name.partition("/")
         if kind == "network":
             weights[rest] = value
+        elif kind == "observed":
+            observed[rest] = value
         else:  # in the parameter's own memory layout, which the fused update relies on
             buffer = torch.empty_like(parameters[int(rest)]).copy_(value)
             momenta[int(rest)] = {"momentum_buffer": buffer}
     network.load_state_dict(weights)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": momenta})
+    observer.restore(observed)

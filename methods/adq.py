@@ -48,7 +48,8 @@ class AdaptiveDatasetQuantization(DatasetQuantization):
         paper="Li et al., AAAI 2025",
         year=2025,
         kind="selection",
-        code="released; does not weight bins at all: ten constants act on positions within a bin",
+        code="does not weight bins at all: ten constants act on positions within a bin",
+        released=True,
     )
     alpha: Annotated[float, Between(0, 1)] = 0.65
     scores: Literal["none", "rs", "ds", "rs+ds"] = "rs+ds"

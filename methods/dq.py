@@ -47,7 +47,8 @@ class DatasetQuantization(EmbeddingMethod):
         paper="Zhou et al., ICCV 2023, arXiv 2308.10524",
         year=2023,
         kind="selection",
-        code="released; keeps 6,200 and not 6,250 of 50,000 images at 12.5 %",
+        code="keeps 6,200 and not 6,250 of 50,000 images at 12.5 %",
+        released=True,
     )
     bins: Annotated[int, Between(1, 1000)] = 10
     kernel: Literal["sqeuclidean", "cosine"] = "sqeuclidean"

@@ -35,7 +35,8 @@ class FacilityLocation(ClasswiseSelection):
         paper="Iyer & Bilmes 2013; DeepCore, arXiv 2204.08499",
         year=2022,
         kind="selection",
-        code="released (DeepCore)",
+        code="DeepCore",
+        released=True,
     )
 
     def pick(self, features: Float32Array, count: int) -> IntArray:

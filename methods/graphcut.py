@@ -35,7 +35,8 @@ class GraphCut(ClasswiseSelection):
         paper="Iyer & Bilmes 2013; DeepCore, arXiv 2204.08499",
         year=2022,
         kind="selection",
-        code="released (DeepCore); returns the picks sorted, their order is lost",
+        code="DeepCore; returns the picks sorted, their order is lost",
+        released=True,
     )
     kernel: Literal["sqeuclidean", "cosine"] = "sqeuclidean"
 

@@ -34,7 +34,8 @@ class Herding(ClasswiseSelection):
         paper="Welling, ICML 2009; Rebuffi et al., CVPR 2017",
         year=2009,
         kind="selection",
-        code="released (DeepCore)",
+        code="DeepCore",
+        released=True,
     )
 
     def pick(self, features: Float32Array, count: int) -> IntArray:

@@ -35,7 +35,8 @@ class KCenterGreedy(ClasswiseSelection):
         paper="Sener & Savarese, ICLR 2018, arXiv 1708.00489",
         year=2018,
         kind="selection",
-        code="released (DeepCore); its first image is drawn",
+        code="DeepCore; its first image is drawn",
+        released=True,
     )
 
     def pick(self, features: Float32Array, count: int) -> IntArray:

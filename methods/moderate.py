@@ -33,7 +33,8 @@ class Moderate(ClasswiseSelection):
         paper="Xia et al., ICLR 2023",
         year=2023,
         kind="selection",
-        code="released (tmllab/2023_ICLR_Moderate-DS)",
+        code="tmllab/2023_ICLR_Moderate-DS",
+        released=True,
     )
 
     def pick(self, features: Float32Array, count: int) -> IntArray:

@@ -29,6 +29,7 @@ class Random(Method):
         year=0,
         kind="baseline",
         code="DeepCore uniform.py (rounds each class on its own)",
+        released=True,
     )
 
     def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:

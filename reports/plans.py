@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     Column("method", "method", left=True),
-    Column("percent", "kept %", number),
+    Column("percent", "kept %"),
     Column("model", "model", left=True),
     Column("protocol", "protocol", left=True),
     Column("cells", "cells", number),
@@ -24,10 +24,10 @@ _COLUMNS = (
 
 def plan_table(forecast: Forecast) -> Table:
     """Return the table of a forecast: a row for each method, ratio, model and protocol."""
-    groups: dict[tuple[str, float, str, str], list[CellForecast]] = defaultdict(list)
+    groups: dict[tuple[str, str, str, str], list[CellForecast]] = defaultdict(list)
     for known in forecast.cells:
         cell = known.cell
-        key = (cell.method.spec, float(cell.budget.percent), cell.model.spec, cell.protocol.spec)
+        key = (cell.method.spec, cell.budget.label, cell.model.spec, cell.protocol.spec)
         groups[key].append(known)
     rows = []
     for (method, ratio, model, protocol), cells in groups.items():

@@ -14,6 +14,8 @@ from reports.tables import Column, Table, difference, duration, number, percent,
 
 Row = Mapping[str, Any]
 CONTROL = "random"
+_AXES = ("method", "method_id", "percent", "of", "reconstruction")
+RECONSTRUCTION = " (reconstruction)"
 _ABSOLUTE_ORDER = {"full": 0, CONTROL: 1}
 
 
@@ -68,12 +70,12 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
     """Return the table of one setting: a row for each method and ratio."""
     here = results.at(setting)
     groups, failed = _groups(here.rows), _groups(here.failures)
-    control = {key.ratio: group for key, group in groups.items() if key.spec == CONTROL}
+    control = {(key.ratio, key.of): group for key, group in groups.items() if key.spec == CONTROL}
     names = _names([*groups, *failed])
     rows, notes = [], _accuracy_notes(here, setting)
     for key in sorted({*groups, *failed}, key=_order):
         group = groups.get(key, [])
-        against = [] if key.spec == CONTROL else control.get(key.ratio, [])
+        against = [] if key.spec == CONTROL else control.get((key.ratio, key.of), [])
         difference_to_random = _to_control(group, against)
         if difference_to_random and difference_to_random.n != len(group):
             pairs = difference_to_random.n
@@ -82,6 +84,7 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
             {
                 "method": names[key],
                 "percent": key.ratio,
+                "of": key.of,
                 "images": group[0]["images"] if group else None,
                 "accuracy": _estimate(group, "accuracy"),
                 "n": len(group),
@@ -90,7 +93,7 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
                 "best_epoch_accuracy": _estimate(group, "best_accuracy"),
             }
         )
-    columns = [*_ACCURACY_COLUMNS, *([_FAILED_COLUMN] if failed else [])]
+    columns = [*_with_axis(_ACCURACY_COLUMNS, rows), *([_FAILED_COLUMN] if failed else [])]
     return Table(setting.title, columns, rows, notes)
 
 
@@ -103,6 +106,7 @@ def cost_table(results: Collection, setting: Setting) -> Table:
         {
             "method": names[key],
             "percent": key.ratio,
+            "of": key.of,
             "bytes": groups[key][0]["bytes"],
             "steps": groups[key][0]["steps"],
             **{stage: fmean(row[stage] for row in groups[key]) for stage in _STAGES},
@@ -118,7 +122,7 @@ def cost_table(results: Collection, setting: Setting) -> Table:
         "every artefact behind it (network, embeddings, bins, scores) to each method that uses "
         "it, cached or not.",
     ]
-    return Table(f"Kept and spent: {setting.title}", _COST_COLUMNS, rows, notes)
+    return Table(f"Kept and spent: {setting.title}", _with_axis(_COST_COLUMNS, rows), rows, notes)
 
 
 def failure_table(results: Collection) -> Table:
@@ -140,6 +144,9 @@ class _Key(NamedTuple):
     spec: str
     method_id: str
     ratio: float
+    of: str
+    """``images`` or ``bytes``."""
+    reconstruction: bool
 
 
 def _flat_failure(failure: Mapping[str, Any]) -> Row:
@@ -150,10 +157,20 @@ def _flat_failure(failure: Mapping[str, Any]) -> Row:
         **failure["specs"],
         "fingerprint": cell["dataset"]["fingerprint"],
         "percent": float(cell["budget"]["percent"]),
+        "of": cell["budget"]["of"],
+        "reconstruction": failure["method"]["reconstruction"],
         "training_seed": cell["training_seed"],
         "phase": failure["phase"],
         "cause": f"{failure['type']}: {failure['message'].splitlines()[0]}",
     }
+
+
+def _with_axis(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
+    """Return the columns with one that says what ratios are of, where some are of bytes."""
+    if all(row["of"] == "images" for row in rows):
+        return list(columns)
+    place = next(i for i, column in enumerate(columns) if column.key == "percent") + 1
+    return [*columns[:place], Column("of", "of", left=True), *columns[place:]]
 
 
 def _estimate(group: Sequence[Row], key: str) -> Estimate | None:
@@ -178,7 +195,8 @@ def _to_control(group: Sequence[Row], control: Sequence[Row]) -> Estimate | None
 def _groups(rows: Sequence[Row]) -> dict[_Key, list[Row]]:
     groups: dict[_Key, list[Row]] = defaultdict(list)
     for row in rows:
-        groups[_Key(row["method"], row["method_id"], row["percent"])].append(row)
+        key = _Key(*(row[axis] for axis in _AXES))
+        groups[key].append(row)
     return dict(groups)
 
 
@@ -189,14 +207,16 @@ def _names(keys: Iterable[_Key]) -> dict[_Key, str]:
     for key in keys:
         identities_of[key.spec].add(key.method_id)
     return {
-        key: key.spec if len(identities_of[key.spec]) == 1 else f"{key.spec} #{key.method_id[:4]}"
+        key: key.spec
+        + (f" #{key.method_id[:4]}" if len(identities_of[key.spec]) > 1 else "")
+        + (RECONSTRUCTION if key.reconstruction else "")
         for key in keys
     }
 
 
-def _order(key: _Key) -> tuple[float, int, str, str]:
+def _order(key: _Key) -> tuple[str, float, int, str, str]:
     first = -key.ratio if key.spec == "full" else key.ratio
-    return first, _ABSOLUTE_ORDER.get(key.spec, 2), key.spec, key.method_id
+    return key.of, first, _ABSOLUTE_ORDER.get(key.spec, 2), key.spec, key.method_id
 
 
 def _accuracy_notes(here: Collection, setting: Setting) -> list[str]:
@@ -208,6 +228,8 @@ def _accuracy_notes(here: Collection, setting: Setting) -> list[str]:
         f"Data: {setting.dataset} ({setting.fingerprint}).",
         _seeds(here),
     ]
+    if any(row["reconstruction"] for row in here.rows):
+        notes.append("A reconstruction: neither code nor enough equations were published.")
     if any("#" in name for name in _names(_groups(here.rows)).values()):
         notes.append("Methods marked # have the same name and other defaults or versions.")
     if len({row["source_digest"] for row in here.rows}) > 1:

@@ -10,8 +10,10 @@ import click
 
 from bench.cli.options import debug_option, json_option, results_option
 from bench.errors import UsageError
+from bench.identity import IDENTITY_VERSION
 
 if TYPE_CHECKING:
+    from bench.contract import Method, MethodInfo
     from bench.registry import Registry
 
 KINDS = ("methods", "datasets", "models", "protocols")
@@ -52,7 +54,7 @@ def why(cell: str, results: Path) -> None:
     ids = {
         path.stem for kind in ("records", "failures") for path in (results / kind).glob("*.json")
     }
-    prefixes = (cell, f"cell-{cell}", f"cell-1-{cell}")
+    prefixes = (cell, f"cell-{cell}", f"cell-{IDENTITY_VERSION}-{cell}")
     found = sorted(i for i in ids if i.startswith(prefixes))
     if len(found) != 1:
         raise UsageError(
@@ -107,12 +109,26 @@ def registry(kind: str) -> Registry[Any]:
     return found[kind]
 
 
+def _about(info: MethodInfo) -> str:
+    label = ", a reconstruction" * info.reconstruction
+    return f"{info.title}{label} ({info.paper})"
+
+
+def _editions(component: type[Method]) -> dict[str, dict[str, Any]]:
+    """Return what a method's editions set besides their own name."""
+    from bench.components import EDITION, parameters
+
+    choices = next((p.choices for p in parameters(component) if p.name == EDITION), ("paper",))
+    return {edition: dict(component.presets.get(edition, {})) for edition in choices}
+
+
 def _described(component: Any) -> dict[str, Any]:
     from bench.components import parameters
 
     told: dict[str, Any] = {"name": component.name, "version": component.version}
     if info := getattr(component, "info", None):
-        told |= {"about": f"{info.title} ({info.paper})", **vars(info)}
+        told |= {"about": _about(info), **vars(info)}
+        told["editions"] = _editions(component)
     else:
         told["about"] = component.about
     told["parameters"] = [

@@ -10,7 +10,7 @@ import numpy as np
 from methods.parts.embeddings import Extractor, extract
 
 if TYPE_CHECKING:
-    from bench.arrays import Arrays, ByteArray, Float32Array
+    from bench.arrays import Arrays, Float32Array, Pixels
     from bench.contract import Artefact, Context, ImageDataset
 
 EPOCHS = 10
@@ -90,7 +90,7 @@ class Discriminator:
         return {"anchors": vectors[0], "positives": vectors[1]}
 
 
-def augmented_views(images: ByteArray, seed: int) -> ByteArray:
+def augmented_views(images: Pixels, seed: int) -> Pixels:
     """Return one randomly rotated, mirrored and recoloured view of each image.
 
     Parameters

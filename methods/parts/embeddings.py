@@ -12,7 +12,7 @@ from bench.models import MODELS
 from bench.protocols import Cpu, Protocol
 
 if TYPE_CHECKING:
-    from bench.arrays import Arrays, ByteArray, Float32Array
+    from bench.arrays import Arrays, Float32Array, Pixels
     from bench.contract import Artefact, Context, ImageDataset
     from bench.models import Model
     from bench.models.networks import Network
@@ -112,7 +112,7 @@ class Extractor:
 
 
 def extract(
-    network: Network, images: ByteArray, train: ImageDataset, ctx: Context, stage: str
+    network: Network, images: Pixels, train: ImageDataset, ctx: Context, stage: str
 ) -> tuple[Float32Array, Float32Array]:
     """Return the penultimate and the intermediate features of images, float32 [N, d], [N, e].
 

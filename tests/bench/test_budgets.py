@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.budgets import Budget, largest_remainder, parse_budgets
+from bench.budgets import Budget, ClassBudget, largest_remainder, parse_budgets
 from bench.errors import UsageError
 
 PERCENTS = st.decimals(Decimal("0.001"), 100, places=3)
@@ -108,7 +108,8 @@ def test_largest_remainder_sees_through_rounding_error_and_breaks_ties_to_the_fr
 @given(BUDGETS)
 def test_a_label_is_read_as_the_same_budget(budget):
     assert Budget.parse(budget.label) == budget
-    assert budget.identity() == {"percent": budget.label}
+    assert budget.identity() == {"percent": budget.label, "of": "images"}
+    assert Budget.from_identity(budget.identity()) == budget
 
 
 @pytest.mark.parametrize("text", ["10", "10.0", "10.", "1e1", " 10", "+10", "010.00"])
@@ -152,3 +153,46 @@ def test_a_gap_in_a_list_is_told(text):
 def test_a_percent_given_twice_is_refused_however_it_is_spelled():
     with pytest.raises(UsageError, match="ratio 10 is given twice in '10,1e1'"):
         parse_budgets("10,1e1")
+
+
+# bytes
+
+
+@given(BUDGETS, st.integers(1, 10**6))
+def test_a_share_of_bytes_is_never_exceeded_and_one_image_more_would(budget, available):
+    of_bytes = Budget(budget.percent, "bytes")
+    kept = of_bytes.images(available)
+    assert 100 * kept <= budget.percent * available < 100 * (kept + 1)
+
+
+@given(BUDGETS, st.integers(1, 10**5), st.integers(1, 400))
+def test_smaller_images_are_more_images_in_the_same_bytes(budget, available, each):
+    of_bytes = Budget(budget.percent, "bytes")
+    allowed = of_bytes.bytes(available * 200)
+    if allowed < each:
+        with pytest.raises(UsageError, match="holds no image"):
+            of_bytes.for_images_of(each, 200, available)
+        return
+    kept = of_bytes.for_images_of(each, 200, available).images(available)
+    assert kept * each <= allowed
+    assert kept == available or (kept + 1) * each > allowed
+
+
+def test_a_budget_of_bytes_has_its_own_spelling_and_words():
+    budget = Budget.parse("12.50b")
+    assert (budget.label, budget.words) == ("12.5b", "12.5 % of bytes")
+    assert Budget.from_identity(budget.identity()) == budget != Budget.parse("12.5")
+
+
+@given(st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(1, n), st.just(n))))
+def test_an_exact_number_of_images_is_kept_exactly(pair):
+    assert Budget.exactly(*pair).images(pair[1]) == pair[0]
+
+
+def test_a_class_budget_keeps_its_own_counts_and_refuses_too_many():
+    budget = ClassBudget.of_classes([3, 0, 5], 100)
+    assert budget.images(100) == 8
+    assert budget.images_by_class([50, 20, 30]).tolist() == [3, 0, 5]
+    assert budget.identity()["by_class"] == [3, 0, 5]
+    with pytest.raises(UsageError, match="cannot keep"):
+        budget.images_by_class([50, 20, 4])

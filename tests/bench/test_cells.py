@@ -202,7 +202,7 @@ def test_the_rule_that_makes_a_cells_id_has_not_changed():
     identity = pinned.identity()
     assert set(identity["protocol"].pop("parameters")) == {p.name for p in parameters(Protocol)}
     assert identity == {
-        "identity_version": 1,
+        "identity_version": 2,
         "dataset": {
             "name": "toys",
             "version": 1,
@@ -210,13 +210,13 @@ def test_the_rule_that_makes_a_cells_id_has_not_changed():
             "fingerprint": "files-0123",
         },
         "method": {"name": "toy", "version": 1, "parameters": {"alpha": 0.7, "scores": "rs"}},
-        "budget": {"percent": "12.5"},
+        "budget": {"percent": "12.5", "of": "images"},
         "selection_seed": 1,
         "model": {"name": "net", "version": 1, "parameters": {"deep": True}},
         "protocol": {"name": "short", "version": 3},
         "training_seed": 2,
     }
-    assert cell_id(identity) == "cell-1-21f26ee1c7eea0a9103e"
+    assert cell_id(identity) == "cell-2-d6862d8007b3c29b73a4"
 
 
 def test_a_cell_is_named_for_people_by_what_differs_from_the_defaults():
@@ -333,7 +333,7 @@ def test_a_plan_made_with_another_version_of_a_component_is_refused(axis, tmp_pa
 
 
 def test_a_plan_made_under_another_identity_rule_is_refused():
-    with pytest.raises(UsageError, match=r"identity version 99, this bench has 1. Plan again"):
+    with pytest.raises(UsageError, match=r"identity version 99, this bench has 2. Plan again"):
         Cell.from_identity(cell().identity() | {"identity_version": 99})
 
 

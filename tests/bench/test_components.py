@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, dataclass, replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
@@ -144,3 +145,41 @@ class WithoutDefault(Component):
 def test_a_parameter_that_no_user_could_leave_out_or_type_is_a_programming_error(component):
     with pytest.raises(TypeError, match=r"parameter (sizes|bins)"):
         parameters(component)
+
+
+@dataclass(frozen=True)
+class Edited(Component):
+    """A component with two editions."""
+
+    name: ClassVar[str] = "edited"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "released": {"kernel": "cosine", "rounds": 0}
+    }
+    edition: Literal["paper", "released"] = "paper"
+    kernel: Literal["sqeuclidean", "cosine"] = "sqeuclidean"
+    rounds: int = 10
+
+
+@pytest.mark.parametrize(
+    ("given", "spec", "values"),
+    [
+        ({}, "edited", ("paper", "sqeuclidean", 10)),
+        ({"edition": "released"}, "edited[edition=released]", ("released", "cosine", 0)),
+        (
+            {"edition": "released", "kernel": "sqeuclidean", "rounds": "10"},
+            "edited[edition=released,kernel=sqeuclidean,rounds=10]",
+            ("released", "sqeuclidean", 10),
+        ),
+        (
+            {"edition": "released", "rounds": 0},
+            "edited[edition=released]",
+            ("released", "cosine", 0),
+        ),
+        ({"kernel": "cosine"}, "edited[kernel=cosine]", ("paper", "cosine", 10)),
+    ],
+)
+def test_an_edition_brings_its_own_defaults_and_is_named_by_what_differs(given, spec, values):
+    made = Edited.from_parameters(given)
+    assert made.spec == spec
+    assert tuple(made.values().values()) == values
+    assert Edited.from_parameters(made.values()) == made

@@ -225,6 +225,9 @@ def test_the_table_has_a_row_for_each_record_and_a_column_for_each_fact(results)
         "device": "cpu",
         "source_digest": "d",
         "seeded": True,
+        "edition": "paper",
+        "reconstruction": False,
+        "of": "images",
         **identities(cell("adq[alpha=0.7]", "12.5", seed=1).identity()),
     }
 

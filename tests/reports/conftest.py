@@ -14,14 +14,18 @@ def _record(
     specs |= changes.get("specs", {})
     return {
         "schema": 1,
-        "id": f"cell-1-{method}-{percent}-{seed}",
+        "id": f"cell-2-{method}-{percent}-{seed}",
         "specs": specs,
-        "seeded": method != "full",
+        "method": {
+            "seeded": method != "full",
+            "edition": "paper",
+            "reconstruction": changes.get("reconstruction", False),
+        },
         "cell": {
             "dataset": {"fingerprint": "made-up"},
             "method": {"name": method, "version": changes.get("version", 1)},
             "model": {"name": specs["model"]},
-            "budget": {"percent": percent},
+            "budget": {"percent": percent, "of": changes.get("of", "images")},
             "selection_seed": 0 if method == "full" else seed,
             "training_seed": seed,
             "protocol": {

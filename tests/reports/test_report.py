@@ -153,7 +153,7 @@ def test_the_same_name_with_another_version_is_another_row(record):
 def test_a_method_without_selection_seeds_is_paired_by_its_training_seeds(record):
     unseeded = [record("bright", "10", seed, 91.0 + seed) for seed in range(3)]
     for made in unseeded:
-        made["seeded"] = False
+        made["method"]["seeded"] = False
         made["cell"]["selection_seed"] = 0
     control = [record("random", "10", seed, 90.0 + seed) for seed in range(3)]
     rows = summary.accuracy_table(*everything(unseeded + control)).rows
