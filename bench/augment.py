@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 if TYPE_CHECKING:
     from bench.arrays import IntArray, Pixels
@@ -52,7 +52,9 @@ class DeviceImages:
     device : torch.device
         Where the images live and the batches are made.
     padding : int
-        Pixels of zeros around each image, which crops may reach into.
+        Pixels around each image, which crops may reach into.
+    fill : {"zeros", "reflect"}
+        What is there: zeros, or the image mirrored without repeating its edge.
     """
 
     def __init__(
@@ -62,11 +64,13 @@ class DeviceImages:
         normalisation: Normalisation,
         device: torch.device,
         padding: int = 0,
+        fill: Literal["zeros", "reflect"] = "zeros",
     ) -> None:
         self._height, self._width, channels = images.shape[1:]
         self.padding = padding
-        padded = functional.pad(
-            torch.from_numpy(images), (0, 0, padding, padding, padding, padding)
+        border = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+        padded = torch.from_numpy(
+            np.pad(images, border, mode="constant" if fill == "zeros" else "reflect")
         )
         self._padded_height, self._padded_width = padded.shape[1:3]
         self._pixels = padded.reshape(-1, channels).to(device)

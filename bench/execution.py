@@ -16,6 +16,7 @@ from bench.context import RunContext
 from bench.errors import BenchError, DeviceError, StorageError, UsageError
 from bench.metering import device_peak_memory_bytes, keep_freed_memory, peak_memory_bytes
 from bench.progress import Progress
+from bench.protocols import Load
 from bench.provenance import continuation_stamp, module_facts, provenance
 from bench.selecting import select
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bench.checkpoints import Checkpoint
     from bench.contract import CompressedSet, ImageDataset
     from bench.datasets import Source, Splits
+    from bench.protocols import Protocol
     from bench.results import Results
     from bench.training import Curve
 
@@ -188,7 +190,13 @@ def _prepare_torch(threads: int) -> None:
 
 def images_seen(cell: Cell, available: int) -> int:
     """Return the training images that a cell's run goes through, repetitions counted."""
-    return cell.protocol.epochs * cell.budget.images(available)
+    return cell.protocol.images_seen(expected_load(cell, available))
+
+
+def expected_load(cell: Cell, available: int) -> Load:
+    """Return what a cell's training is expected to get through; its method may keep otherwise."""
+    images = cell.budget.images(available)
+    return Load(images, available, float(cell.budget.percent) / 100)
 
 
 class _Worker:
@@ -231,11 +239,17 @@ class _Worker:
         self._phase = "selection"
         compressed, costs = self.select(cell)
         self._phase = "training"
+        kept = compressed.training_set(train)
+        kept.require_all_classes()
         normalisation = training.normalisation_for(cell.protocol, train)
         job = training.Job(
             model=cell.model,
             protocol=cell.protocol,
-            train=compressed.training_set(train),
+            train=kept,
+            full_images=len(train),
+            share=compressed.bytes(train) / (len(train) * train.bytes_per_image),
+            soft_labels=compressed.soft_labels,
+            weights=compressed.weights,
             test=self._splits.test,
             normalisation=normalisation,
             seed=cell.training_seed,
@@ -252,7 +266,7 @@ class _Worker:
             "compressed": compressed.accounts(train),
             "model": {"parameters": parameters},
             "normalisation": asdict(normalisation),
-            "cost": _costs(cell, costs, curve, len(compressed)),
+            "cost": _costs(cell.protocol, costs, curve, job.load),
             "weights_digest": training.weights_digest(network),
             "provenance": {
                 **provenance(self._device),
@@ -312,7 +326,9 @@ def metrics(curve: Curve, test: ImageDataset) -> dict[str, Any]:
     }
 
 
-def _costs(cell: Cell, artefacts: dict[str, Any], curve: Curve, images: int) -> dict[str, Any]:
+def _costs(
+    protocol: Protocol, artefacts: dict[str, Any], curve: Curve, load: Load
+) -> dict[str, Any]:
     by_kind: dict[str, float] = {}
     for cost in artefacts.values():
         by_kind[cost["kind"]] = by_kind.get(cost["kind"], 0.0) + cost["seconds"]
@@ -324,8 +340,8 @@ def _costs(cell: Cell, artefacts: dict[str, Any], curve: Curve, images: int) -> 
         "total_s": selection_s + curve.training_s + curve.testing_s,
         "selection_by_kind_s": by_kind,
         "artefacts": artefacts,
-        "steps": cell.protocol.steps(images),
-        "images_seen": cell.protocol.epochs * images,
+        "steps": protocol.steps(load),
+        "images_seen": protocol.images_seen(load),
         "process_peak_memory_bytes": peak_memory_bytes(),
         "device_peak_memory_bytes": device_peak_memory_bytes(),
     }

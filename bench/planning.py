@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.context import RunContext
 from bench.contract import ImageDataset
-from bench.execution import check_budgets, images_seen, pending_cells
+from bench.execution import check_budgets, expected_load, images_seen, pending_cells
 
 if TYPE_CHECKING:
     from bench.cells import Cell, Plan
@@ -122,7 +122,7 @@ def forecast(plan: Plan, results: Results, source: Source) -> Forecast:
                 cell=cell,
                 is_done=cell.id not in waiting,
                 images_seen=seen,
-                steps=cell.protocol.steps(cell.budget.images(available)),
+                steps=cell.protocol.steps(expected_load(cell, available)),
                 seconds=seen / rate if rate else None,
             )
         )

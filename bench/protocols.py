@@ -8,37 +8,76 @@ from typing import Annotated, ClassVar, Literal
 from bench.components import Between, Component
 from bench.registry import Registry
 
+LOW_SHARE = 0.1
+"""The stored share up to which the released recipe takes its small batches."""
+_ALMOST = 1e-9
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a training run has to get through.
+
+    Parameters
+    ----------
+    images : int
+        Images of the compressed set.
+    full_images : int
+        Images of the training split that it was made from.
+    share : float
+        Share of the training split's bytes that the set takes, in 0 ... 1.
+    """
+
+    images: int
+    full_images: int
+    share: float = 1.0
+
+    @classmethod
+    def of_all(cls, images: int) -> Load:
+        """Return the load of a set of which nothing was left out."""
+        return cls(images, images)
+
 
 @dataclass(frozen=True)
 class Protocol(Component):
     """How a network is trained on a compressed set and tested.
 
-    The optimizer is SGD with momentum; the learning rate follows a linear warm-up and then a
-    cosine to zero. The last epoch is the result.
+    The optimizer is SGD with momentum. Training is divided into epochs, after which the network
+    may be tested; the last epoch is the result.
 
     Parameters
     ----------
     epochs : int
-        Passes over the compressed set.
+        Passes over the compressed set, or over the full training split (see ``match``).
+    match : {"epochs", "steps"}
+        What all compressed sets have in common. With ``steps`` every set gets as many steps as
+        the full training split: an epoch is as many steps as a pass over the full split has, and
+        smaller sets are passed over more often within it.
     batch_size : int
-        Images a step; the last batch of an epoch may be smaller, or larger by one image.
+        Images a step; the last batch of a pass may be smaller, or larger by one image.
+    low_share_batch_size : int
+        Images a step for sets of at most 10 % of the bytes; 0: as for all others.
     learning_rate, momentum, weight_decay : float
         SGD's settings; weight decay acts on all parameters.
+    final_learning_rate : float
+        Where the cosine ends.
     nesterov : bool
         Nesterov's momentum instead of the classical one.
-    schedule : {"epoch", "step"}
-        Whether the learning rate changes after every epoch or after every step.
+    schedule : {"epoch", "step", "drop"}
+        A cosine that changes the learning rate after every epoch or after every step; or one
+        drop to a tenth halfway, with fresh momentum, as DM's ``evaluate_synset``.
     warmup_epochs : float
-        Length of the warm-up, in epochs; with ``schedule=step`` only.
+        Length of a linear warm-up, in epochs; with ``schedule=step`` only.
     label_smoothing : float
         Share of the label's weight that is spread over all classes.
     augmentation : {"none", "crop", "crop+flip"}
-        Random shift by up to ``crop_padding`` pixels (zeros come in), and mirroring.
+        Random shift by up to ``crop_padding`` pixels, and mirroring.
     crop_padding : int
         Pixels.
-    normalisation : {"dataset", "released"}
+    crop_fill : {"zeros", "reflect"}
+        What comes in at the border of a shifted image.
+    normalisation : {"dataset", "released", "deepcore"}
         Channel means and deviations of the data set's training split, or the constants of the
-        released ``validate_cifar.py``.
+        released ``validate_cifar.py``, or of DeepCore's ``CIFAR10.py``.
     precision : {"fp32", "bf16"}
         Number format of the convolutions; weights and updates are float32 always.
     test_every : int
@@ -49,35 +88,69 @@ class Protocol(Component):
     about: ClassVar[str] = ""
 
     epochs: Annotated[int, Between(1)] = 200
+    match: Literal["epochs", "steps"] = "epochs"
     batch_size: Annotated[int, Between(1)] = 128
+    low_share_batch_size: Annotated[int, Between(0)] = 0
     learning_rate: Annotated[float, Between(0)] = 0.1
+    final_learning_rate: Annotated[float, Between(0)] = 0.0
     momentum: Annotated[float, Between(0, 1)] = 0.9
     weight_decay: Annotated[float, Between(0)] = 5e-4
     nesterov: bool = False
-    schedule: Literal["epoch", "step"] = "epoch"
+    schedule: Literal["epoch", "step", "drop"] = "epoch"
     warmup_epochs: Annotated[float, Between(0)] = 0.0
     label_smoothing: Annotated[float, Between(0, 1)] = 0.0
     augmentation: Literal["none", "crop", "crop+flip"] = "crop+flip"
     crop_padding: Annotated[int, Between(0, 64)] = 4
-    normalisation: Literal["dataset", "released"] = "dataset"
+    crop_fill: Literal["zeros", "reflect"] = "zeros"
+    normalisation: Literal["dataset", "released", "deepcore"] = "dataset"
     precision: Literal["fp32", "bf16"] = "fp32"
     test_every: Annotated[int, Between(1)] = 1
 
-    def steps(self, images: int) -> int:
-        """Return the optimizer steps of a training run on this many images."""
-        return self.epochs * self.steps_per_epoch(images)
+    def batch(self, load: Load) -> int:
+        """Return the images of a step."""
+        if self.low_share_batch_size and load.share <= LOW_SHARE + _ALMOST:
+            return self.low_share_batch_size
+        return self.batch_size
 
-    def steps_per_epoch(self, images: int) -> int:
-        """Return the steps of an epoch; a last image alone joins the batch before.
+    def steps_per_pass(self, load: Load) -> int:
+        """Return the steps of one pass over the compressed set."""
+        return _steps(load.images, self.batch(load))
 
-        Batch normalisation cannot normalise a single value.
-        """
-        full, rest = divmod(images, self.batch_size)
-        return max(1, full + (rest > 1))
+    def steps_per_epoch(self, load: Load) -> int:
+        """Return the steps between two points where the network may be tested."""
+        if self.match == "epochs":
+            return self.steps_per_pass(load)
+        return _steps(load.full_images, self.batch_size)
+
+    def steps(self, load: Load) -> int:
+        """Return the optimizer steps of a training run."""
+        return self.epochs * self.steps_per_epoch(load)
+
+    def images_seen(self, load: Load) -> int:
+        """Return the images that a run goes through, repetitions counted."""
+        passes, rest = divmod(self.steps(load), self.steps_per_pass(load))
+        return passes * load.images + rest * self.batch(load)
 
     def is_tested(self, epoch: int) -> bool:
         """Return whether the network is tested after an epoch, counted from 1."""
         return epoch == self.epochs or epoch % self.test_every == 0
+
+    @property
+    def drop_epoch(self) -> int:
+        """The last epoch before ``schedule=drop`` lowers the learning rate.
+
+        DM's loop of 1001 passes lowers it after the pass that it counts as 501, its 502nd.
+        """
+        return min(self.epochs, (self.epochs - 1) // 2 + 2)
+
+
+def _steps(images: int, batch: int) -> int:
+    """Return the steps of a pass; a last image alone joins the batch before.
+
+    Batch normalisation cannot normalise a single value.
+    """
+    full, rest = divmod(images, batch)
+    return max(1, full + (rest > 1))
 
 
 PROTOCOLS: Registry[Protocol] = Registry("protocol", Protocol)
@@ -94,7 +167,7 @@ class Smoke(Protocol):
     batch_size: Annotated[int, Between(1)] = 32
     learning_rate: Annotated[float, Between(0)] = 0.05
     nesterov: bool = True
-    schedule: Literal["epoch", "step"] = "step"
+    schedule: Literal["epoch", "step", "drop"] = "step"
     warmup_epochs: Annotated[float, Between(0)] = 2.0
     augmentation: Literal["none", "crop", "crop+flip"] = "crop"
     crop_padding: Annotated[int, Between(0, 64)] = 1
@@ -110,7 +183,7 @@ class Cpu(Protocol):
 
     epochs: Annotated[int, Between(1)] = 30
     nesterov: bool = True
-    schedule: Literal["epoch", "step"] = "step"
+    schedule: Literal["epoch", "step", "drop"] = "step"
     warmup_epochs: Annotated[float, Between(0)] = 2.0
     precision: Literal["fp32", "bf16"] = "bf16"
     test_every: Annotated[int, Between(1)] = 10
@@ -129,5 +202,52 @@ class Paper(Protocol):
     default_model: ClassVar[str] = "resnet18"
     about: ClassVar[str] = "DQ and ADQ as their text says, with the last epoch as the result"
 
-    normalisation: Literal["dataset", "released"] = "released"
+    normalisation: Literal["dataset", "released", "deepcore"] = "released"
+    test_every: Annotated[int, Between(1)] = 10
+
+
+@PROTOCOLS.register("matched-steps")
+@dataclass(frozen=True)
+class MatchedSteps(Paper):
+    """The papers' recipe with as many optimizer steps for every set as the full one gets.
+
+    A tenth of the images in 200 epochs is a tenth of the steps: fewer images and less training
+    are then one and the same. Here they are apart; this is the comparison that decides.
+    """
+
+    about: ClassVar[str] = "paper's recipe, the same number of steps for every set; our choice"
+
+    match: Literal["epochs", "steps"] = "steps"
+
+
+@PROTOCOLS.register("released")
+@dataclass(frozen=True)
+class Released(Paper):
+    """The script and README of DQ and ADQ: batch 16 for 10 % or less, tested after every epoch.
+
+    ``validate_cifar.py`` reports the best of its 200 tests; it stands beside the last epoch here.
+    """
+
+    about: ClassVar[str] = "DQ's and ADQ's script: batch 16 at 10 % or less, tested every epoch"
+
+    low_share_batch_size: Annotated[int, Between(0)] = 16
+    test_every: Annotated[int, Between(1)] = 1
+
+
+@PROTOCOLS.register("deepcore")
+@dataclass(frozen=True)
+class DeepCore(Protocol):
+    """DeepCore's ``main.py`` with the batch of its README: reflecting crops, cosine by step.
+
+    Its loop reports the best epoch on the test set; here the last one counts.
+    """
+
+    default_model: ClassVar[str] = "resnet18"
+    about: ClassVar[str] = "DeepCore's recipe (arXiv 2204.08499), with the last epoch as the result"
+
+    final_learning_rate: Annotated[float, Between(0)] = 1e-4
+    nesterov: bool = True
+    schedule: Literal["epoch", "step", "drop"] = "step"
+    crop_fill: Literal["zeros", "reflect"] = "reflect"
+    normalisation: Literal["dataset", "released", "deepcore"] = "deepcore"
     test_every: Annotated[int, Between(1)] = 10

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from bench.augment import DeviceImages, Epoch, Normalisation
+from bench.augment import DeviceImages, Normalisation
+from bench.batches import Batches
 from bench.checkpoints import Checkpoint, TrainingState
 from bench.errors import TrainingError
 from bench.identity import derive_seed
+from bench.protocols import Load
 
 if TYPE_CHECKING:
+    from bench.arrays import Float32Array
     from bench.contract import ImageDataset
     from bench.models import Model
     from bench.models.networks import Network
@@ -28,8 +30,11 @@ if TYPE_CHECKING:
 TEST_BATCH = 250
 """Images a test batch: what keeps a small network's maps in the cache of a CPU core."""
 
-RELEASED_NORMALISATION = Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
-"""The constants of validate_cifar.py (DQ at 24a2a77, ADQ at 474cc71)."""
+PUBLISHED_NORMALISATIONS = {
+    "released": Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "deepcore": Normalisation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+}
+"""CIFAR-10's, of validate_cifar.py (DQ at 24a2a77, ADQ at 474cc71) and DeepCore's CIFAR10.py."""
 
 
 @dataclass
@@ -69,6 +74,14 @@ class Job:
         Used for both.
     seed : int
         The training seed; each role and epoch has its own stream.
+    full_images : int or None
+        Images of the training split that ``train`` was made from; None where it is that split.
+    share : float
+        Share of that split's bytes that ``train`` takes.
+    soft_labels : float32 [N, classes] or None
+        Probabilities to learn instead of the labels.
+    weights : float32 [N] or None
+        Weights of the images in the loss; their mean is 1.
     """
 
     model: Model
@@ -78,6 +91,15 @@ class Job:
     normalisation: Normalisation
     seed: int
     device: str
+    full_images: int | None = None
+    share: float = 1.0
+    soft_labels: Float32Array | None = None
+    weights: Float32Array | None = None
+
+    @property
+    def load(self) -> Load:
+        """What the run has to get through."""
+        return Load(len(self.train), self.full_images or len(self.train), self.share)
 
 
 class Observer:
@@ -99,9 +121,8 @@ class Observer:
 
 def normalisation_for(protocol: Protocol, train: ImageDataset) -> Normalisation:
     """Return the normalisation that a protocol asks for."""
-    if protocol.normalisation == "released" and train.shape[2] == 3:
-        return RELEASED_NORMALISATION
-    return Normalisation.of(train.images)
+    constants = PUBLISHED_NORMALISATIONS.get(protocol.normalisation)
+    return constants if constants and train.shape[2] == 3 else Normalisation.of(train.images)
 
 
 def fresh_network(model: Model, train: ImageDataset, seed: int) -> Network:
@@ -158,7 +179,7 @@ def _run(
     network = fresh_network(job.model, job.train, job.seed).to(device)
     optimizer = _optimizer(network, protocol)
     padding = protocol.crop_padding if protocol.augmentation != "none" else 0
-    train = _on_device(job.train, job, device, padding)
+    batches = Batches(_on_device(job.train, job, device, padding), job)
     test = None if job.test is None else _on_device(job.test, job, device)
     curve, done = Curve(), 0
     state = checkpoint.load() if checkpoint else None
@@ -168,7 +189,7 @@ def _run(
         curve.before_s = curve.training_s + curve.testing_s
     for epoch in range(done + 1, protocol.epochs + 1):
         start = time.perf_counter()
-        curve.train_loss.append(_train_epoch(network, optimizer, train, job, epoch))
+        curve.train_loss.append(_train_epoch(network, optimizer, batches, job, epoch))
         observer.observe(epoch, network)
         trained = time.perf_counter()
         curve.training_s += trained - start
@@ -196,38 +217,33 @@ def _optimizer(network: Network, protocol: Protocol) -> torch.optim.SGD:
 def _on_device(
     images: ImageDataset, job: Job, device: torch.device, padding: int = 0
 ) -> DeviceImages:
-    return DeviceImages(images.images, images.labels, job.normalisation, device, padding)
+    fill = job.protocol.crop_fill
+    return DeviceImages(images.images, images.labels, job.normalisation, device, padding, fill)
 
 
 def _train_epoch(
-    network: Network, optimizer: torch.optim.SGD, train: DeviceImages, job: Job, epoch: int
+    network: Network, optimizer: torch.optim.SGD, batches: Batches, job: Job, epoch: int
 ) -> float:
-    protocol, device = job.protocol, train.device
-    flips = protocol.augmentation == "crop+flip"
-    seed = derive_seed(job.seed, "epoch", epoch)
-    chosen = Epoch.draw(len(train), train.padding, flips, seed).to(device)
-    steps = protocol.steps_per_epoch(len(train))
-    loss_sum = torch.zeros((), device=device)
+    protocol, train = job.protocol, batches.images
+    steps = protocol.steps_per_epoch(job.load)
+    loss_sum, seen = torch.zeros((), device=train.device), 0
+    if protocol.schedule == "drop" and epoch == protocol.drop_epoch + 1:
+        optimizer.state.clear()
     network.train()
     torch.manual_seed(derive_seed(job.seed, "dropout", epoch))
     for step in range(steps):
-        stop = (step + 1) * protocol.batch_size if step + 1 < steps else len(train)
-        batch = slice(step * protocol.batch_size, stop)
-        index = chosen.order[batch]
-        flip = None if chosen.flip is None else chosen.flip[batch]
-        images = train.augmented(index, chosen.top[batch], chosen.left[batch], flip)
+        images, index = batches.at((epoch - 1) * steps + step)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(protocol, epoch - 1, step, steps)
-        with _autocast(device, protocol.precision):
+        with _autocast(train.device, protocol.precision):
             logits = network(images)
-        loss = functional.cross_entropy(
-            logits.float(), train.labels[index], label_smoothing=protocol.label_smoothing
-        )
+        loss = batches.loss(logits.float(), index)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         loss_sum += loss.detach() * len(index)
-    mean_loss = float(loss_sum) / len(train)
+        seen += len(index)
+    mean_loss = float(loss_sum) / seen
     if not math.isfinite(mean_loss):
         raise TrainingError(
             f"the loss is {mean_loss} in epoch {epoch} of {protocol.epochs}. "
@@ -237,7 +253,7 @@ def _train_epoch(
 
 
 def learning_rate(protocol: Protocol, epochs_done: int, step: int, steps: int) -> float:
-    """Return the learning rate of a step: linear warm-up, then a cosine to zero.
+    """Return the learning rate of a step.
 
     Parameters
     ----------
@@ -246,15 +262,20 @@ def learning_rate(protocol: Protocol, epochs_done: int, step: int, steps: int) -
     steps : int
         Steps in an epoch.
     """
+    if protocol.schedule == "drop":
+        return protocol.learning_rate * (0.1 if epochs_done >= protocol.drop_epoch else 1.0)
     if protocol.schedule == "epoch":
-        share = epochs_done / protocol.epochs
-        return protocol.learning_rate * (1 + math.cos(math.pi * share)) / 2
+        return _cosine(protocol, epochs_done / protocol.epochs)
     done = epochs_done + (step + 1) / steps
     warmup = min(protocol.warmup_epochs, protocol.epochs / 2)
     if done <= warmup:
         return protocol.learning_rate * done / warmup
-    share = (done - warmup) / (protocol.epochs - warmup)
-    return protocol.learning_rate * (1 + math.cos(math.pi * share)) / 2
+    return _cosine(protocol, (done - warmup) / (protocol.epochs - warmup))
+
+
+def _cosine(protocol: Protocol, share: float) -> float:
+    low, high = protocol.final_learning_rate, protocol.learning_rate
+    return low + (high - low) * (1 + math.cos(math.pi * share)) / 2
 
 
 @torch.inference_mode()

@@ -77,3 +77,25 @@ def test_an_epochs_choices_follow_the_seed_and_cover_every_image():
     assert sorted(first.order.tolist()) == list(range(50))
     assert {*first.top.tolist(), *first.left.tolist()} == {0, 1, 2, 3, 4}
     assert Epoch.draw(50, 0, False, 1).flip is None
+
+
+def test_reflected_borders_are_torchs_and_zeros_are_black():
+    images = np.random.default_rng(1).integers(0, 256, (2, 6, 5, 3), dtype=np.uint8)
+    identity = Normalisation((0.0,) * 3, (1 / 255,) * 3)
+    corner = torch.zeros(2, dtype=torch.int64)
+    found = {
+        fill: DeviceImages(images, np.zeros(2, np.int64), identity, CPU, 2, fill).augmented(
+            torch.arange(2), corner, corner, None
+        )
+        for fill in ("zeros", "reflect")
+    }
+    floats = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    reflected = functional.pad(floats, (2, 2, 2, 2), mode="reflect")
+    assert torch.allclose(found["reflect"], reflected[:, :, :6, :5], atol=1e-3)
+    assert (found["zeros"][:, :, :2] == 0).all()
+
+
+def test_float_images_keep_values_outside_of_the_usual_range():
+    images = np.array([-30.5, 300.25], np.float32).reshape(1, 1, 2, 1)
+    held = DeviceImages(images, np.zeros(1, np.int64), Normalisation((0.0,), (1 / 255,)), CPU)
+    assert held.plain(0, 1).reshape(-1).tolist() == pytest.approx([-30.5, 300.25])

@@ -11,9 +11,9 @@ from bench.augment import Normalisation
 from bench.checkpoints import Checkpoint
 from bench.contract import ImageDataset
 from bench.datasets import DATASETS, Source
-from bench.errors import TrainingError
+from bench.errors import DataError, TrainingError
 from bench.models import MODELS
-from bench.protocols import PROTOCOLS
+from bench.protocols import PROTOCOLS, Load
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_tests_happen_at_the_protocols_epochs_and_the_last_one(job):
 
 def test_a_last_image_alone_joins_the_batch_before(job):
     protocol = dataclasses.replace(job.protocol, batch_size=len(job.train) - 1, epochs=1)
-    assert protocol.steps(len(job.train)) == 1
+    assert protocol.steps(job.load) == 1
     network = MODELS.make_one("resnet18")  # its last map of an 8x8 image has a single place
     _, curve = training.run(dataclasses.replace(job, protocol=protocol, model=network))
     assert math.isfinite(curve.train_loss[0])
@@ -116,7 +116,7 @@ def test_a_last_image_alone_joins_the_batch_before(job):
 
 @pytest.mark.parametrize(("images", "steps"), [(1, 1), (2, 1), (32, 1), (33, 1), (34, 2), (65, 2)])
 def test_an_epoch_has_a_step_a_batch(images, steps):
-    assert PROTOCOLS.make_one("smoke").steps_per_epoch(images) == steps
+    assert PROTOCOLS.make_one("smoke").steps_per_epoch(Load.of_all(images)) == steps
 
 
 def test_a_checkpoint_of_other_code_or_another_device_counts_as_none(job, tmp_path):
@@ -128,7 +128,7 @@ def test_a_checkpoint_of_other_code_or_another_device_counts_as_none(job, tmp_pa
 
 def test_a_batch_larger_than_the_set_takes_the_set(job):
     protocol = dataclasses.replace(job.protocol, batch_size=10_000, epochs=1)
-    assert protocol.steps(len(job.train)) == 1
+    assert protocol.steps(job.load) == 1
     training.run(dataclasses.replace(job, protocol=protocol))
 
 
@@ -167,3 +167,95 @@ def test_accuracies_are_weighted_by_the_images_of_a_class():
     assert (found["accuracy"], found["epoch"]) == (75.0, 3)
     assert (found["best_accuracy"], found["best_epoch"]) == (100.0, 1)
     assert found["per_class_accuracy"] == {"a": 100.0, "b": 0.0}
+
+
+# protocols
+
+
+def test_matched_steps_give_every_set_the_steps_of_the_full_one(splits, job):
+    protocol = PROTOCOLS.make_one("smoke[epochs=4,match=steps,test_every=1]")
+    full = Load.of_all(len(splits.train))
+    for images in (1, 5, 33, 144, len(splits.train)):
+        assert protocol.steps(Load(images, full.images)) == protocol.steps(full)
+    matched = dataclasses.replace(job, protocol=protocol, full_images=len(splits.train))
+    _, curve = training.run(matched)
+    assert list(curve.tests) == [1, 2, 3, 4]
+    passes, rest = divmod(protocol.steps(full), protocol.steps_per_pass(matched.load))
+    assert protocol.images_seen(matched.load) == passes * len(job.train) + 32 * rest
+
+
+def test_matched_steps_of_the_full_set_are_the_plain_protocol(job):
+    matched = dataclasses.replace(job.protocol, match="steps")
+    digests = {
+        training.weights_digest(training.run(dataclasses.replace(job, protocol=protocol))[0])
+        for protocol in (job.protocol, matched)
+    }
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_an_epoch_that_ends_within_a_pass_is_resumed_there(job, tmp_path, epoch):
+    protocol = dataclasses.replace(job.protocol, match="steps", epochs=4)
+    job = dataclasses.replace(job, protocol=protocol, full_images=203)
+    assert protocol.steps_per_epoch(job.load) % protocol.steps_per_pass(job.load) != 0
+    straight, curve = training.run(job)
+    with pytest.raises(KeyboardInterrupt):
+        training.run(job, Checkpoint(tmp_path), StopAfter(epoch))
+    resumed, again = training.run(job, Checkpoint(tmp_path))
+    assert training.weights_digest(resumed) == training.weights_digest(straight)
+    assert again.train_loss == curve.train_loss
+
+
+@pytest.mark.parametrize(
+    ("images", "share", "steps"), [(6200, 0.0987, 388), (5000, 0.1, 313), (5001, 0.10002, 40)]
+)
+def test_the_released_recipe_takes_small_batches_up_to_a_tenth_of_the_bytes(images, share, steps):
+    released = PROTOCOLS.make_one("released")
+    assert released.steps_per_pass(Load(images, 50_000, share)) == steps
+    assert PROTOCOLS.make_one("paper").batch(Load(images, 50_000, share)) == 128
+
+
+def test_a_drop_lowers_the_rate_once_as_dms_loop_does():
+    protocol = PROTOCOLS.make_one("smoke[schedule=drop,epochs=1001,learning_rate=0.01]")
+    rates = [training.learning_rate(protocol, done, 0, 1) for done in range(1001)]
+    # evaluate_synset: for ep in range(1000 + 1): train; if ep == 1000 // 2 + 1: lr *= 0.1
+    reference, rate = [], 0.01
+    for ep in range(1001):
+        reference.append(rate)
+        if ep == 501:
+            rate *= 0.1
+    assert rates == pytest.approx(reference)
+
+
+def test_deepcores_cosine_ends_at_its_floor():
+    deepcore = PROTOCOLS.make_one("deepcore")
+    assert training.learning_rate(deepcore, 199, 9, 10) == pytest.approx(1e-4)
+
+
+# labels and weights
+
+
+def test_soft_labels_that_are_certain_are_hard_labels(job):
+    soft = np.eye(10, dtype=np.float32)[job.train.labels]
+    _, hard_curve = training.run(job)
+    _, soft_curve = training.run(dataclasses.replace(job, soft_labels=soft))
+    assert soft_curve.train_loss[0] == pytest.approx(hard_curve.train_loss[0], rel=1e-3)
+
+
+def test_a_weight_of_zero_takes_an_image_out_of_the_loss(job):
+    wrong = job.train.labels.copy()
+    wrong[::2] = (wrong[::2] + 1) % 10
+    weights = np.ones(len(wrong), np.float32) * 2
+    weights[::2] = 0
+    train = dataclasses.replace(job.train, labels=wrong)
+    runs = [
+        training.run(dataclasses.replace(job, train=train, weights=given))[1].tests[6]
+        for given in (weights, None)
+    ]
+    assert sum(runs[0]) > 1.2 * sum(runs[1])
+
+
+def test_a_class_without_an_image_is_told(job):
+    train = job.train.subset(np.flatnonzero(job.train.labels != 3))
+    with pytest.raises(DataError, match="class '3' has no image"):
+        train.require_all_classes()
