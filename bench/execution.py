@@ -14,20 +14,26 @@ from typing import TYPE_CHECKING, Any
 
 from bench.context import RunContext
 from bench.errors import BenchError, DeviceError, StorageError, UsageError
-from bench.metering import device_peak_memory_bytes, keep_freed_memory, peak_memory_bytes
+from bench.metering import keep_freed_memory, peak_memory_bytes
 from bench.progress import Progress
 from bench.protocols import Load
 from bench.provenance import continuation_stamp, module_facts, provenance
+from bench.recording import (
+    cause_of,
+    metrics,
+    model_facts,
+    process_cost,
+    selection_cost,
+    training_cost,
+)
 from bench.selecting import select
 
 if TYPE_CHECKING:
     from bench.cells import Cell, Plan
     from bench.checkpoints import Checkpoint
-    from bench.contract import CompressedSet, ImageDataset
+    from bench.contract import CompressedSet
     from bench.datasets import Source, Splits
-    from bench.protocols import Protocol
     from bench.results import Results
-    from bench.training import Curve
 
 _POLL_S = 0.5
 SMALL_SIDE = 16
@@ -260,13 +266,12 @@ class _Worker:
             self._checkpoint(cell.id),
             lambda done, total: self._progress.stage("training", done, total),
         )
-        parameters = sum(parameter.numel() for parameter in network.parameters())
         return {
             "metrics": metrics(curve, self._splits.test),
             "compressed": compressed.accounts(train),
-            "model": {"parameters": parameters},
+            "model": model_facts(job, network),
             "normalisation": asdict(normalisation),
-            "cost": _costs(cell.protocol, costs, curve, job.load),
+            "cost": training_cost(job, curve) | selection_cost(costs) | process_cost(),
             "weights_digest": training.weights_digest(network),
             "provenance": {
                 **provenance(self._device),
@@ -292,56 +297,12 @@ class _Worker:
 
     def _told(self, error: Exception) -> dict[str, Any]:
         told = isinstance(error, BenchError)
+        cause, message = cause_of(error, self._device)
         return {
             "phase": self._phase,
-            "type": type(error).__name__,
-            "message": str(error).strip() or type(error).__name__,
+            "type": cause,
+            "message": message,
             "traceback": "" if told else traceback.format_exc(),
             "peak_memory_bytes": peak_memory_bytes(),
             "provenance": provenance(self._device),
         }
-
-
-def metrics(curve: Curve, test: ImageDataset) -> dict[str, Any]:
-    """Return a run's accuracies in percent; the last epoch is the result.
-
-    The best epoch is chosen on the test split and therefore optimistic.
-    """
-    counts = test.class_counts.tolist()
-    by_epoch = {epoch: 100 * sum(right) / len(test) for epoch, right in curve.tests.items()}
-    last = max(by_epoch)
-    best = max(by_epoch, key=lambda epoch: (by_epoch[epoch], -epoch))
-    per_class = [100 * r / n for r, n in zip(curve.tests[last], counts, strict=True)]
-    return {
-        "accuracy": by_epoch[last],
-        "epoch": last,
-        "best_accuracy": by_epoch[best],
-        "best_epoch": best,
-        "per_class_accuracy": dict(zip(test.classes, per_class, strict=True)),
-        "test_images": len(test),
-        "curve": {
-            "train_loss": curve.train_loss,
-            "accuracy": {str(epoch): value for epoch, value in by_epoch.items()},
-        },
-    }
-
-
-def _costs(
-    protocol: Protocol, artefacts: dict[str, Any], curve: Curve, load: Load
-) -> dict[str, Any]:
-    by_kind: dict[str, float] = {}
-    for cost in artefacts.values():
-        by_kind[cost["kind"]] = by_kind.get(cost["kind"], 0.0) + cost["seconds"]
-    selection_s = sum(by_kind.values())
-    return {
-        "selection_s": selection_s,
-        "training_s": curve.training_s,
-        "testing_s": curve.testing_s,
-        "total_s": selection_s + curve.training_s + curve.testing_s,
-        "selection_by_kind_s": by_kind,
-        "artefacts": artefacts,
-        "steps": protocol.steps(load),
-        "images_seen": protocol.images_seen(load),
-        "process_peak_memory_bytes": peak_memory_bytes(),
-        "device_peak_memory_bytes": device_peak_memory_bytes(),
-    }

@@ -8,10 +8,12 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import torch
 
 
 @dataclass
@@ -47,6 +49,35 @@ class Meter:
                 self._open[-1].within += passed
 
 
+class DeviceTimer:
+    """Seconds of work on a device, from its own clock where it has one.
+
+    Starting and reading a CUDA event does not wait for the work before it; reading the seconds
+    does.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._is_cuda = device.type == "cuda"
+        self._last = self._now()
+
+    def lap(self) -> float:
+        """Return the seconds since the timer was made or last read."""
+        before, self._last = self._last, self._now()
+        if not self._is_cuda:
+            return float(self._last - before)
+        self._last.synchronize()
+        return float(before.elapsed_time(self._last)) / 1000
+
+    def _now(self) -> Any:
+        if not self._is_cuda:
+            return time.perf_counter()
+        import torch
+
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        return event
+
+
 def keep_freed_memory() -> None:
     """Have glibc keep freed memory for the next step instead of giving it back every time.
 
@@ -69,6 +100,11 @@ def device_peak_memory_bytes() -> int | None:
     peak = torch.cuda.max_memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     return peak
+
+
+def gigabytes(count: int) -> str:
+    """Show a number of bytes in GB."""
+    return f"{count / 1e9:.3g} GB"
 
 
 def peak_memory_bytes() -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from bench.batches import Batches
 from bench.checkpoints import Checkpoint, TrainingState
 from bench.errors import TrainingError
 from bench.identity import derive_seed
+from bench.metering import DeviceTimer
 from bench.protocols import Load
 
 if TYPE_CHECKING:
@@ -188,15 +188,14 @@ def _run(
         curve, done = Curve.from_json(state.progress), state.epoch
         curve.before_s = curve.training_s + curve.testing_s
     for epoch in range(done + 1, protocol.epochs + 1):
-        start = time.perf_counter()
+        timer = DeviceTimer(device)
         curve.train_loss.append(_train_epoch(network, optimizer, batches, job, epoch))
         observer.observe(epoch, network)
-        trained = time.perf_counter()
-        curve.training_s += trained - start
+        curve.training_s += timer.lap()
         if test is not None and protocol.is_tested(epoch):
             guessed = predict(network, test, protocol.precision)
             curve.tests[epoch] = _right_by_class(guessed, test.labels, len(job.train.classes))
-            curve.testing_s += time.perf_counter() - trained
+            curve.testing_s += timer.lap()
         if checkpoint:
             checkpoint.save(_state(epoch, network, optimizer, curve, observer))
         progress(epoch, protocol.epochs)

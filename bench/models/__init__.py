@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from bench.components import Between, Component
@@ -25,6 +25,10 @@ class Model(Component):
     def uses_pretrained_weights(self) -> bool:
         """Whether the network comes with weights that were learned elsewhere."""
         return False
+
+    def untrained(self) -> Model:
+        """Return the same architecture with random weights."""
+        return self
 
     @abstractmethod
     def build(self, shape: Shape, classes: int) -> Network:
@@ -64,6 +68,26 @@ class ResNet18(Model):
         return ResNet(shape[2], classes, widths=[64, 128, 256, 512], blocks=2)
 
 
+@MODELS.register("convnet3")
+@dataclass(frozen=True)
+class ConvNet3(Model):
+    """Three convolutions with instance normalisation: 320,010 parameters at 32x32x3, 10 classes.
+
+    Its penultimate features are the last maps themselves, 16 times ``width`` at 32x32.
+    """
+
+    about: ClassVar[str] = "the ConvNet of dataset condensation (Zhao and Bilen), 8 pixels and more"
+
+    width: Annotated[int, Between(1, 4096)] = 128
+
+    def build(self, shape: Shape, classes: int) -> Network:
+        """Return the network; raise a UsageError for images of fewer than 8 pixels a side."""
+        from bench.models.convnet import ConvNet
+
+        height, width, channels = shape
+        return ConvNet(height, width, channels, classes, maps=self.width)
+
+
 @MODELS.register("timm")
 @dataclass(frozen=True)
 class Timm(Model):
@@ -86,6 +110,10 @@ class Timm(Model):
     def uses_pretrained_weights(self) -> bool:
         """Whether timm's weights are asked for."""
         return self.pretrained
+
+    def untrained(self) -> Timm:
+        """Return the same architecture with random weights."""
+        return replace(self, pretrained=False)
 
     def build(self, shape: Shape, classes: int) -> Network:
         """Return the network; raise a UsageError where timm or its weights are out of reach."""

@@ -157,7 +157,7 @@ def test_the_papers_schedule_is_torchs_cosine_annealing_by_epoch():
 
 
 def test_accuracies_are_weighted_by_the_images_of_a_class():
-    from bench.execution import metrics
+    from bench.recording import metrics
 
     test = ImageDataset(
         np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 0, 0, 1]), ("a", "b"), tuple("wxyz")

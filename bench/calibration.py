@@ -1,0 +1,74 @@
+"""Calibration: what this machine reaches at its best, to compare training with."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SIDE = {"cpu": 1024, "cuda": 8192}
+_COPIED_BYTES = {"cpu": 2**26, "cuda": 2**30}
+_ROUNDS = 8
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The best of a few short rounds on one device.
+
+    Parameters
+    ----------
+    fp32, bf16 : float
+        Operations a second of a large matrix product, a multiply-add counted as two.
+    bytes_per_s : float
+        Bytes read and written a second by a copy that no cache holds.
+    """
+
+    fp32: float
+    bf16: float
+    bytes_per_s: float
+
+    def peak(self, precision: str) -> float:
+        """Return the operations a second of a precision."""
+        return self.bf16 if precision == "bf16" else self.fp32
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as JSON values."""
+        return asdict(self)
+
+
+@cache
+def calibrate(device: str) -> Calibration:
+    """Measure a device, once in a process; takes about half a second.
+
+    The best of several rounds counts, since other processes only make a round slower. bf16 on a
+    processor without such units is slower than fp32, and said so.
+    """
+    import torch
+
+    kind = torch.device(device).type
+    side = _SIDE[kind]
+    rates = {}
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        left, right = (torch.full((side, side), 0.5, dtype=dtype, device=device) for _ in range(2))
+        rates[precision] = 2 * side**3 / _best(lambda a=left, b=right: a @ b, kind)  # type: ignore[misc]
+    source = torch.zeros(_COPIED_BYTES[kind], dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    copied = 2 * _COPIED_BYTES[kind] / _best(lambda: target.copy_(source), kind)
+    return Calibration(rates["fp32"], rates["bf16"], copied)
+
+
+def _best(work: Callable[[], Any], kind: str) -> float:
+    import torch
+
+    shortest = float("inf")
+    for _ in range(_ROUNDS):
+        start = time.perf_counter()
+        work()
+        if kind == "cuda":
+            torch.cuda.synchronize()
+        shortest = min(shortest, time.perf_counter() - start)
+    return shortest

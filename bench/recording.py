@@ -1,0 +1,130 @@
+"""What a record says of one cell: accuracies, operations, seconds; or why it failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.metering import device_peak_memory_bytes, gigabytes, peak_memory_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.contract import ImageDataset
+    from bench.models.networks import Network
+    from bench.training import Curve, Job
+
+OUT_OF_MEMORY = "OutOfMemory"
+"""The cause of failures that more memory, or smaller batches, would mend."""
+
+
+def metrics(curve: Curve, test: ImageDataset) -> dict[str, Any]:
+    """Return a run's accuracies in percent; the last epoch is the result.
+
+    The best epoch is chosen on the test split and therefore optimistic.
+    """
+    counts = test.class_counts.tolist()
+    by_epoch = {epoch: 100 * sum(right) / len(test) for epoch, right in curve.tests.items()}
+    last = max(by_epoch)
+    best = max(by_epoch, key=lambda epoch: (by_epoch[epoch], -epoch))
+    per_class = [100 * r / n for r, n in zip(curve.tests[last], counts, strict=True)]
+    return {
+        "accuracy": by_epoch[last],
+        "epoch": last,
+        "best_accuracy": by_epoch[best],
+        "best_epoch": best,
+        "per_class_accuracy": dict(zip(test.classes, per_class, strict=True)),
+        "test_images": len(test),
+        "curve": {
+            "train_loss": curve.train_loss,
+            "accuracy": {str(epoch): value for epoch, value in by_epoch.items()},
+        },
+    }
+
+
+def model_facts(job: Job, network: Network) -> dict[str, Any]:
+    """Return a network's size: parameters, and operations of one image's forward pass."""
+    from bench.operations import operations_per_image
+
+    classes = len(job.train.classes)
+    return {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "operations_per_image": operations_per_image(job.model, job.train.shape, classes),
+        "uses_pretrained_weights": job.model.uses_pretrained_weights,
+    }
+
+
+def training_cost(job: Job, curve: Curve) -> dict[str, Any]:
+    """Return what training and testing took, and how near to the machine's best it came.
+
+    Operations count multiplications and additions; those of training are three times those of
+    the forward passes. The peak is that of a large matrix product, measured in this process.
+    """
+    from bench.calibration import calibrate
+    from bench.operations import TRAINING_FACTOR, operations_per_image
+
+    seen = job.protocol.images_seen(job.load)
+    each = operations_per_image(job.model, job.train.shape, len(job.train.classes))
+    operations = TRAINING_FACTOR * each * seen
+    calibration = calibrate(job.device)
+    rate = operations / curve.training_s if curve.training_s else 0.0
+    return {
+        "training_s": curve.training_s,
+        "testing_s": curve.testing_s,
+        "steps": job.protocol.steps(job.load),
+        "images_seen": seen,
+        "training_operations": operations,
+        "operations_per_s": rate,
+        "share_of_peak": rate / calibration.peak(job.protocol.precision),
+        "calibration": calibration.to_json(),
+    }
+
+
+def selection_cost(artefacts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the artefacts behind a compressed set took, made here or found."""
+    by_kind: dict[str, float] = {}
+    for cost in artefacts.values():
+        by_kind[cost["kind"]] = by_kind.get(cost["kind"], 0.0) + cost["seconds"]
+    return {
+        "selection_s": sum(by_kind.values()),
+        "selection_by_kind_s": by_kind,
+        "artefacts": dict(artefacts),
+    }
+
+
+def process_cost() -> dict[str, Any]:
+    """Return the most memory that the process, and its GPU, held."""
+    return {
+        "process_peak_memory_bytes": peak_memory_bytes(),
+        "device_peak_memory_bytes": device_peak_memory_bytes(),
+    }
+
+
+def cause_of(error: Exception, device: str) -> tuple[str, str]:
+    """Return the name of a failure's cause and what to tell of it."""
+    message = str(error).strip() or type(error).__name__
+    if not _is_out_of_memory(error):
+        return type(error).__name__, message
+    total = _total_memory_bytes(device)
+    told = (
+        f"out of memory on {device} ({gigabytes(total)} in all). Give the job more memory, or "
+        "take a smaller batch (protocol[batch_size=...]) or model"
+    )
+    return OUT_OF_MEMORY, f"{told}. {message.splitlines()[0]}"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _total_memory_bytes(device: str) -> int:
+    import os
+
+    import torch
+
+    if device.startswith("cuda"):
+        return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
