@@ -41,7 +41,7 @@ class Load:
 class Protocol(Component):
     """How a network is trained on a compressed set and tested.
 
-    The optimizer is SGD with momentum. Training is divided into epochs, after which the network
+    Training is divided into epochs, after which the network
     may be tested; the last epoch is the result.
 
     Parameters
@@ -56,8 +56,10 @@ class Protocol(Component):
         Images a step; the last batch of a pass may be smaller, or larger by one image.
     low_share_batch_size : int
         Images a step for sets of at most 10 % of the bytes; 0: as for all others.
+    optimizer : {"sgd", "adamw"}
+        SGD with momentum, or AdamW with its usual decay rates.
     learning_rate, momentum, weight_decay : float
-        SGD's settings; weight decay acts on all parameters.
+        The optimizer's settings; weight decay acts on all parameters, momentum is SGD's.
     final_learning_rate : float
         Where the cosine ends.
     nesterov : bool
@@ -91,6 +93,7 @@ class Protocol(Component):
     match: Literal["epochs", "steps"] = "epochs"
     batch_size: Annotated[int, Between(1)] = 128
     low_share_batch_size: Annotated[int, Between(0)] = 0
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: Annotated[float, Between(0)] = 0.1
     final_learning_rate: Annotated[float, Between(0)] = 0.0
     momentum: Annotated[float, Between(0, 1)] = 0.9
@@ -251,3 +254,21 @@ class DeepCore(Protocol):
     crop_fill: Literal["zeros", "reflect"] = "reflect"
     normalisation: Literal["dataset", "released", "deepcore"] = "deepcore"
     test_every: Annotated[int, Between(1)] = 10
+
+
+@PROTOCOLS.register("transformer")
+@dataclass(frozen=True)
+class Transformer(Paper):
+    """A usual recipe for ViT, Swin and ConvNeXt from scratch: AdamW, 10 epochs of warm-up.
+
+    DQ and ADQ do not say how they trained these.
+    """
+
+    default_model: ClassVar[str] = "vit"
+    about: ClassVar[str] = "AdamW, warm-up, 200 epochs; for ViT, Swin, ConvNeXt; our choice"
+
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    learning_rate: Annotated[float, Between(0)] = 1e-3
+    weight_decay: Annotated[float, Between(0)] = 0.05
+    schedule: Literal["epoch", "step", "drop"] = "step"
+    warmup_epochs: Annotated[float, Between(0)] = 10.0

@@ -202,14 +202,19 @@ def _run(
     return network.eval(), curve
 
 
-def _optimizer(network: Network, protocol: Protocol) -> torch.optim.SGD:
+def _optimizer(network: Network, protocol: Protocol) -> torch.optim.Optimizer:
+    settings: dict[str, Any] = {
+        "lr": protocol.learning_rate,
+        "weight_decay": protocol.weight_decay,
+        "fused": True,
+    }
+    if protocol.optimizer == "adamw":
+        return torch.optim.AdamW(network.parameters(), **settings)
     return torch.optim.SGD(
         network.parameters(),
-        lr=protocol.learning_rate,
         momentum=protocol.momentum,
-        weight_decay=protocol.weight_decay,
         nesterov=protocol.nesterov and protocol.momentum > 0,
-        fused=True,
+        **settings,
     )
 
 
@@ -221,7 +226,7 @@ def _on_device(
 
 
 def _train_epoch(
-    network: Network, optimizer: torch.optim.SGD, batches: Batches, job: Job, epoch: int
+    network: Network, optimizer: torch.optim.Optimizer, batches: Batches, job: Job, epoch: int
 ) -> float:
     protocol, train = job.protocol, batches.images
     steps = protocol.steps_per_epoch(job.load)
@@ -321,21 +326,23 @@ def _autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def _state(
-    epoch: int, network: Network, optimizer: torch.optim.SGD, curve: Curve, observer: Observer
+    epoch: int, network: Network, optimizer: torch.optim.Optimizer, curve: Curve, observer: Observer
 ) -> TrainingState:
     tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"observed/{name}": value for name, value in observer.tensors().items()}
     for number, state in optimizer.state_dict()["state"].items():
-        if state.get("momentum_buffer") is not None:
-            tensors[f"momentum/{number}"] = state["momentum_buffer"]
+        for name, value in state.items():
+            if value is not None:
+                tensors[f"optimizer/{number}/{name}"] = value
     contiguous = {name: value.detach().contiguous() for name, value in tensors.items()}
     return TrainingState(epoch, contiguous, curve.to_json())
 
 
 def _restore(
-    state: TrainingState, network: Network, optimizer: torch.optim.SGD, observer: Observer
+    state: TrainingState, network: Network, optimizer: torch.optim.Optimizer, observer: Observer
 ) -> None:
-    weights, momenta, observed = {}, {}, {}
+    weights, observed = {}, {}
+    optimized: dict[int, dict[str, Tensor]] = {}
     parameters = list(network.parameters())
     for name, value in state.tensors.items():
         kind, _, rest = name.partition("/")
@@ -343,9 +350,12 @@ def _restore(
             weights[rest] = value
         elif kind == "observed":
             observed[rest] = value
-        else:  # in the parameter's own memory layout, which the fused update relies on
-            buffer = torch.empty_like(parameters[int(rest)]).copy_(value)
-            momenta[int(rest)] = {"momentum_buffer": buffer}
+        else:
+            number, _, name = rest.partition("/")
+            like = parameters[int(number)]
+            if value.shape == like.shape:  # in the parameter's own memory layout, for the fusion
+                value = torch.empty_like(like, dtype=value.dtype).copy_(value)
+            optimized.setdefault(int(number), {})[name] = value
     network.load_state_dict(weights)
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": momenta})
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": optimized})
     observer.restore(observed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,8 @@ class Network(nn.Module):
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with a shortcut (He et al. 2016)."""
 
+    expansion: ClassVar[int] = 1
+
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
@@ -64,21 +66,67 @@ class BasicBlock(nn.Module):
         return functional.relu(self.norm2(self.conv2(y)) + self.shortcut(x), inplace=True)
 
 
-class ResNet(Network):
-    """A residual network for small images: 3x3 stem, one stage a width, global mean, linear."""
+class Bottleneck(nn.Module):
+    """A 3x3 convolution between two 1x1 ones, with a shortcut (He et al. 2016)."""
 
-    def __init__(self, channels: int, classes: int, widths: Sequence[int], blocks: int) -> None:
+    expansion: ClassVar[int] = 4
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        outputs = self.expansion * width
+        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
+        self.norm3 = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's map."""
+        y = functional.relu(self.norm1(self.conv1(x)), inplace=True)
+        y = functional.relu(self.norm2(self.conv2(y)), inplace=True)
+        return functional.relu(self.norm3(self.conv3(y)) + self.shortcut(x), inplace=True)
+
+
+class ResNet(Network):
+    """A residual network for small images: 3x3 stem, one stage a width, global mean, linear.
+
+    Parameters
+    ----------
+    channels, classes : int
+        Of the images and of the outputs.
+    widths : sequence of int
+        Width of each stage; all but the first halve the map.
+    blocks : sequence of int
+        Blocks of each stage.
+    block : type
+        What the stages are made of.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        block: type[BasicBlock | Bottleneck] = BasicBlock,
+    ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0])
         )
         stages, inputs = [], widths[0]
         for number, width in enumerate(widths):
-            strides = [1 if number == 0 else 2, *[1] * (blocks - 1)]
-            stage = []
+            strides = [1 if number == 0 else 2, *[1] * (blocks[number] - 1)]
+            stage: list[nn.Module] = []
             for stride in strides:
-                stage.append(BasicBlock(inputs, width, stride))
-                inputs = width
+                stage.append(block(inputs, width, stride))
+                inputs = block.expansion * width
             stages.append(nn.Sequential(*stage))
         self.stages = nn.ModuleList(stages)
         self.last = nn.Linear(inputs, classes)

@@ -14,15 +14,46 @@ from bench.models.networks import Features, Network
 
 
 class TimmNetwork(Network):
-    """A network of the timm library; images are resized to the size that it was made for."""
+    """A network of the timm library.
 
-    def __init__(self, architecture: str, channels: int, classes: int, pretrained: bool) -> None:
+    Parameters
+    ----------
+    architecture : str
+        timm's name of it.
+    channels, classes : int
+        Of the images and of the outputs.
+    pretrained : bool
+        Load timm's weights.
+    input_size : (int, int) or None
+        The size that images are resized to; None for the size that the network is made for.
+    settings : mapping
+        What is handed on to timm, e.g. ``patch_size``.
+
+    Raises
+    ------
+    UsageError
+        When timm does not know the architecture, or cannot make it with these settings.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        channels: int,
+        classes: int,
+        pretrained: bool = False,
+        input_size: tuple[int, int] | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__()
         if not timm.is_model(architecture):
-            raise unknown("timm architecture", architecture, timm.list_models())
+            raise unknown("timm architecture", architecture, timm.list_models(pretrained=False))
         try:
             self.body: Any = timm.create_model(
-                architecture, pretrained=pretrained, in_chans=channels, num_classes=classes
+                architecture,
+                pretrained=pretrained,
+                in_chans=channels,
+                num_classes=classes,
+                **settings,
             )
         except Exception as error:  # timm raises what its downloader raises
             raise UsageError(
@@ -31,7 +62,7 @@ class TimmNetwork(Network):
                 "Hugging Face cache (HF_HOME), or use pretrained=false"
             ) from error
         configuration: Any = self.body.pretrained_cfg
-        self.input_size: tuple[int, int] = tuple(configuration["input_size"][1:])
+        self.input_size = input_size or tuple(configuration["input_size"][1:])
         if pretrained and channels == 3:
             self.own_normalisation = Normalisation(configuration["mean"], configuration["std"])
 

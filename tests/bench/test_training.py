@@ -62,10 +62,13 @@ def test_the_same_job_gives_the_same_weights_and_another_seed_gives_others(job):
     assert digests[0] == digests[1] != digests[2]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    "changed",
+    [{"precision": "fp32"}, {"precision": "bf16"}, {"optimizer": "adamw"}, {"schedule": "drop"}],
+)
 @pytest.mark.parametrize("epoch", [1, 4, 5])
-def test_resumed_equals_uninterrupted(job, tmp_path, epoch, precision):
-    protocol = dataclasses.replace(job.protocol, precision=precision)
+def test_resumed_equals_uninterrupted(job, tmp_path, epoch, changed):
+    protocol = dataclasses.replace(job.protocol, **changed)
     job = dataclasses.replace(job, protocol=protocol)
     straight, curve = training.run(job)
     checkpoint = Checkpoint(tmp_path)

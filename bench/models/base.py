@@ -1,0 +1,50 @@
+"""What every model offers, and the registry of their names."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.components import Component
+from bench.registry import Registry
+
+if TYPE_CHECKING:
+    from bench.models.networks import Network
+
+Shape = tuple[int, int, int]
+"""Height, width and channels of an image."""
+
+
+class Model(Component):
+    """An architecture by name."""
+
+    about: ClassVar[str] = ""
+    choice: ClassVar[str] = ""
+    """What of it no paper states and is our choice; stands in every record."""
+
+    @property
+    def uses_pretrained_weights(self) -> bool:
+        """Whether the network comes with weights that were learned elsewhere."""
+        return False
+
+    def untrained(self) -> Model:
+        """Return the same architecture with random weights."""
+        return self
+
+    @abstractmethod
+    def build(self, shape: Shape, classes: int) -> Network:
+        """Return the network with fresh weights, drawn from torch's global generator."""
+
+
+MODELS: Registry[Model] = Registry("model", Model)
+
+
+class NamesModel:
+    """The rule of a text parameter that names a model, e.g. ``extractor=resnet8[width=32]``."""
+
+    def accept(self, value: str) -> str:
+        """Return the model's shortest spec; raise a UsageError when it names none."""
+        return MODELS.make_one(value).spec
+
+    def __str__(self) -> str:
+        return "that names a model (bench list models)"
