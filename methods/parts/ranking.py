@@ -1,0 +1,159 @@
+"""What methods that score images by their training dynamics have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import numpy as np
+
+from bench.components import Between
+from bench.contract import CompressedSet, Context, ImageDataset, Method
+from bench.errors import UsageError
+from bench.models import NamesModel
+from methods.parts.dynamics import Dynamics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.arrays import FloatArray, IntArray
+    from bench.budgets import Budget
+    from bench.contract import Artefact
+
+    Picker = Callable[[IntArray, int], IntArray]
+    """Picks a number of images, at least one, of a pool of positions in the training split."""
+
+
+@dataclass(frozen=True)
+class DynamicsMethod(Method):
+    """A method that looks at images through a recorded training run.
+
+    Methods with the same ``extractor`` and ``epochs`` share the record.
+
+    Parameters
+    ----------
+    extractor : str
+        The network that is trained and recorded, as in ``--models``.
+    epochs : int
+        Epochs of its training; our choice. The released codes of forgetting, CCS and D2 have 200.
+    balance : bool
+        Pick in every class on its own, which keeps its share of the budget exactly (largest
+        remainder); otherwise in the whole training split.
+    """
+
+    extractor: Annotated[str, NamesModel()] = "resnet8"
+    epochs: Annotated[int, Between(1, 1000)] = 30
+    balance: bool = True
+
+    @abstractmethod
+    def picker(self, train: ImageDataset, ctx: Context) -> Picker:
+        """Return what picks of a class, or of the whole split."""
+
+    def dynamics(self, train: ImageDataset, ctx: Context, run: int = 0) -> Artefact:
+        """Return the artefact of a run; see :meth:`methods.parts.dynamics.Dynamics.recorded`."""
+        return Dynamics(self.extractor, self.epochs).recorded(train, ctx, run)
+
+    def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
+        """Return the recorded run."""
+        return [self.dynamics(train, ctx)]
+
+    def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
+        """Return the picks, class by class."""
+        pick, kept = self.picker(train, ctx), []
+        pools = self._pools(train, budget)
+        for number, (pool, count) in enumerate(pools, start=1):
+            kept.append(pick(pool, count) if count else pool[:0])
+            ctx.progress("selection", number, len(pools))
+        return CompressedSet(np.concatenate(kept))
+
+    def _pools(self, train: ImageDataset, budget: Budget) -> list[tuple[IntArray, int]]:
+        if not self.balance:
+            return [(np.arange(len(train)), budget.images(len(train)))]
+        counts = budget.images_by_class(train.class_counts).tolist()
+        return [(np.flatnonzero(train.labels == c), count) for c, count in enumerate(counts)]
+
+
+@dataclass(frozen=True)
+class RankingMethod(DynamicsMethod):
+    """A method that keeps the images with the highest scores; ties go to the lowest index.
+
+    DeepCore's ``uncertainty.py`` (7436c0a) sorts ascending with ``balance`` and descending
+    without; here ``balance`` changes the pools and nothing else.
+    """
+
+    @abstractmethod
+    def scores(self, train: ImageDataset, ctx: Context) -> FloatArray:
+        """Return the images' scores, float64 [N]."""
+
+    def picker(self, train: ImageDataset, ctx: Context) -> Picker:
+        """Return what picks the highest scores, the highest first."""
+        scores = self.scores(train, ctx)
+        return lambda pool, count: highest(scores, pool, count)
+
+
+@dataclass(frozen=True)
+class EarlyScoreMethod(RankingMethod):
+    """A method that ranks by one measure at one epoch, averaged over networks.
+
+    Parameters
+    ----------
+    score_epoch : int
+        The epoch after which images are scored, counted from 1.
+    networks : int
+        Training runs over which scores are averaged; the first is the other methods' run.
+    """
+
+    measure: ClassVar[str]
+    """What of the recorded run is the score."""
+    score_epoch: Annotated[int, Between(1, 1000)] = 10
+    networks: Annotated[int, Between(1, 100)] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.score_epoch > self.epochs:
+            raise UsageError(
+                f"{self.name}: score_epoch={self.score_epoch} comes after the last of "
+                f"epochs={self.epochs}. Lower the one or raise the other"
+            )
+
+    def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
+        """Return the recorded runs."""
+        return [self.dynamics(train, ctx, run) for run in range(self.networks)]
+
+    def scores(self, train: ImageDataset, ctx: Context) -> FloatArray:
+        """Return the mean of the measure over the networks."""
+        total = np.zeros(len(train))
+        for recorded in self.artefacts(train, ctx):
+            total += recorded[self.measure][self.score_epoch - 1]
+        return total / self.networks
+
+
+def highest(scores: FloatArray, pool: IntArray, count: int) -> IntArray:
+    """Return the ``count`` positions of a pool with the highest scores, highest first."""
+    return pool[np.argsort(-scores[pool], kind="stable")[:count]]
+
+
+def easiest(margins: FloatArray, pool: IntArray, cutoff: float, count: int) -> IntArray:
+    """Return a pool without its hardest images, those with the lowest margins.
+
+    Parameters
+    ----------
+    margins : float64 [N]
+        Mean margin of the images over the epochs (AUM).
+    pool : int64 [n]
+        Positions, ascending.
+    cutoff : float
+        Share of the pool to leave out, rounded down; less where fewer than ``count`` images
+        would be left (our choice: released codes then keep less than the budget).
+    count : int
+        Images that are needed of the pool.
+
+    Returns
+    -------
+    int64
+        Positions, ascending.
+    """
+    dropped = min(int(cutoff * len(pool) + 1e-9), len(pool) - count)
+    return np.sort(highest(margins, pool, len(pool) - dropped))
