@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.augment import DeviceImages, Epoch
+from bench.dsa import SiameseAugmentation
 from bench.identity import derive_seed
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Batches:
         self._job = job
         self._steps = job.protocol.steps_per_pass(job.load)
         self._size = job.protocol.batch(job.load)
+        is_siamese = job.protocol.augmentation == "dsa"
+        self._siamese = SiameseAugmentation() if is_siamese else None
         self._pass = -1
         self._drawn: Epoch | None = None
         on_device = (
@@ -50,7 +53,8 @@ class Batches:
         batch = slice(within * self._size, stop)
         index = chosen.order[batch]
         flip = None if chosen.flip is None else chosen.flip[batch]
-        return self.images.augmented(index, chosen.top[batch], chosen.left[batch], flip), index
+        images = self.images.augmented(index, chosen.top[batch], chosen.left[batch], flip)
+        return (images if self._siamese is None else self._distorted(images, step)), index
 
     def loss(self, logits: Tensor, index: Tensor) -> Tensor:
         """Return the mean cross-entropy of a batch, against soft labels and weighted if given."""
@@ -62,6 +66,13 @@ class Batches:
             logits, labels[index], label_smoothing=smoothing, reduction="none"
         )
         return (losses * self._weights[index]).mean()
+
+    def _distorted(self, images: Tensor, step: int) -> Tensor:
+        """Return images after one operation, drawn for the batch, with parameters of their own."""
+        assert self._siamese is not None
+        generator = torch.Generator().manual_seed(derive_seed(self._job.seed, "dsa", step))
+        draws = self._siamese.draw(len(images), generator, one_operation=True)
+        return self._siamese.apply(images, draws)
 
     def _choices(self, number: int) -> Epoch:
         if self._drawn is None or number != self._pass:

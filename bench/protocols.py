@@ -71,8 +71,9 @@ class Protocol(Component):
         Length of a linear warm-up, in epochs; with ``schedule=step`` only.
     label_smoothing : float
         Share of the label's weight that is spread over all classes.
-    augmentation : {"none", "crop", "crop+flip"}
-        Random shift by up to ``crop_padding`` pixels, and mirroring.
+    augmentation : {"none", "crop", "crop+flip", "dsa"}
+        Random shift by up to ``crop_padding`` pixels, and mirroring; or one operation of
+        differentiable Siamese augmentation for each batch, as DM trains its networks.
     crop_padding : int
         Pixels.
     crop_fill : {"zeros", "reflect"}
@@ -102,12 +103,17 @@ class Protocol(Component):
     schedule: Literal["epoch", "step", "drop"] = "epoch"
     warmup_epochs: Annotated[float, Between(0)] = 0.0
     label_smoothing: Annotated[float, Between(0, 1)] = 0.0
-    augmentation: Literal["none", "crop", "crop+flip"] = "crop+flip"
+    augmentation: Literal["none", "crop", "crop+flip", "dsa"] = "crop+flip"
     crop_padding: Annotated[int, Between(0, 64)] = 4
     crop_fill: Literal["zeros", "reflect"] = "zeros"
     normalisation: Literal["dataset", "released", "deepcore"] = "dataset"
     precision: Literal["fp32", "bf16"] = "fp32"
     test_every: Annotated[int, Between(1)] = 1
+
+    @property
+    def padding(self) -> int:
+        """Pixels around an image that crops may reach into."""
+        return self.crop_padding if self.augmentation.startswith("crop") else 0
 
     def batch(self, load: Load) -> int:
         """Return the images of a step."""
@@ -172,7 +178,7 @@ class Smoke(Protocol):
     nesterov: bool = True
     schedule: Literal["epoch", "step", "drop"] = "step"
     warmup_epochs: Annotated[float, Between(0)] = 2.0
-    augmentation: Literal["none", "crop", "crop+flip"] = "crop"
+    augmentation: Literal["none", "crop", "crop+flip", "dsa"] = "crop"
     crop_padding: Annotated[int, Between(0, 64)] = 1
     test_every: Annotated[int, Between(1)] = 5
 
@@ -272,3 +278,20 @@ class Transformer(Paper):
     weight_decay: Annotated[float, Between(0)] = 0.05
     schedule: Literal["epoch", "step", "drop"] = "step"
     warmup_epochs: Annotated[float, Between(0)] = 10.0
+
+
+@PROTOCOLS.register("dm")
+@dataclass(frozen=True)
+class Condensation(Protocol):
+    """DM's ``evaluate_synset``: ConvNet, 1,001 passes, batch 256, DSA, one drop to a tenth."""
+
+    default_model: ClassVar[str] = "convnet3"
+    about: ClassVar[str] = "DM's own evaluation: ConvNet, 1,001 epochs, DSA, the last epoch counts"
+
+    epochs: Annotated[int, Between(1)] = 1001
+    batch_size: Annotated[int, Between(1)] = 256
+    learning_rate: Annotated[float, Between(0)] = 0.01
+    schedule: Literal["epoch", "step", "drop"] = "drop"
+    augmentation: Literal["none", "crop", "crop+flip", "dsa"] = "dsa"
+    normalisation: Literal["dataset", "released", "deepcore"] = "released"
+    test_every: Annotated[int, Between(1)] = 200

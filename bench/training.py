@@ -178,8 +178,7 @@ def _run(
     protocol = job.protocol
     network = fresh_network(job.model, job.train, job.seed).to(device)
     optimizer = _optimizer(network, protocol)
-    padding = protocol.crop_padding if protocol.augmentation != "none" else 0
-    batches = Batches(_on_device(job.train, job, device, padding), job)
+    batches = Batches(_on_device(job.train, job, device, protocol.padding), job)
     test = None if job.test is None else _on_device(job.test, job, device)
     curve, done = Curve(), 0
     state = checkpoint.load() if checkpoint else None

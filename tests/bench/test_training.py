@@ -64,7 +64,12 @@ def test_the_same_job_gives_the_same_weights_and_another_seed_gives_others(job):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"precision": "fp32"}, {"precision": "bf16"}, {"optimizer": "adamw"}, {"schedule": "drop"}],
+    [
+        {"precision": "fp32"},
+        {"precision": "bf16"},
+        {"optimizer": "adamw"},
+        {"schedule": "drop", "augmentation": "dsa"},
+    ],
 )
 @pytest.mark.parametrize("epoch", [1, 4, 5])
 def test_resumed_equals_uninterrupted(job, tmp_path, epoch, changed):
@@ -262,3 +267,15 @@ def test_a_class_without_an_image_is_told(job):
     train = job.train.subset(np.flatnonzero(job.train.labels != 3))
     with pytest.raises(DataError, match="class '3' has no image"):
         train.require_all_classes()
+
+
+def test_dms_protocol_trains_on_distorted_images(job):
+    protocol = PROTOCOLS.make_one("dm[epochs=4,learning_rate=0.05,test_every=2]")
+    model = MODELS.make_one("convnet3[width=16]")
+    distorted = dataclasses.replace(job, protocol=protocol, model=model)
+    plain = dataclasses.replace(
+        distorted, protocol=dataclasses.replace(protocol, augmentation="none")
+    )
+    curves = [training.run(one)[1] for one in (distorted, plain)]
+    assert sum(curves[0].tests[4]) > sum(curves[0].tests[2]) * 0.9
+    assert curves[0].train_loss[-1] > curves[1].train_loss[-1]  # distorted images are harder
