@@ -18,6 +18,7 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
+    runtime_checkable,
 )
 
 from bench.errors import UsageError, unknown
@@ -33,6 +34,14 @@ class Rule(Protocol):
 
     def accept(self, value: Any) -> Any:
         """Return the value in its one spelling; raise ValueError or UsageError for a wrong one."""
+
+
+@runtime_checkable
+class NamingRule(Rule, Protocol):
+    """The rule of a text parameter that names another component, e.g. an extractor."""
+
+    def identity(self, value: str) -> dict[str, Any]:
+        """Return the identity of the component that a value names."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +178,17 @@ class Component:
         return f"{self.name}[{','.join(changed)}]" if changed else self.name
 
     def identity(self) -> dict[str, Any]:
-        """Return what takes part in a cell's id: name, version and all parameters."""
-        return {"name": self.name, "version": self.version, "parameters": self.values()}
+        """Return what takes part in a cell's id.
+
+        Name, version, all parameters, and the identities of the components that they name.
+        """
+        told = {"name": self.name, "version": self.version, "parameters": self.values()}
+        named = {
+            p.name: p.rule.identity(getattr(self, p.name))
+            for p in parameters(type(self))
+            if isinstance(p.rule, NamingRule)
+        }
+        return told | ({"named": named} if named else {})
 
     @classmethod
     def from_parameters(cls, given: dict[str, Any]) -> Self:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from bench.components import EDITION, Component
@@ -124,11 +125,18 @@ class Method(Component):
     """A way to compress a training set; a frozen dataclass whose fields are its parameters."""
 
     info: ClassVar[MethodInfo]
+    quick: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Parameters for a check of the method in seconds, where it is slow by default."""
 
     @property
     def keeps(self) -> Keeps:
         """What of a budget the method keeps to."""
         return Keeps.IMAGES
+
+    @property
+    def balanced(self) -> bool | None:
+        """Whether every class keeps its share of the budget; None where nothing is promised."""
+        return None
 
     def facts(self) -> dict[str, Any]:
         """Return what a reader of a record should know of the method, as JSON values."""

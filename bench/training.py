@@ -164,8 +164,10 @@ def run(
     TrainingError
         When the loss is not finite.
     """
-    with deterministic():
-        return _run(job, torch.device(job.device), checkpoint, progress, observer or Observer())
+    device = torch.device(job.device)
+    forked = [device.index or 0] if device.type == "cuda" else []
+    with deterministic(), torch.random.fork_rng(devices=forked):
+        return _run(job, device, checkpoint, progress, observer or Observer())
 
 
 def _run(

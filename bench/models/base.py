@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.components import Component
 from bench.registry import Registry
@@ -45,6 +45,10 @@ class NamesModel:
     def accept(self, value: str) -> str:
         """Return the model's shortest spec; raise a UsageError when it names none."""
         return MODELS.make_one(value).spec
+
+    def identity(self, value: str) -> dict[str, Any]:
+        """Return the identity of the model that a value names."""
+        return MODELS.make_one(value).identity()
 
     def __str__(self) -> str:
         return "that names a model (bench list models)"

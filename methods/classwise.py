@@ -1,0 +1,192 @@
+"""Class-wise budgets: any selection method, with more images for the classes that need them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+
+from bench.budgets import ClassBudget
+from bench.components import Between
+from bench.contract import (
+    METHODS,
+    CompressedSet,
+    Context,
+    ImageDataset,
+    Keeps,
+    Method,
+    MethodInfo,
+    register,
+)
+from bench.errors import DataError, UsageError
+from bench.models import NamesModel
+from methods.parts.holdout import Learners, sensitivity
+from methods.parts.sensitivity import class_quota, class_weights, released_adq_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.arrays import FloatArray, IntArray
+    from bench.budgets import Budget
+    from bench.contract import Artefact
+
+_NAME = "classwise"
+
+
+class NamesMethod:
+    """The rule of a text parameter that names a selection method, e.g. ``base=adq[alpha=0.7]``."""
+
+    def accept(self, value: str) -> str:
+        """Return the method's shortest spec; raise a UsageError for one that cannot be a base."""
+        method = METHODS.make_one(value)
+        if method.name == _NAME:
+            raise UsageError(f"{_NAME} cannot be its own base. Name a selection method")
+        if method.info.kind not in ("selection", "baseline") or not method.info.budgeted:
+            raise UsageError(f"'{method.spec}' selects no images by a budget. Name for example dq")
+        if method.keeps is not Keeps.IMAGES:
+            raise UsageError(
+                f"'{method.spec}' keeps {method.keeps.value}, not what it is given. "
+                "Name its paper edition, or another method"
+            )
+        return method.spec
+
+    def identity(self, value: str) -> dict[str, Any]:
+        """Return the identity of the method that a value names."""
+        return METHODS.make_one(value).identity()
+
+    def __str__(self) -> str:
+        return "that names a selection method (bench list methods)"
+
+
+@register(_NAME)
+@dataclass(frozen=True)
+class Classwise(Method):
+    r"""Give each class its own number of images, at equal total, and let a base method pick them.
+
+    DQAS (arXiv 2407.07268) observes that classes differ in how much they miss images that are
+    taken away. Its rule is not published; those here are our choice and are not DQAS.
+
+    Parameters
+    ----------
+    base : str
+        The method that picks the images, with its own parameters, e.g. ``adq[alpha=0.7]``.
+    allocation : {"error", "gain", "released-adq", "uniform"}
+        What the number :math:`n_c` of images of class c follows. ``error``: :math:`N_c e_c^\gamma`
+        with the held-out error :math:`e_c` of learners at ``high``. ``gain``:
+        :math:`N_c g_c^\gamma` with :math:`g_c`, by how much the held-out accuracy of the class
+        rises from ``low`` to ``high``. ``released-adq``: what the released ADQ code comes to by
+        class (:func:`methods.parts.sensitivity.released_adq_weights`); for ten classes, by their
+        position. ``uniform``: the class's share, which is the base itself (the control).
+    exponent : float
+        :math:`\gamma` of ``error`` and ``gain``; 0 gives equal shares. Our choice.
+    low, high : float
+        Sizes of the learners' draws, in percent of the training split. Our choice: the smallest
+        and the largest ratio of the papers.
+    learners : int
+        How many learners are averaged, each with its own held-out part and draw. Our choice.
+    learner, learner_epochs, holdout
+        The learners' model and epochs, and the share of every class of the training split that
+        is held out from them, to judge them. Our choice.
+
+    Notes
+    -----
+    Largest remainders make the total exact; no class gets more than it has or less than one.
+    The images that were held out from the learners may be selected as all others.
+    """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        title="class-wise budget for a base method",
+        paper="after an observation of Zhao et al., ECCV 2024, arXiv 2407.07268",
+        year=2024,
+        kind="wrapper",
+        code="none; the rules are our choice, released-adq is ADQ's adaptive.py",
+    )
+    base: Annotated[str, NamesMethod()] = "dq"
+    allocation: Literal["error", "gain", "released-adq", "uniform"] = "gain"
+    exponent: Annotated[float, Between(0, 10)] = 0.5
+    low: Annotated[float, Between(0.01, 100)] = 10.0
+    high: Annotated[float, Between(0.01, 100)] = 30.0
+    learners: Annotated[int, Between(1, 100)] = 2
+    learner: Annotated[str, NamesModel()] = "resnet8"
+    learner_epochs: Annotated[int, Between(1, 1000)] = 30
+    holdout: Annotated[float, Between(0.01, 0.9)] = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.low < self.high <= 100 * (1 - self.holdout) + 1e-9:
+            raise UsageError(
+                f"{_NAME}: low={self.low:g} and high={self.high:g} are not allowed with "
+                f"holdout={self.holdout:g}. Give low < high, and high at most "
+                f"{100 * (1 - self.holdout):g}"
+            )
+
+    @property
+    def method(self) -> Method:
+        """The base method."""
+        return METHODS.make_one(self.base)
+
+    def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
+        """Return the base's artefacts and what the allocation measures."""
+        measured = self._sensitivity(train, ctx)
+        return [*self.method.artefacts(train, ctx), *([] if measured is None else [measured])]
+
+    def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
+        """Return what the base keeps with the classes' numbers.
+
+        Raises
+        ------
+        UsageError
+            When the base refuses them, or did not keep to them.
+        """
+        quota, told = self._quota(train, budget, ctx)
+        given = ClassBudget.of_classes(quota.tolist(), len(train))
+        try:
+            kept = self.method.compress(train, given, ctx)
+        except UsageError as error:
+            raise UsageError(f"{_NAME}: the base '{self.base}': {error}") from None
+        found = kept.training_set(train).class_counts
+        if (found != quota).any():
+            raise DataError(
+                f"{_NAME}: the base '{self.base}' kept {found.tolist()} images by class where "
+                f"{quota.tolist()} were asked for. Name a base that follows its classes' budget"
+            )
+        told = {"allocation": self.allocation, "by_class": quota.tolist(), **told}
+        return replace(kept, notes={**kept.notes, "classwise": told})
+
+    def _quota(
+        self, train: ImageDataset, budget: Budget, ctx: Context
+    ) -> tuple[IntArray, dict[str, Any]]:
+        """Return the classes' numbers, and what the record should say of them."""
+        usual = budget.images_by_class(train.class_counts)
+        if self.allocation == "uniform":
+            return usual, {}
+        weights, told = self._weights(train, ctx)
+        return class_quota(weights, train.class_counts, int(usual.sum())), told
+
+    def _weights(self, train: ImageDataset, ctx: Context) -> tuple[FloatArray, dict[str, Any]]:
+        measured = self._sensitivity(train, ctx)
+        if measured is None:
+            return self._released_weights(len(train.classes)), {}
+        right, judged = measured["right"], measured["judged"]
+        accuracy = right / np.maximum(judged, 1)
+        scores = 1 - accuracy[-1] if self.allocation == "error" else accuracy[-1] - accuracy[0]
+        told = {"right": right.tolist(), "judged": judged.tolist()}
+        return class_weights(scores, judged, self.exponent), told
+
+    def _released_weights(self, classes: int) -> FloatArray:
+        weights = released_adq_weights()
+        if classes != len(weights):
+            raise UsageError(
+                f"{_NAME}: allocation=released-adq is known for {len(weights)} classes, not for "
+                f"{classes}. Give allocation=gain, error or uniform"
+            )
+        return weights
+
+    def _sensitivity(self, train: ImageDataset, ctx: Context) -> Artefact | None:
+        """Return the artefact with the learners' judgement; None where none is asked for."""
+        ratios = {"error": [self.high], "gain": [self.low, self.high]}.get(self.allocation)
+        if ratios is None:
+            return None
+        learners = Learners(self.learner, self.learner_epochs, self.learners, self.holdout)
+        return sensitivity(learners, ratios, train, ctx)

@@ -1,0 +1,216 @@
+"""Learners that are judged on a held-out part of the training split; the test split is not seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.budgets import Budget
+from bench.models import MODELS
+from bench.protocols import Cpu, Protocol
+from methods.parts.draws import lowest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bench.arrays import Arrays, FloatArray, IntArray, Pixels
+    from bench.contract import Artefact, Context, ImageDataset
+    from bench.models import Model
+
+    Draw = tuple[FloatArray, IntArray]
+    """An order of all images, lowest first, and how many of each class to take."""
+
+
+@dataclass(frozen=True)
+class Learners:
+    """Small networks, each trained on a draw and judged on its own held-out part.
+
+    Parameters
+    ----------
+    spec : str
+        A model as in ``--models``; pretrained weights are what its training starts from.
+    epochs : int
+        Epochs of training.
+    count : int
+        Learners of one draw; what they get right is added up. Each has its own held-out part,
+        draw and initial weights.
+    share : float
+        The held-out share of each class, in 0 ... 1.
+
+    Notes
+    -----
+    The recipe is that of :class:`methods.parts.embeddings.Extractor`: nothing is augmented. All
+    of this is our choice; DQAS does not tell how it judges.
+    """
+
+    spec: str
+    epochs: int
+    count: int
+    share: float
+
+    @property
+    def model(self) -> Model:
+        """The model that the spec names."""
+        return MODELS.make_one(self.spec)
+
+    @property
+    def recipe(self) -> Protocol:
+        """How a learner is trained."""
+        return Cpu(epochs=self.epochs, augmentation="none", test_every=self.epochs)
+
+    def held_out(self, train: ImageDataset, number: int, ctx: Context) -> IntArray:
+        """Return the positions that a learner is judged on and not trained on, class by class.
+
+        They are the same share of every class, at least one image and at most all but one; a
+        class of one image has none. The draw follows the images' keys.
+        """
+        drawn = _uniform_by_key(train, ctx.generator("held-out", number))
+        parts = []
+        for label, size in enumerate(train.class_counts):
+            wanted = np.clip(np.floor(self.share * size + 0.5), 1, max(size - 1, 0))
+            parts.append(lowest(np.flatnonzero(train.labels == label), drawn, int(wanted)))
+        return np.concatenate(parts)
+
+    def at_ratio(self, percent: float, train: ImageDataset, ctx: Context) -> list[Artefact]:
+        """Return an artefact for each learner of a class-balanced random draw.
+
+        Parameters
+        ----------
+        percent : float
+            Size of the draw, of the training split: every class gives the same share of its
+            images, at least one. Draws of one learner at several ratios are nested.
+        """
+
+        def draw(number: int) -> Draw:
+            order = _uniform_by_key(train, ctx.generator("learner draw", number))
+            counts = Budget.parse(str(percent)).images_by_class(train.class_counts)
+            return order, np.maximum(counts, 1)
+
+        return self.of_draw(draw, train, ctx, params={"percent": percent})
+
+    def of_draw(
+        self,
+        draw: Callable[[int], Draw],
+        train: ImageDataset,
+        ctx: Context,
+        *,
+        params: Mapping[str, Any],
+        inputs: Sequence[Artefact] = (),
+        images: Callable[[], Pixels] | None = None,
+    ) -> list[Artefact]:
+        """Return an artefact for each learner of a draw.
+
+        Each holds, as int64 [C], ``right``: held-out images of each class that were classified
+        rightly; ``judged``: all of them; ``trained``: images that the learner was trained on.
+        Training goes on from its last epoch after an interruption.
+
+        Parameters
+        ----------
+        draw : callable
+            Gives, for the learner's number, an order of all images (float64 [N], lowest first)
+            and how many of each class to take in that order, of those not held out (int64 [C];
+            all of them where there are fewer).
+        params, inputs
+            What tells the draw from others, as in :meth:`bench.contract.Context.artefact`.
+        images : callable, optional
+            Gives what the learners are trained on instead of ``train.images``; they are judged
+            on the latter always, as the test split will be.
+        """
+        told = {
+            "model": self.model.identity(),
+            "recipe": self.recipe.identity(),
+            "share": self.share,
+            **params,
+        }
+
+        def make(number: int) -> Arrays:
+            return self._judged(draw(number), number, images, train, ctx)
+
+        return [
+            ctx.artefact(
+                "learner", partial(make, number), inputs=inputs, params={**told, "number": number}
+            )
+            for number in range(self.count)
+        ]
+
+    def _judged(
+        self,
+        draw: Draw,
+        number: int,
+        images: Callable[[], Pixels] | None,
+        train: ImageDataset,
+        ctx: Context,
+    ) -> Arrays:
+        from bench import training
+        from bench.augment import Normalisation
+
+        held_out = self.held_out(train, number, ctx)
+        seen = _taken(draw, held_out, train.labels)
+        learnt, judge = train.subset(seen), train.subset(held_out)
+        if images is not None:
+            learnt = replace(learnt, images=images()[seen])
+        job = training.Job(
+            model=self.model,
+            protocol=self.recipe,
+            train=learnt,
+            test=judge,
+            normalisation=Normalisation.of(learnt.images),
+            seed=ctx.seed("learner", number),
+            device=ctx.device,
+        )
+        _, curve = training.run(job, ctx.checkpoint(), partial(ctx.progress, "learner"))
+        ctx.charge(curve.before_s)
+        return {
+            "right": np.array(curve.tests[self.epochs], dtype=np.int64),
+            "judged": judge.class_counts,
+            "trained": learnt.class_counts,
+        }
+
+
+def sensitivity(
+    learners: Learners, percents: Sequence[float], train: ImageDataset, ctx: Context
+) -> Artefact:
+    """Return the artefact with what learners get right after draws of several sizes.
+
+    ``right`` is int64 [R, C], by ratio and class; ``judged`` int64 [C], the held-out images
+    behind each; ``trained`` int64 [R, C]. All are sums over the learners.
+    """
+    by_ratio = [learners.at_ratio(percent, train, ctx) for percent in percents]
+
+    def make() -> Arrays:
+        return {
+            "right": np.stack([total(one, "right") for one in by_ratio]),
+            "judged": total(by_ratio[0], "judged"),
+            "trained": np.stack([total(one, "trained") for one in by_ratio]),
+        }
+
+    inputs = [learner for one in by_ratio for learner in one]
+    return ctx.artefact("sensitivity", make, inputs=inputs, device="cpu")
+
+
+def total(learners: Sequence[Artefact], name: str) -> IntArray:
+    """Return the sum of an array over learners."""
+    summed: IntArray = np.sum([learner[name] for learner in learners], axis=0, dtype=np.int64)
+    return summed
+
+
+def _taken(draw: Draw, held_out: IntArray, labels: IntArray) -> IntArray:
+    """Return the positions that a draw takes of those not held out, ascending."""
+    order, counts = draw
+    is_free = np.ones(len(labels), dtype=bool)
+    is_free[held_out] = False
+    taken = [
+        lowest(np.flatnonzero(is_free & (labels == label)), order, int(count))
+        for label, count in enumerate(counts)
+    ]
+    return np.sort(np.concatenate(taken))
+
+
+def _uniform_by_key(train: ImageDataset, generator: np.random.Generator) -> FloatArray:
+    """Return one uniform number for each image, float64 [N], dealt in the order of the keys."""
+    drawn = np.empty(len(train))
+    drawn[np.argsort(np.asarray(train.keys), kind="stable")] = generator.random(len(train))
+    return drawn
