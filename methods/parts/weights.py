@@ -1,0 +1,137 @@
+"""Files with weights that others trained: where they lie, how they come, and their checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import DamagedFileError, UsageError
+from bench.storage import replacing, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+_TIMEOUT_S = 30
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A published file of weights.
+
+    Parameters
+    ----------
+    name : str
+        The file's name in the folder $BENCH_WEIGHTS, or ~/.cache/bench/weights.
+    url : str
+        Where it is fetched from when it is not there.
+
+    Notes
+    -----
+    A file ``NAME.sha256`` beside it pins its contents, as ``sha256sum`` writes it. Whoever knows
+    the right sum can put it there; otherwise a download writes the sum of what came, so that
+    later damage is noticed.
+    """
+
+    name: str
+    url: str
+
+    @property
+    def path(self) -> Path:
+        """Where the file is, or is put."""
+        folder = os.environ.get("BENCH_WEIGHTS") or Path.home() / ".cache" / "bench" / "weights"
+        return Path(folder).expanduser() / self.name
+
+    @property
+    def _pin(self) -> Path:
+        return self.path.with_name(self.path.name + ".sha256")
+
+    def obtain(self) -> str:
+        """Fetch the file where it is missing, compare it with its pin, and return its sha256.
+
+        Raises
+        ------
+        UsageError
+            When it is missing and cannot be fetched.
+        DamagedFileError
+            When its sum is not the pinned one.
+        """
+        if not self.path.is_file():
+            self._fetch()
+        with self.path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if not self._pin.is_file():
+            return found
+        words = self._pin.read_text(encoding="utf-8", errors="replace").split()
+        if not words or words[0].lower() != found:
+            raise DamagedFileError(
+                f"{self.path} has sha256 {found[:16]}..., its pin says otherwise.\n"
+                f"Remove the file to fetch it again, or {self._pin.name} to accept it"
+            )
+        return found
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the tensors under ``model``, by name; nothing in the file is executed.
+
+        Raises
+        ------
+        DamagedFileError
+            When the file is no checkpoint of this form.
+        """
+        import argparse
+        import pickle
+
+        import torch
+
+        try:
+            # Checkpoints of facebookresearch/mae may hold the arguments of their training.
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                content: Any = torch.load(self.path, map_location="cpu", weights_only=True)
+            model: dict[str, Tensor] = content["model"]
+            if all(isinstance(value, torch.Tensor) for value in model.values()):
+                return model
+            reason = "it holds other things than tensors"
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        except (KeyError, TypeError, AttributeError):
+            reason = "it has no tensors under 'model'"
+        raise DamagedFileError(
+            f"{self.path} is no readable checkpoint: {reason}.\n"
+            "Remove it to fetch it again, or put the published file there"
+        ) from None
+
+    def _fetch(self) -> None:
+        total = hashlib.sha256()
+        with replacing(self.path) as temporary, temporary.open("wb") as file:
+            for chunk in self._chunks():
+                file.write(chunk)
+                total.update(chunk)
+        if not self._pin.is_file():
+            write_text(self._pin, f"{total.hexdigest()}  {self.name}\n")
+
+    def _chunks(self) -> Iterator[bytes]:
+        """Yield the file's bytes as they come over the network."""
+        import http.client
+        import urllib.error
+        import urllib.request
+
+        done = 0
+        try:
+            with urllib.request.urlopen(self.url, timeout=_TIMEOUT_S) as source:
+                while chunk := source.read(_CHUNK):
+                    done += len(chunk)
+                    yield chunk
+                announced = int(source.headers.get("Content-Length", done))
+            if done != announced:
+                raise urllib.error.URLError(f"{done} of {announced} bytes came")
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            raise UsageError(
+                f"{self.path} is missing, and {self.url} cannot be fetched: {reason}.\n"
+                "Copy the file there by hand, or name its folder in BENCH_WEIGHTS"
+            ) from None
