@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import lzma
 import os
+import threading
 import zipfile
 import zlib
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from bench.errors import DataError
@@ -52,8 +54,12 @@ class FileTree:
         """Return the names of the folders directly below a path; hidden ones are left out."""
 
     @abstractmethod
-    def read(self, entries: list[Entry]) -> Iterator[bytes]:
+    def content(self, entry: Entry) -> bytes:
+        """Return a file's bytes; several threads may ask at once."""
+
+    def read(self, entries: Iterable[Entry]) -> Iterator[bytes]:
         """Yield the files' bytes in the given order."""
+        return map(self.content, entries)
 
 
 class Folder(FileTree):
@@ -63,7 +69,9 @@ class Folder(FileTree):
         """Return all image files below the folder."""
         found = []
         for parent, folders, files in os.walk(self.place, followlinks=True):
-            folders[:] = [name for name in folders if not _is_hidden(name)]
+            folders[:] = [
+                name for name in folders if not _is_hidden(name) and not _leads_up(parent, name)
+            ]
             relative = PurePosixPath(Path(parent).relative_to(self.place).as_posix())
             for name in files:
                 if _is_image(name) and not _is_hidden(name):
@@ -75,47 +83,51 @@ class Folder(FileTree):
         with os.scandir(self.place / path) as found:
             return {item.name for item in found if item.is_dir() and not _is_hidden(item.name)}
 
-    def read(self, entries: list[Entry]) -> Iterator[bytes]:
-        """Yield the files' bytes."""
-        for entry in entries:
-            try:
-                yield (self.place / entry.path).read_bytes()
-            except OSError as error:
-                raise DataError(
-                    f"cannot read {self.place / entry.path}: {error.strerror}. Repair or remove it"
-                ) from None
+    def content(self, entry: Entry) -> bytes:
+        """Return a file's bytes."""
+        try:
+            return (self.place / entry.path).read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"cannot read {self.place / entry.path}: {error.strerror}. Repair or remove it"
+            ) from None
 
 
 class Zip(FileTree):
     """Image files inside a zip file; its checksums are verified as they are read."""
 
+    def __init__(self, place: Path) -> None:
+        super().__init__(place)
+        self._one_at_a_time = threading.Lock()  # a ZipFile counts its readers without one
+
     def entries(self) -> list[Entry]:
         """Return all image files in the archive."""
-        with self._open() as archive:
-            found = [Entry(path, info.file_size) for path, info in _images_in(archive).items()]
+        found = [Entry(path, info.file_size) for path, info in self._members.items()]
         return sorted(found, key=lambda entry: entry.path.as_posix())
 
     def subfolders(self, path: PurePosixPath) -> set[str]:
         """Return the names of the folders below a path that the archive tells of."""
-        with self._open() as archive:
-            names = [name for name in archive.namelist() if name.endswith("/")]
+        names = [name for name in self._archive.namelist() if name.endswith("/")]
         folders = [PurePosixPath(name) for name in names]
         return {f.name for f in folders if f.parent == path and not _is_hidden(f.name)}
 
-    def read(self, entries: list[Entry]) -> Iterator[bytes]:
-        """Yield the files' bytes."""
-        with self._open() as archive:
-            members = _images_in(archive)
-            for entry in entries:
-                try:
-                    yield archive.read(members[entry.path])
-                except _MEMBER_ERRORS as error:
-                    raise DataError(
-                        f"{self.place} is damaged at {entry.path}: {error}. Copy it again, or "
-                        "unpack it and name the folder"
-                    ) from None
+    def content(self, entry: Entry) -> bytes:
+        """Return a file's bytes."""
+        try:
+            with self._one_at_a_time:
+                return self._archive.read(self._members[entry.path])
+        except _MEMBER_ERRORS as error:
+            raise DataError(
+                f"{self.place} is damaged at {entry.path}: {error}. Copy it again, or "
+                "unpack it and name the folder"
+            ) from None
 
-    def _open(self) -> zipfile.ZipFile:
+    @cached_property
+    def _members(self) -> dict[PurePosixPath, zipfile.ZipInfo]:
+        return _images_in(self._archive)
+
+    @cached_property
+    def _archive(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self.place)
         except (zipfile.BadZipFile, OSError) as error:
@@ -148,6 +160,15 @@ def _is_image(name: str) -> bool:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
+
+
+def _leads_up(parent: str, name: str) -> bool:
+    """Return whether a folder is a link to one that it lies in, which would never end."""
+    path = os.path.join(parent, name)
+    if not os.path.islink(path):
+        return False
+    inside, target = os.path.realpath(parent), os.path.realpath(path)
+    return os.path.commonpath([inside, target]) == target
 
 
 def _size_of(file: str) -> int:

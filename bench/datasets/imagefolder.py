@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -18,13 +17,12 @@ import numpy as np
 from bench.components import Between
 from bench.contract import ImageDataset
 from bench.datasets.base import DATASETS, Dataset, Source, Splits
+from bench.datasets.decoding import UnreadableImageError, decode
 from bench.datasets.files import Entry, FileTree, file_tree
 from bench.errors import DataError
 from bench.identity import digest
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from bench.arrays import ByteArray
 
 _TEST_NAMES = ("test", "val")
@@ -91,8 +89,7 @@ def _listing(tree: FileTree) -> dict[str, list[tuple[Entry, tuple[str, ...]]]]:
     The splits may lie below other folders; the highest ``train`` with a class below it counts.
     """
     entries = tree.entries()
-    roots = {e.path.parts[:i] for e in entries for i in _train_places(e)}
-    highest = [root for root in roots if len(root) == min(map(len, roots))]
+    highest = split_roots(entries)
     if len(highest) != 1:
         found = f"{len(highest)} folders named train" if highest else "no train/CLASS/IMAGE"
         raise DataError(
@@ -118,6 +115,12 @@ def _listing(tree: FileTree) -> dict[str, list[tuple[Entry, tuple[str, ...]]]]:
                 f"{len(empty)}). Add images or remove their folders"
             )
     return {"train": splits["train"], "test": splits[tests[0]]}
+
+
+def split_roots(entries: list[Entry]) -> list[tuple[str, ...]]:
+    """Return the highest folders that hold a folder ``train`` with a class below it."""
+    roots = {e.path.parts[:i] for e in entries for i in _train_places(e)}
+    return sorted(root for root in roots if len(root) == min(map(len, roots)))
 
 
 def _train_places(entry: Entry) -> list[int]:
@@ -160,29 +163,12 @@ def _decoded(tree: FileTree, entries: list[Entry], size: int) -> Iterator[ByteAr
 
 
 def _decode(tree: FileTree, size: int, entry: Entry, content: bytes) -> ByteArray:
-    from PIL import Image, ImageOps
-
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            rgb = _as_rgb(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return decode(content, size)
+    except UnreadableImageError as error:
         raise DataError(
             f"{tree.place}: image {entry.path} cannot be read ({error}). Repair or remove it"
         ) from None
-    if size:
-        rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
-    return np.asarray(rgb, dtype=np.uint8)
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    from PIL import Image
-
-    if image.mode.startswith("I;16"):  # Pillow itself would cut all grey levels off at 255
-        high_bytes = (np.asarray(image) >> 8).astype(np.uint8)
-        return Image.fromarray(high_bytes).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise ValueError("its pixels have 32 bits; 8 and 16 are known")
-    return image.convert("RGB")
 
 
 def _room_for(count: int, first: ByteArray, tree: FileTree) -> ByteArray:

@@ -1,0 +1,272 @@
+"""``bench compress``: a user's own folder of images in, a smaller one out."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.cli.options import debug_option, json_option
+from bench.errors import UsageError
+from bench.progress import Progress
+
+if TYPE_CHECKING:
+    from bench.compressing.output import Output
+    from bench.compressing.request import ByIndices, ByMethod
+    from bench.compressing.source import ImageFiles
+    from reports.tables import Table
+
+_QUIET_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is to be kept, as typed."""
+
+    method: str | None
+    ratio: str | None
+    from_indices: Path | None
+    by: str | None
+    allow_missing: bool
+    size: int | None
+    seed: int
+    skip_broken: bool
+
+    def request(self, files: ImageFiles) -> ByMethod | ByIndices:
+        """Return the request; raise a UsageError where options do not fit together."""
+        from bench.budgets import Budget
+        from bench.compressing.indices import read_indices
+        from bench.compressing.request import ByIndices, ByMethod
+        from bench.contract import METHODS
+
+        if self.from_indices is not None:
+            return ByIndices(
+                path=self.from_indices,
+                indices=read_indices(self.from_indices),
+                by=self.by,
+                allow_missing=self.allow_missing,
+            )
+        assert self.method is not None  # as check() says
+        method = METHODS.make_one(self.method)
+        if self.ratio is None and method.info.budgeted:
+            raise UsageError("give --ratio, the percent of the images to keep, e.g. --ratio 20")
+        return ByMethod(
+            method=method,
+            budget=Budget.parse((self.ratio if method.info.budgeted else None) or "100"),
+            seed=self.seed,
+            size=self.size or files.default_size(),
+            skip_broken=self.skip_broken,
+        )
+
+    def check(self) -> None:
+        """Raise a UsageError for options that exclude each other."""
+        if self.from_indices is None and self.method is None:
+            raise UsageError(
+                "give --method NAME with --ratio PERCENT, or --from-indices FILE. "
+                "See: bench list methods"
+            )
+        if self.from_indices is not None and (self.method or self.ratio):
+            raise UsageError("--from-indices takes neither --method nor --ratio. Leave them out")
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="New folder, or a file ending in .zip, for what is kept.",
+)
+@click.option("--method", help="Method with parameters, e.g. adq or 'dq[bins=20]'.")
+@click.option("--ratio", help="Percent of the images to keep.")
+@click.option(
+    "--from-indices",
+    type=click.Path(path_type=Path),
+    help="Keep what a released index file names (.npy, .csv, .txt) instead.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["name-number", "position"]),
+    help="What an index means; default: the number in the file's name.",
+)
+@click.option("--allow-missing", is_flag=True, help="Go on where an index has no file.")
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path),
+    help="Show the overlap with a released index file.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(1, 4096),
+    help="Side in pixels at which the method looks at the images; default: the first "
+    "image's, at most 64.",
+)
+@click.option(
+    "--memory",
+    type=click.FloatRange(0, min_open=True),
+    help="GiB that the images may take, above which they are decoded on demand; "
+    "default: a quarter of what is free.",
+)
+@click.option(
+    "--link",
+    default="hard",
+    show_default=True,
+    type=click.Choice(["hard", "copy", "symbolic"]),
+    help="How files get into an output folder; hard falls back on copies.",
+)
+@click.option("--skip-broken", is_flag=True, help="Go on without images that cannot be read.")
+@click.option(
+    "--allow-empty-classes", is_flag=True, help="Go on when the ratio keeps nothing of a class."
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Selection seed."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; default: one a core.")
+@click.option(
+    "--keep-work",
+    is_flag=True,
+    help="Leave the folder of intermediates, .OUT.bench-work, beside the output.",
+)
+@json_option
+@debug_option
+@click.pass_context
+def compress(
+    context: click.Context,
+    /,
+    directory: Path,
+    out: Path,
+    compare: Path | None,
+    memory: float | None,
+    link: str,
+    allow_empty_classes: bool,
+    device: str,
+    threads: int | None,
+    keep_work: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Keep the part of your own images that a method chooses.
+
+    DIRECTORY is a folder or zip file with CLASS/IMAGE or train/CLASS/IMAGE; it is never changed.
+    The output has the same layout, kept.csv, kept.npy and a short report. An interrupted command
+    goes on when it is given again; a finished one answers at once.
+    """  # fmt: skip
+    from bench.compressing.output import Output
+    from bench.compressing.run import Settings
+    from bench.compressing.run import compress as compressed
+    from bench.compressing.source import find_images
+    from reports.compression import report_files
+
+    asked = Asked(**given)
+    asked.check()
+    files = find_images(directory)
+    request = asked.request(files)
+    output = Output(out)
+    settings = Settings(
+        link=link,
+        device=device,
+        memory=None if memory is None else max(1, int(memory * 2**30)),
+        threads=threads,
+        allow_empty_classes=allow_empty_classes,
+        keep_work=keep_work,
+    )
+    with _stages() as progress:
+        manifest = compressed(files, request, output, settings, report_files, progress)
+    table = None if compare is None else _overlap(compare, files, output, asked)
+    _tell(manifest, output, table, as_json)
+
+
+def _overlap(compare: Path, files: ImageFiles, output: Output, asked: Asked) -> Table:
+    """Return the table of what the output and a released index file have in common."""
+    import numpy as np
+
+    from bench.compressing.indices import join, read_indices
+    from bench.compressing.output import POSITIONS
+    from reports.overlap import overlap_table
+
+    kept = np.load(io.BytesIO(output.read(POSITIONS)), allow_pickle=False)
+    if not len(kept):
+        raise UsageError("--compare needs kept files; synthetic images have no position")
+    theirs = join(read_indices(compare), files, asked.by)
+    found, missing = len(theirs.positions), len(theirs.missing)
+    note = f"{found} of {found + missing} indices of {compare.name} have a file (by {theirs.by})."
+    chosen = asked.method or str(asked.from_indices)
+    selections = {chosen: kept, compare.name: theirs.positions}
+    return overlap_table(selections, files.labels, (note,))
+
+
+def _tell(manifest: dict[str, Any], output: Output, table: Table | None, as_json: bool) -> None:
+    from reports import tables
+
+    if as_json:
+        overlap = {} if table is None else {"overlap": tables.as_json(table)}
+        click.echo(json.dumps({**manifest, **overlap}, indent=1))
+        return
+    images, sizes = manifest["images"], manifest["bytes"]
+    share = 100 * images["after"] / images["before"]
+    click.echo(
+        f"{output.place}: {images['after']:,} of {images['before']:,} images ({share:.3g} %) "
+        f"of {len(manifest['classes'])} classes, "
+        f"{tables.size(sizes['after'])} of {tables.size(sizes['before'])}"
+    )
+    if table is not None:
+        click.echo("\n" + tables.as_text(table))
+    for note in manifest["notes"]:
+        click.echo(f"note: {note}", err=True)
+    if broken := manifest["broken"]:
+        click.echo(f"note: {len(broken)} files could not be read, left out: {broken[0]}", err=True)
+    within = "report.md in it" if output.is_zip else str(output.place / "report.md")
+    click.echo(f"Report: {within}", err=True)
+
+
+@contextmanager
+def _stages() -> Iterator[Progress]:
+    progress = _Bar() if sys.stderr.isatty() else _Lines()
+    try:
+        yield progress
+    finally:
+        progress.end()
+
+
+class _Lines(Progress):
+    """A line when a long stage begins or goes on."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._last = time.monotonic()
+
+    def stage(self, stage: str, done: int, total: int) -> None:
+        """Tell a new stage, and now and then how far it is."""
+        now = time.monotonic()
+        if stage != self._stage or now - self._last > _QUIET_S:
+            click.echo(f"{stage} {done}/{total}" if total else stage, err=True)
+            self._stage, self._last = stage, now
+
+
+class _Bar(Progress):
+    """A bar that is kept up to date and taken away at the end."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress as RichProgress
+
+        self._view = RichProgress(console=Console(stderr=True), transient=True)
+        self._bar = self._view.add_task("", total=None)
+        self._view.start()
+
+    def stage(self, stage: str, done: int, total: int) -> None:
+        """Show the stage."""
+        self._view.update(self._bar, description=stage, completed=done, total=total or None)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        self._view.stop()

@@ -1,0 +1,90 @@
+"""What a user asks to be compressed: the part that decides what is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.compressing.looking import DECODING
+from bench.identity import IDENTITY_VERSION, identifier
+
+if TYPE_CHECKING:
+    from bench.arrays import IntArray
+    from bench.budgets import Budget
+    from bench.contract import Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByMethod:
+    """Keep what a method chooses.
+
+    Parameters
+    ----------
+    method, budget
+        What chooses, and how much.
+    seed : int
+        The selection seed.
+    size : int
+        Side in pixels at which the method looks at the images.
+    skip_broken : bool
+        Go on without images that cannot be read.
+    """
+
+    method: Method
+    budget: Budget
+    seed: int
+    size: int
+    skip_broken: bool
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the result, as JSON values."""
+        return {
+            "method": self.method.identity(),
+            "budget": self.budget.identity(),
+            "seed": self.seed if self.method.info.seeded else None,
+            "size": self.size,
+            "decoding": DECODING,
+            "skip_broken": self.skip_broken,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByIndices:
+    """Keep what a released index file names.
+
+    Parameters
+    ----------
+    path : Path
+        The index file.
+    indices : int64 [K]
+        What it holds.
+    by : str or None
+        How indices and files are joined; None where the names decide.
+    allow_missing : bool
+        Go on where an index has no file.
+    """
+
+    path: Path
+    indices: IntArray
+    by: str | None
+    allow_missing: bool
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the result, as JSON values."""
+        return {
+            "indices": self.indices.tolist(),
+            "by": self.by,
+            "allow_missing": self.allow_missing,
+        }
+
+
+def request_id(asked: ByMethod | ByIndices, fingerprint: str, link: str) -> str:
+    """Return the id of a request on these files: the same id means the same output."""
+    identity = {
+        "identity_version": IDENTITY_VERSION,
+        "files": fingerprint,
+        "asked": asked.identity(),
+        "link": link,
+    }
+    return identifier("compression", identity)

@@ -1,0 +1,176 @@
+"""Images that are decoded when they are looked at: large sets in bounded memory."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.datasets.decoding import UnreadableImageError, decode
+from bench.errors import DataError
+
+if TYPE_CHECKING:
+    from bench.arrays import ByteArray, IntArray
+    from bench.datasets.files import Entry, FileTree
+
+_BLOCK = 256
+CHANNELS = 3
+GIB = 2**30
+
+
+class LazyImages:
+    """Image files seen as one array, uint8 [N, S, S, 3], of which only blocks are in memory.
+
+    Index it as an array: by a number, a slice, whole numbers or a mask. What is asked for is
+    decoded by threads, every time anew. ``numpy.asarray`` decodes all of it.
+
+    Parameters
+    ----------
+    tree : FileTree
+        The folder or zip file.
+    entries : sequence of Entry
+        Its images, by position.
+    size : int
+        S, the side in pixels that images are brought to.
+    memory : int
+        Bytes that an answer may have; a larger one is refused with a DataError.
+    threads : int, optional
+        How many decode; None for one a core.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 4
+
+    def __init__(
+        self,
+        tree: FileTree,
+        entries: Sequence[Entry],
+        size: int,
+        memory: int,
+        threads: int | None = None,
+    ) -> None:
+        self._tree = tree
+        self._entries = entries
+        self._side = size
+        self._memory = memory
+        self._threads = threads or decoding_threads()
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """N, S, S, 3."""
+        return len(self), self._side, self._side, CHANNELS
+
+    @property
+    def size(self) -> int:
+        """Number of values, as of an array."""
+        return len(self) * self._side * self._side * CHANNELS
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all images take when they are decoded."""
+        return self.size
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, key: Any) -> ByteArray:
+        """Return some of the images; the first index chooses them, further ones cut their pixels.
+
+        Raises
+        ------
+        DataError
+            When the images do not fit into the memory allowed, or one cannot be read.
+        """
+        chosen, *rest = key if isinstance(key, tuple) else (key,)
+        if chosen is Ellipsis:
+            chosen, rest = slice(None), [Ellipsis, *rest]
+        positions = np.arange(len(self))[chosen]
+        images = self._decoded(np.atleast_1d(positions))
+        cut = tuple(rest) if positions.ndim else (0, *rest)
+        answer: ByteArray = images[(slice(None), *cut)] if positions.ndim else images[cut]
+        return answer
+
+    def __iter__(self) -> Iterator[ByteArray]:
+        for start in range(0, len(self), _BLOCK):
+            yield from self[start : start + _BLOCK]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return all images, for ``numpy.asarray``; always a new array."""
+        if copy is False:
+            raise ValueError("images that are decoded on demand cannot be given without a copy")
+        images = self._decoded(np.arange(len(self)))
+        return images if dtype is None else images.astype(dtype, copy=False)
+
+    def _decoded(self, positions: IntArray) -> ByteArray:
+        needed = len(positions) * self.nbytes // max(1, len(self))
+        if needed > self._memory:
+            raise DataError(
+                f"{len(positions)} images of {self._side} pixels are needed at once, "
+                f"{needed / GIB:.3g} GiB of the {self._memory / GIB:.3g} GiB allowed. "
+                f"Look at smaller ones, e.g. --size {fitting_size(len(self), self._memory)}, or "
+                "raise --memory"
+            )
+        images = np.empty((len(positions), *self.shape[1:]), dtype=np.uint8)
+
+        def fill(place: int) -> None:
+            entry = self._entries[positions[place]]
+            images[place] = decoded(self._tree, entry, self._side)
+
+        for_each(fill, range(len(positions)), self._threads)
+        return images
+
+
+def decoded(tree: FileTree, entry: Entry, size: int) -> ByteArray:
+    """Return an image as it is looked at, uint8 [size, size, 3]; raise a DataError that names it.
+
+    Notes
+    -----
+    Large JPEG files are shrunk by their decoder: see :func:`bench.datasets.decoding.decode`.
+    """
+    try:
+        return decode(tree.content(entry), size, is_draft=True)
+    except UnreadableImageError as error:
+        raise DataError(
+            f"{tree.place}: image {entry.path} cannot be read ({error}). Repair or remove it"
+        ) from None
+
+
+def for_each(
+    work: Callable[[int], None],
+    numbers: Sequence[int],
+    threads: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Do some work for each number in threads, a block at a time; the first error is raised."""
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(numbers), _BLOCK):
+            block = numbers[start : start + _BLOCK]
+            for _ in pool.map(work, block):
+                pass
+            progress(start + len(block), len(numbers))
+
+
+def fitting_size(count: int, memory: int) -> int:
+    """Return a side in pixels, at most 64, at which this many images fit into some bytes."""
+    return max(1, min(64, math.isqrt(memory // (count * CHANNELS))))
+
+
+def decoding_threads() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def available_memory() -> int:
+    """Return the bytes of memory that are free: MemAvailable, else the physical memory."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        return next(int(s.split()[1]) * 1024 for s in lines if s.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,174 @@
+"""The short report beside a compressed folder: what was asked, what was kept, what it cost."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from reports.tables import Column, Table, as_markdown, duration, number, size
+
+if TYPE_CHECKING:
+    from bench.arrays import ByteArray
+
+REPORT = "report.md"
+PICTURE = "report.jpg"
+_LISTED = 20
+_GAP = 4
+_LABEL = 150
+_LABEL_LETTERS = 22
+
+_COLUMNS = (
+    Column("class", "class", lambda name: printable(name), left=True),
+    Column("images", "images", number),
+    Column("kept", "kept", number),
+    Column("share", "kept %", "{:.1f}".format),
+    Column("bytes", "file bytes", size),
+    Column("kept_bytes", "kept bytes", size),
+)
+
+
+def report_files(
+    manifest: Mapping[str, Any], pictures: Mapping[str, Sequence[ByteArray]]
+) -> dict[str, bytes]:
+    """Return the report and its picture, as files by name."""
+    text = report_text(manifest, list(pictures))
+    return {REPORT: text.encode("utf-8", "replace"), PICTURE: contact_sheet(pictures)}
+
+
+def class_table(manifest: Mapping[str, Any]) -> Table:
+    """Return the table of images and bytes by class, with the sum in the last row."""
+    images, sizes = manifest["images"], manifest["bytes"]
+    total = {
+        "class": "all",
+        "images": images["before"],
+        "kept": images["after"],
+        "bytes": sizes["before"],
+        "kept_bytes": sizes["after"],
+    }
+    rows = [
+        {**row, "share": 100 * row["kept"] / row["images"]} for row in (*manifest["classes"], total)
+    ]
+    return Table("Images and bytes of their files", _COLUMNS, rows)
+
+
+def report_text(manifest: Mapping[str, Any], shown: Sequence[str]) -> str:
+    """Return the report in Markdown.
+
+    Parameters
+    ----------
+    manifest : mapping
+        As in ``compression.json``.
+    shown : sequence of str
+        The classes of the picture's rows.
+    """
+    parts = [
+        "# Compressed images",
+        _code_list(_asked(manifest)),
+        as_markdown(class_table(manifest)).rstrip(),
+        *_told(manifest),
+        "## Some of the kept images",
+        f"![Kept images by class]({PICTURE})",
+        "In the order of selection; rows from the top: "
+        + ", ".join(f"`{printable(name)}`" for name in shown) + ".",
+        "## Files",
+        _FILES,
+        "## Time and origin",
+        _code_list(_origin(manifest)),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+_FILES = """\
+- Images lie under the same paths as in the input.
+- `kept.csv`: file, class, position in the sorted list of the input's files, rank of selection.
+- `kept.npy`: the positions, int64, in the order of selection.
+- `compression.json`: all that is told here, for machines."""
+
+
+def _asked(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    asked = manifest["asked"]
+    told = [("input", asked["input"]), ("asked", asked["words"])]
+    if "method" in asked:
+        facts, values = asked["facts"], asked["parameters"]
+        label = ", a reconstruction" * facts["reconstruction"]
+        told += [
+            ("method", f"{facts['title']}{label} ({facts['paper']})"),
+            ("parameters", ", ".join(f"{k}={v}" for k, v in values.items()) or "none"),
+            ("looked at", f"{asked['size']} x {asked['size']} pixels"),
+            ("seed", "none: the method draws nothing" if asked["seed"] is None else asked["seed"]),
+        ]
+    ways = ", ".join(f"{count:,} {_WAYS[way]}" for way, count in manifest["written"].items())
+    content = {"selected": "files of the input, unchanged"}.get(
+        manifest["content"], f"{manifest['content']} images, as PNG"
+    )
+    return [*told, ("kept", f"{content}{f' ({ways})' if ways else ''}")]
+
+
+_WAYS = {
+    "hard": "hard links: editing one in place edits the input too",
+    "symbolic": "symbolic links",
+    "copy": "copies",
+}
+
+
+def _told(manifest: Mapping[str, Any]) -> list[str]:
+    lines = [f"- {printable(note)}" for note in manifest["notes"]]
+    broken = manifest["broken"]
+    if broken:
+        lines.append(f"- Files that could not be read, left out: {len(broken)}.")
+        lines += [f"  - `{printable(name)}`" for name in broken[:_LISTED]]
+    return ["## Left out and noticed", "\n".join(lines)] if lines else []
+
+
+def _origin(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    seconds, origin = manifest["seconds"], manifest["provenance"]
+    kinds = ", ".join(f"{kind} {duration(s)}" for kind, s in seconds["by_kind"].items())
+    code = origin["source"]
+    commit = (code["commit"] or "no commit")[:12]
+    changed = " with uncommitted changes" if code["uncommitted_changes"] else ""
+    torch = origin["packages"].get("torch", "none")
+    return [
+        ("choosing", duration(seconds["choosing"]) + (f" (work: {kinds})" if kinds else "")),
+        ("writing", duration(seconds["writing"])),
+        ("code", f"bench {code['version']} ({commit}{changed}), torch {torch}"),
+        ("machine", f"{origin['machine']['processor']}, {origin['machine']['cores']} cores"),
+        ("finished", origin["finished"]),
+        ("request", manifest["id"]),
+    ]
+
+
+def _code_list(items: Sequence[tuple[str, Any]]) -> str:
+    return "\n".join(f"- {name}: `{printable(str(value))}`" for name, value in items)
+
+
+def contact_sheet(pictures: Mapping[str, Sequence[ByteArray]]) -> bytes:
+    """Return a JPEG file with a row of pictures for each class, the name on its left.
+
+    Parameters
+    ----------
+    pictures : mapping of class to a sequence of uint8 [S, S, 3]
+        All of one side S.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    side = max((len(p) for row in pictures.values() for p in row), default=1)
+    columns = max((len(row) for row in pictures.values()), default=0)
+    step = side + _GAP
+    sheet = Image.new("RGB", (_LABEL + columns * step, max(1, len(pictures)) * step), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for row, (name, images) in enumerate(pictures.items()):
+        label = printable(name)
+        if len(label) > _LABEL_LETTERS:
+            label = f"{label[: _LABEL_LETTERS - 1]}…"
+        draw.text((_GAP, row * step + side / 2), label, "black", font, anchor="lm")
+        for column, pixels in enumerate(images):
+            sheet.paste(Image.fromarray(pixels), (_LABEL + column * step, row * step))
+    file = io.BytesIO()
+    sheet.save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def printable(text: str) -> str:
+    """Return a text in one line, without what a terminal or a page would trip over."""
+    return "".join(c if c.isprintable() and c != "`" else "?" for c in text)

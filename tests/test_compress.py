@@ -1,0 +1,320 @@
+"""The command ``bench compress``: everyday use, wrong use, interrupted and repeated runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.cli import cli
+from bench.errors import DataError, UsageError
+
+Bench = Callable[..., subprocess.CompletedProcess[str]]
+COMMAND = [sys.executable, "-c", "from bench.cli import main; main()"]
+PLUGIN = '''
+import time
+from dataclasses import dataclass
+from pathlib import Path
+import numpy as np
+from bench.contract import CompressedSet, Method, MethodInfo, register
+
+@register("patient")
+@dataclass(frozen=True)
+class Patient(Method):
+    """Score the images, then wait while a file named hang lies about, then keep the brightest."""
+    info = MethodInfo(title="patient", paper="none", year=2025, kind="selection", code="none")
+
+    def scores(self, train, ctx):
+        def make():
+            with open("made", "a") as file:
+                file.write("scores\\n")
+            return {"light": train.images.mean((1, 2, 3))}
+        return ctx.artefact("scores", make)
+
+    def artefacts(self, train, ctx):
+        return [self.scores(train, ctx)]
+
+    def compress(self, train, budget, ctx):
+        light = self.scores(train, ctx)["light"]
+        Path("scored").touch()
+        while Path("hang").exists():
+            time.sleep(0.02)
+        kept = []
+        for label, count in enumerate(budget.images_by_class(train.class_counts)):
+            members = np.flatnonzero(train.labels == label)
+            kept.append(members[np.argsort(-light[members], kind="stable")[:count]])
+        return CompressedSet(np.concatenate(kept))
+'''
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def plugin(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "patient_plugin-1.0.dist-info").mkdir()
+    (folder / "patient_plugin.py").write_text(PLUGIN)
+    (folder / "patient_plugin-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: patient-plugin\nVersion: 1.0\n"
+    )
+    (folder / "patient_plugin-1.0.dist-info" / "entry_points.txt").write_text(
+        "[bench.methods]\npatient = patient_plugin\n"
+    )
+    inherited = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{inherited}")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Give ten cats and ten dogs, each brighter than the one before."""
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(10):
+            grey = Image.new("RGB", (40, 30), (20 * number,) * 3)
+            grey.save(tmp_path / "photos" / name / f"{name}-{number}.jpg", quality=95)
+    return tmp_path / "photos"
+
+
+def state(root: Path) -> dict[str, tuple[bytes, int]]:
+    files = [path for path in root.rglob("*") if path.is_file()]
+    return {str(f): (f.read_bytes(), f.stat().st_mtime_ns) for f in files}
+
+
+def called(*arguments: str) -> None:
+    """Call the command in this process; what goes wrong is raised."""
+    cli.main(arguments, prog_name="bench", standalone_mode=False)
+
+
+def kept(out: Path) -> list[str]:
+    with (out / "kept.csv").open() as file:
+        return [row["file"] for row in csv.DictReader(file)]
+
+
+@pytest.fixture
+def here(photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the photos, with their parent as the current folder."""
+    monkeypatch.chdir(photos.parent)
+    return photos
+
+
+RANDOM = ("compress", "photos", "--method", "random", "--ratio", "20", "--device", "cpu")
+ASKED = ("compress", "photos", "--method", "patient", "--ratio", "20", "--device", "cpu")
+BRIGHTEST = ["cat/cat-9.jpg", "cat/cat-8.jpg", "dog/dog-9.jpg", "dog/dog-8.jpg"]
+
+
+class TestEverydayUse:
+    def test_a_folder_in_a_smaller_one_out(self, bench: Bench, photos: Path) -> None:
+        before = state(photos)
+        done = bench(*ASKED, "--out", "small")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("small: 4 of 20 images (20 %) of 2 classes, ")
+        assert "Report: small/report.md" in done.stderr
+        out = photos.parent / "small"
+        assert kept(out) == BRIGHTEST
+        assert sorted(p.name for p in out.iterdir()) == [
+            "cat", "compression.json", "dog", "kept.csv", "kept.npy", "report.jpg", "report.md",
+        ]  # fmt: skip
+        assert state(photos) == before
+        assert "looked at: `30 x 30 pixels`" in (out / "report.md").read_text()
+
+    def test_again_it_answers_at_once_and_imports_nothing_heavy(
+        self, bench: Bench, photos: Path
+    ) -> None:
+        first = bench(*ASKED, "--out", "small")
+        watched = (
+            "import sys\nfrom bench.cli import main\n"
+            "try:\n    main()\nfinally:\n    heavy = ('torch', 'pandas', 'matplotlib')\n"
+            "    print('heavy:', *[m for m in heavy if m in sys.modules], file=sys.stderr)"
+        )
+        again = subprocess.run(
+            [sys.executable, "-c", watched, *ASKED, "--out", "small"],
+            cwd=photos.parent, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert (again.returncode, again.stdout) == (0, first.stdout)
+        assert again.stderr.splitlines()[-1] == "heavy:"
+        assert (photos.parent / "made").read_text() == "scores\n"
+
+    def test_a_zip_out_and_json(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        called(*RANDOM, "--out", "small.zip", "--json")
+        told = json.loads(capsys.readouterr().out)
+        assert told["images"] == {"before": 20, "after": 4}
+        assert told["asked"]["words"] == "random, 20 %, seed 0"
+        with zipfile.ZipFile("small.zip") as archive:
+            listed = archive.read("kept.csv").decode().splitlines()[1:]
+            names = [line.split(",")[0] for line in listed]
+            assert len(names) == 4
+            for name in names:
+                assert archive.read(name) == (here / name).read_bytes()
+
+    def test_the_overlap_with_released_indices_is_shown(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        called(*RANDOM, "--out", "small")
+        ours = np.load("small/kept.npy")
+        others = sorted(set(range(20)) - set(ours))
+        np.save("released.npy", np.array([ours[1], others[0], ours[3], 77]))
+        capsys.readouterr()
+        compare = ("--compare", "released.npy", "--by", "position", "--out", "small")
+        called(*RANDOM, *compare)
+        shown = capsys.readouterr().out
+        (row,) = [line for line in shown.splitlines() if line.startswith("random / rel")]
+        assert row.split()[3:6] == ["4", "3", "2"]
+        assert "3 of 4 indices of released.npy have a file (by position)." in shown
+        called(*RANDOM, *compare, "--json")
+        assert json.loads(capsys.readouterr().out)["overlap"]["rows"][0]["common"] == 2
+
+    def test_seeds_draw_anew(self, here: Path) -> None:
+        for seed in ("0", "1"):
+            called(*RANDOM, "--seed", seed, "--out", f"seed-{seed}")
+        assert kept(Path("seed-0")) != kept(Path("seed-1"))
+
+    def test_released_indices_are_kept_without_a_method(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Path("picked.txt").write_text("3\n12\n")
+        called(
+            "compress", "photos", "--from-indices", "picked.txt", "--by", "position",
+            "--out", "small",
+        )  # fmt: skip
+        assert kept(Path("small")) == ["cat/cat-3.jpg", "dog/dog-2.jpg"]
+        assert "note: 2 of the 2 indices in picked.txt have a file" in capsys.readouterr().err
+
+    def test_large_images_stream_through_little_memory(self, here: Path) -> None:
+        little = ("--memory", str(5 * 30 * 30 * 3 / 2**30))
+        asked = ("compress", "photos", "--ratio", "20", "--device", "cpu")
+        called(*asked, *little, "--method", "random", "--out", "streamed")
+        called(*asked, "--method", "random", "--out", "held")
+        assert kept(Path("streamed")) == kept(Path("held"))
+        with pytest.raises(
+            UsageError, match=r"extractor=resnet8 is trained.*--size 15, more --memory"
+        ):
+            called(*asked, *little, "--method", "kcenter", "--out", "other")
+
+
+class TestWrongUse:
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (("--out", "o"), "give --method NAME with --ratio PERCENT, or --from-indices"),
+            (("--out", "o", "--method", "random"), "give --ratio"),
+            (("--out", "o", "--method", "randon", "--ratio", "20"), "Did you mean 'random'"),
+            (("--out", "o", "--method", "random", "--ratio", "0"), "ratio 0 is not allowed"),
+            (("--out", "o", "--method", "random", "--ratio", "5"), "leaves class 'dog'"),
+            (("--method", "random", "--ratio", "20"), "--out"),
+            (("--out", "photos/o", "--method", "random", "--ratio", "20"), "never changed"),
+            (
+                ("--out", "o", "--from-indices", "x.npy", "--ratio", "20"),
+                "takes neither --method nor --ratio",
+            ),
+            (("--out", "o", "--from-indices", "x.npy"), "cannot read x.npy"),
+            (
+                ("--out", "o", "--method", "random", "--ratio", "20", "--device", "abacus"),
+                "device 'abacus' is not known",
+            ),
+        ],
+    )
+    def test_it_is_told_in_a_line_and_nothing_written(
+        self, here: Path, arguments: tuple[str, ...], told: str
+    ) -> None:
+        with pytest.raises((UsageError, click.UsageError)) as caught:
+            called("compress", "photos", *arguments)
+        error = caught.value
+        text = error.format_message() if isinstance(error, click.UsageError) else str(error)
+        assert told in text
+        assert "\n" not in text
+        assert {path.name for path in here.parent.iterdir()} == {"photos"}
+
+    def test_broken_images_are_named_and_skipped_on_demand(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (here / "cat" / "cat-9.jpg").write_bytes(b"no image")
+        with pytest.raises(DataError, match=r"1 of 20 images cannot be read: cat/cat-9\.jpg"):
+            called(*RANDOM, "--out", "small")
+        called(*RANDOM, "--out", "small", "--skip-broken")
+        told = capsys.readouterr().err
+        assert "1 files could not be read, left out: cat/cat-9.jpg" in told
+        assert len(kept(Path("small"))) == 4
+
+
+class TestInterruptedRuns:
+    @pytest.mark.parametrize(
+        ("how", "out"), [(signal.SIGKILL, "small.zip"), (signal.SIGINT, "small")]
+    )
+    def test_the_same_command_goes_on(
+        self, bench: Bench, photos: Path, out: str, how: signal.Signals
+    ) -> None:
+        folder = photos.parent
+        before = state(photos)
+        (folder / "hang").touch()
+        process = subprocess.Popen(
+            [*COMMAND, *ASKED, "--out", out],
+            cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            deadline = time.monotonic() + 120
+            while not (folder / "scored").exists() and process.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            process.send_signal(how)
+            _, told = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        assert process.returncode == (-how if how == signal.SIGKILL else 130), told
+        assert ("interrupted" in told) == (how == signal.SIGINT)
+        assert not (folder / out).exists()
+        assert (folder / f".{out}.bench-work").is_dir()
+
+        (folder / "hang").unlink()
+        done = bench(*ASKED, "--out", out)
+        assert done.returncode == 0, done.stderr
+        assert (folder / "made").read_text() == "scores\n", "the scores were computed again"
+        assert state(photos) == before
+        assert {p.name for p in folder.iterdir()} == {"photos", "made", "scored", out}
+        if out == "small":
+            assert kept(folder / out) == BRIGHTEST
+
+    @pytest.mark.slow
+    def test_a_killed_extractor_goes_on_from_its_epoch(self, bench: Bench, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        for name in ("cat", "dog"):
+            (tmp_path / "photos" / name).mkdir(parents=True)
+            for number in range(60):
+                noise = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+                Image.fromarray(noise).save(tmp_path / "photos" / name / f"{number:02d}.png")
+        asked = (
+            "compress", "photos", "--method", "adq[bins=4,extractor_epochs=40]", "--ratio", "20",
+            "--device", "cpu", "--threads", "1",
+        )  # fmt: skip
+        process = subprocess.Popen([*COMMAND, *asked, "--out", "killed"], cwd=tmp_path)
+        try:
+            while not list(tmp_path.glob(".killed.bench-work/checkpoints/extractor-*/newest.json")):
+                assert process.poll() is None
+                time.sleep(0.005)
+        finally:
+            process.kill()
+            process.wait()
+        assert not (tmp_path / "killed").exists()
+        for out in ("killed", "whole"):
+            done = bench(*asked, "--out", out)
+            assert done.returncode == 0, done.stderr
+        assert (tmp_path / "killed" / "kept.csv").read_text() == (
+            tmp_path / "whole" / "kept.csv"
+        ).read_text()
+        assert len(kept(tmp_path / "whole")) == 24
