@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from bench.arrays import IntArray, Pixels
 
 
+_BLOCK = 1024
+"""Images whose pixels are counted at a time; they may be decoded on demand."""
+
+
 @dataclass(frozen=True)
 class Normalisation:
     """Channel means and deviations of images in [0, 1]."""
@@ -24,13 +28,16 @@ class Normalisation:
     def of(cls, images: Pixels) -> Normalisation:
         """Return the statistics of images, uint8 [N, H, W, C]; exact sums of whole numbers."""
         channels = images.shape[3]
-        count = images.size // channels
+        count = len(images) * images.shape[1] * images.shape[2]
+        histograms = torch.zeros(channels, 256, dtype=torch.int64)
+        for start in range(0, len(images), _BLOCK):
+            block = images[start : start + _BLOCK]
+            for channel in range(channels):
+                pixels = torch.from_numpy(block[..., channel].reshape(-1).copy())
+                histograms[channel] += torch.bincount(pixels, minlength=256)
         means, deviations = [], []
-        for channel in range(channels):
-            histogram = torch.bincount(
-                torch.from_numpy(images[..., channel].reshape(-1).copy()), minlength=256
-            ).to(torch.float64)
-            values = torch.arange(256, dtype=torch.float64) / 255
+        values = torch.arange(256, dtype=torch.float64) / 255
+        for histogram in histograms.to(torch.float64):
             mean = float((histogram * values).sum() / count)
             variance = float((histogram * (values - mean) ** 2).sum() / count)
             means.append(mean)

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from bench.context import RunContext
+from bench.contract import Keeps
 from bench.errors import BenchError, DeviceError, StorageError, UsageError
 from bench.metering import keep_freed_memory, peak_memory_bytes
 from bench.progress import Progress
@@ -200,8 +201,12 @@ def images_seen(cell: Cell, available: int) -> int:
 
 
 def expected_load(cell: Cell, available: int) -> Load:
-    """Return what a cell's training is expected to get through; its method may keep otherwise."""
-    images = cell.budget.images(available)
+    """Return what a cell's training is expected to get through; its method may keep otherwise.
+
+    Methods that spend bytes keep all images, smaller, where they can.
+    """
+    spends_bytes = cell.method.keeps is Keeps.BYTES
+    images = available if spends_bytes else cell.budget.images(available)
     return Load(images, available, float(cell.budget.percent) / 100)
 
 
