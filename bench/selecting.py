@@ -29,9 +29,9 @@ def select(method: Method, train: ImageDataset, budget: Budget, ctx: Context) ->
     """
     order = key_order(train)
     is_ordered = bool((order[1:] > order[:-1]).all())
+    seen = train if is_ordered else train.subset(order)
 
     def make() -> Arrays:
-        seen = train if is_ordered else train.subset(order)
         compressed = method.compress(seen, budget, ctx)
         compressed.check(seen, budget, method.keeps)
         return compressed.to_arrays()
@@ -39,7 +39,7 @@ def select(method: Method, train: ImageDataset, budget: Budget, ctx: Context) ->
     artefact = ctx.artefact(
         "compressed",
         make,
-        inputs=method.artefacts(train, ctx),
+        inputs=method.artefacts(seen, ctx),
         params={"method": method.identity(), "budget": budget.identity()},
         seeded=method.info.seeded,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -102,6 +104,7 @@ class Classwise(Method):
         kind="wrapper",
         code="none; the rules are our choice, released-adq is ADQ's adaptive.py",
     )
+    quick: ClassVar[Mapping[str, Any]] = MappingProxyType({"learner_epochs": 3})
     base: Annotated[str, NamesMethod()] = "dq"
     allocation: Literal["error", "gain", "released-adq", "uniform"] = "gain"
     exponent: Annotated[float, Between(0, 10)] = 0.5

@@ -96,6 +96,7 @@ class DistributionMatching(Method):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {"released": {"normalisation": "released", "storage": "float32"}}
     )
+    quick: ClassVar[Mapping[str, Any]] = MappingProxyType({"iterations": 20})
     edition: Literal["paper", "released"] = "paper"
     extractor: Annotated[str, NamesModel()] = "convnet3"
     iterations: Annotated[int, Between(1)] = 20_000

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -95,6 +97,7 @@ class ActiveDatasetQuantization(EmbeddingMethod):
         code="none; rounds, learner, estimate and step are our choice",
         reconstruction=True,
     )
+    quick: ClassVar[Mapping[str, Any]] = MappingProxyType({"mae_epochs": 2, "learner_epochs": 3})
     bins: Annotated[int, Between(1, 1000)] = 10
     drop: Annotated[float, Between(0, 0.99)] = 0.25
     mae: Literal["small", "vit-large"] = "small"

@@ -131,7 +131,8 @@ def pretrained_classifier(model: Model, train: ImageDataset, device: str) -> Net
             f"{architecture} has no pretrained classifier, so that it has no class scores to "
             "follow back. Choose another extractor, e.g. timm[architecture=resnet18]"
         )
-    network = model.build(train.shape, configuration.num_classes)
+    with torch.random.fork_rng(devices=[]):  # a network draws its initial weights
+        network = model.build(train.shape, configuration.num_classes)
     return network.to(torch.device(device)).to(memory_format=torch.channels_last).eval()
 
 

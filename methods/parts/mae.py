@@ -87,7 +87,9 @@ class SmallMae:
 
         from methods.parts.mae_network import MaskedAutoencoder
 
-        network = MaskedAutoencoder(PatchGrid.native(*train.shape[:2]), train.shape[2], SMALL)
+        grid = PatchGrid.native(*train.shape[:2])
+        with torch.random.fork_rng(devices=[]):  # a network draws its initial weights
+            network = MaskedAutoencoder(grid, train.shape[2], SMALL)
         state = {name: torch.from_numpy(weights[name].copy()) for name in network.state_dict()}
         network.load_state_dict(state)
         return network.requires_grad_(False).to(torch.device(device)).eval()
