@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.contract import MethodInfo, register
-from methods.parts.selection import ClasswiseSelection
+import numpy as np
+
+from bench.contract import CompressedSet, Context, ImageDataset, MethodInfo, register
+from bench.errors import UsageError
+from methods.parts.released import each_rounded, fraction_of
+from methods.parts.selection import GraphCutMethod
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.arrays import Float32Array, IntArray
+    from bench.budgets import Budget
+    from bench.contract import Artefact
+    from methods.parts.gradients import Gradients
 
 
 @register("graphcut")
 @dataclass(frozen=True)
-class GraphCut(ClasswiseSelection):
+class GraphCut(GraphCutMethod):
     r"""Keep the greedy maximiser of the GraphCut function, class by class.
 
     An image :math:`x` is picked next when it has the largest gain
@@ -24,8 +34,12 @@ class GraphCut(ClasswiseSelection):
 
     Parameters
     ----------
-    kernel : {"sqeuclidean", "cosine"}
-        Squared distance of the raw embeddings (paper), or 1/2 + 1/2 cosine (released code).
+    edition : {"paper", "released"}
+        The equations on features, or DQ's ``submodular.py`` with its README's settings: the
+        picks of each class, sorted by position.
+    embedding, loss, head, normalisation, kernel, balance, greedy, rounding
+        The differences between the editions, each on its own; as in
+        :class:`methods.parts.selection.GraphCutMethod`.
     extractor, extractor_epochs
         As in :class:`methods.parts.selection.EmbeddingMethod`.
     """
@@ -38,10 +52,52 @@ class GraphCut(ClasswiseSelection):
         code="DeepCore; returns the picks sorted, their order is lost",
         released=True,
     )
-    kernel: Literal["sqeuclidean", "cosine"] = "sqeuclidean"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"released": GraphCutMethod.released}
 
-    def pick(self, features: Float32Array, count: int) -> IntArray:
-        """Return the greedy picks."""
+    @property
+    def balanced(self) -> bool:
+        """Whether every class keeps its share of the budget."""
+        return self.balance and self.rounding == "exact"
+
+    def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
+        """Return the embeddings and, for gradients, the residuals."""
+        return self.vector_artefacts(train, ctx)
+
+    def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
+        """Return the picks, class by class."""
+        vectors = self.vectors(self.vector_artefacts(train, ctx))
+        labels = self.pool_labels(train)
+        sizes = np.bincount(labels, minlength=len(train.classes) if self.balance else 1)
+        kept = []
+        for label, count in enumerate(self._counts(sizes, budget).tolist()):
+            members = np.flatnonzero(labels == label)
+            kept.append(members[self.pick(_rows(vectors, members), count)])
+            ctx.progress("selection", label + 1, len(sizes))
+        picks = np.concatenate(kept)
+        return CompressedSet(picks, notes=self.asked(train, budget, len(picks)))
+
+    def pick(self, vectors: Float32Array | Gradients, count: int) -> IntArray:
+        """Return ``count`` positions in one pool's vectors."""
+        if self.greedy == "released":
+            from methods.parts.released_greedy import released_order
+
+            if not len(vectors):
+                return np.empty(0, dtype=np.int64)
+            if count == 0:
+                raise UsageError(
+                    f"{self.name}: greedy=released does not take a class of {len(vectors)} images "
+                    "that keeps none. Raise the ratio, or give greedy=exact"
+                )
+            return released_order(vectors, count)
         from methods.parts.submodular import graphcut_order
 
-        return graphcut_order(features, None, count, kernel=self.kernel)
+        return graphcut_order(vectors, None, count, kernel=self.kernel)
+
+    def _counts(self, sizes: IntArray, budget: Budget) -> IntArray:
+        if self.rounding == "released":
+            return each_rounded(sizes, fraction_of(budget))
+        return budget.images_by_class(sizes)
+
+
+def _rows(vectors: Float32Array | Gradients, members: IntArray) -> Float32Array | Gradients:
+    return vectors[members] if isinstance(vectors, np.ndarray) else vectors.subset(members)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -30,14 +30,13 @@ def min_max(scores: ArrayLike) -> FloatArray:
     return (values - values.min()) / spread if spread > 0 else np.zeros_like(values)
 
 
-def bin_quota(importance: ArrayLike | None, sizes: ArrayLike, total: int, alpha: float) -> IntArray:
-    r"""Return how many images to keep of each bin; the sum is exactly ``total``.
+def bin_shares(importance: ArrayLike | None, sizes: ArrayLike, alpha: float) -> FloatArray:
+    r"""Return the bins' shares of what is kept, float64 [M], with sum 1.
 
-    ADQ Eq. 9 and 10 in their consistent form: the share of bin n is
-    :math:`r_n = \alpha \hat I_n / \sum_k \hat I_k + (1 - \alpha) N(n) / \sum_k N(k)`, and
-    :math:`q_n` is :math:`r_n` of the budget. As printed, the equations do not contain the
-    budget; this is the only reading in which the shares sum to one, ``floor`` does not exceed
-    the budget and :math:`\alpha = 0` gives DQ.
+    ADQ Eq. 9 in its consistent form: :math:`r_n = \alpha \hat I_n / \sum_k \hat I_k +
+    (1 - \alpha) N(n) / \sum_k N(k)`. As printed, Eq. 9 and 10 do not contain the budget
+    (:func:`literal_quota`); this is the only reading in which the shares sum to one, ``floor``
+    does not exceed the budget and :math:`\alpha = 0` gives DQ.
 
     Parameters
     ----------
@@ -45,35 +44,88 @@ def bin_quota(importance: ArrayLike | None, sizes: ArrayLike, total: int, alpha:
         :math:`\hat I_n \ge 0`; None (or all zero) stands for shares by size.
     sizes : int [M]
         :math:`N(n)`, images in each bin.
-    total : int
-        Images to keep in all, at most the sum of sizes.
     alpha : float
         Weight of the importance, in 0 ... 1.
-
-    Returns
-    -------
-    int64 [M]
-        Floors of the shares and, by largest remainder, what the floors leave (ties to the
-        lowest bin). A share above a bin's size is cut to it, the rest is dealt by the same
-        shares among the others.
 
     Raises
     ------
     UsageError
-        When the total exceeds the sizes, or a value is negative or not finite.
+        When an importance is negative or not finite, or one is missing.
+    """
+    by_size = _normalised(np.asarray(sizes, dtype=np.float64))
+    if importance is None:
+        return by_size
+    weights = _checked_importance(importance, by_size)
+    return alpha * _normalised(weights) + (1 - alpha) * by_size if weights.sum() > 0 else by_size
+
+
+def product_shares(importance: ArrayLike, sizes: ArrayLike) -> FloatArray:
+    """Return shares proportional to size times importance, float64 [M], with sum 1.
+
+    The rule of ADQ's ``adaptive.py:26-30``, applied to bins as the paper says and not, as the
+    code does, to segments within each bin. An importance that is all zero gives shares by size.
+    """
+    capacity = np.asarray(sizes, dtype=np.float64)
+    weights = capacity * _checked_importance(importance, capacity)
+    return _normalised(weights if weights.sum() > 0 else capacity)
+
+
+def literal_quota(importance: ArrayLike, sizes: ArrayLike, alpha: float) -> IntArray:
+    r"""Return ADQ Eq. 9 and 10 as they are printed, int64 [M]; they may exceed the bins.
+
+    :math:`r_n = \alpha \hat I_n + (1 - \alpha) N(n) / \sum_k N(k)` and
+    :math:`q_n = \lfloor r_n N(n) \rfloor`: no budget takes part. Ten equal bins with the
+    released importances keep 72.7 % at :math:`\alpha = 0.65`.
+    """
+    capacity = np.asarray(sizes, dtype=np.float64)
+    weights = _checked_importance(importance, capacity)
+    rates = alpha * weights + (1 - alpha) * _normalised(capacity)
+    return _floor(rates * capacity)
+
+
+def quota_of_shares(
+    shares: FloatArray,
+    sizes: ArrayLike,
+    total: int,
+    rounding: Literal["exact", "floor", "released"] = "exact",
+) -> IntArray:
+    r"""Return how many images to keep of each bin, int64 [M].
+
+    Parameters
+    ----------
+    shares : float64 [M]
+        The bins' shares, with sum 1.
+    sizes : int [M]
+        Images in each bin.
+    total : int
+        Images to keep in all, at most the sum of sizes.
+    rounding : {"exact", "floor", "released"}
+        ``floor``: ADQ Eq. 10, :math:`\lfloor r_n B \rfloor`. ``released``: Python's ``round`` of
+        each (``adaptive.py:34``). Both cut a bin's number to its size. ``exact``: the floors and,
+        by largest remainder, what they leave (ties to the lowest bin), so that the sum is the
+        total; what a bin cannot hold is dealt by the same shares among the others.
+
+    Raises
+    ------
+    UsageError
+        When the total exceeds the sizes.
     """
     capacity = np.asarray(sizes, dtype=np.int64)
     if not 0 <= total <= capacity.sum():
         raise UsageError(f"cannot keep {total} of {capacity.sum()} images. Give 0 to that many")
-    by_size = _normalised(capacity.astype(np.float64))
-    shares = by_size
-    if importance is not None:
-        weights = np.asarray(importance, dtype=np.float64)
-        if weights.shape != capacity.shape or not np.all(np.isfinite(weights) & (weights >= 0)):
-            raise UsageError(f"importance {weights} is not one finite number >= 0 for each bin")
-        if weights.sum() > 0:
-            shares = alpha * _normalised(weights) + (1 - alpha) * by_size
-    return _dealt_within(shares, by_size, capacity, total)
+    if rounding == "exact":
+        return _dealt_within(shares, _normalised(capacity.astype(np.float64)), capacity, total)
+    wanted = _floor(shares * total) if rounding == "floor" else np.rint(shares * total)
+    return np.minimum(wanted.astype(np.int64), capacity)
+
+
+def bin_quota(importance: ArrayLike | None, sizes: ArrayLike, total: int, alpha: float) -> IntArray:
+    """Return how many images to keep of each bin, int64 [M]; the sum is exactly ``total``.
+
+    ADQ Eq. 9 and 10 in their consistent form, see :func:`bin_shares` and, for what is raised,
+    :func:`quota_of_shares`.
+    """
+    return quota_of_shares(bin_shares(importance, sizes, alpha), sizes, total)
 
 
 def bin_class_quota(available: IntArray, by_bin: IntArray, by_class: IntArray) -> IntArray:
@@ -122,6 +174,18 @@ def _dealt_within(
         dealt = largest_remainder(_normalised(weights) * left, left)
         quota = np.minimum(quota + dealt, capacity)
     return quota
+
+
+def _checked_importance(importance: ArrayLike, sizes: FloatArray) -> FloatArray:
+    weights = np.asarray(importance, dtype=np.float64)
+    if weights.shape != sizes.shape or not np.all(np.isfinite(weights) & (weights >= 0)):
+        raise UsageError(f"importance {weights} is not one finite number >= 0 for each bin")
+    return weights
+
+
+def _floor(exact: FloatArray) -> IntArray:
+    """Round down; what is within 1e-9 below a whole number counts as that number."""
+    return np.floor(exact + 1e-9).astype(np.int64)
 
 
 def _fitted(available: IntArray, by_bin: IntArray, by_class: IntArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Diversity of a bin: how well a contrastive discriminator tells its images apart."""
+"""Diversity of a bin: how well a discriminator tells its images apart, trained or as released."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ import numpy as np
 from methods.parts.embeddings import Extractor, extract
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
     from bench.arrays import Arrays, Float32Array, Pixels
     from bench.contract import Artefact, Context, ImageDataset
+    from bench.models.networks import Network
 
 EPOCHS = 10
 BATCH = 256
@@ -20,6 +25,10 @@ WIDTH = 128
 LEARNING_RATE = 1e-3
 ROTATION_DEG = 15.0
 COLOUR = 0.4
+CROP_AREA = (0.08, 1.0)
+CROP_RATIO = (3 / 4, 4 / 3)
+CROP_ATTEMPTS = 10
+"""Of torchvision's RandomResizedCrop, whose defaults the released ``diversity.py`` takes."""
 _BLOCK = 1024
 
 
@@ -52,7 +61,8 @@ class Discriminator:
         def make() -> Arrays:
             loaded = self.extractor.load(network, train, ctx)
             views = augmented_views(train.images, ctx.seed("views"))
-            seen = extract(loaded, views, train, ctx, "discriminator")
+            statistics = self.extractor.statistics(loaded, train)
+            seen = extract(loaded, views, statistics, ctx, "discriminator")
             anchors = np.concatenate([embeddings["features"], embeddings["intermediate"]], axis=1)
             return self._train_head(anchors, np.concatenate(seen, axis=1), ctx)
 
@@ -88,6 +98,166 @@ class Discriminator:
             with torch.inference_mode():
                 vectors = functional.normalize(head(pairs), dim=2).cpu().numpy()
         return {"anchors": vectors[0], "positives": vectors[1]}
+
+
+@dataclass(frozen=True)
+class UntrainedHead:
+    """The released ``diversity.py:25-39,145-176``: two random crops under a head as initialised.
+
+    Penultimate features of the extractor, at the images' own size and normalised by the training
+    split, go through a perceptron of two layers that is never trained.
+
+    Notes
+    -----
+    Differs from the released code in that the crops and the head are drawn from the selection
+    seed (they are not seeded there), and in working batch by batch.
+    """
+
+    extractor: Extractor
+
+    def vectors(self, train: ImageDataset, ctx: Context) -> Artefact:
+        """Return the artefact with ``anchors`` and ``positives``, unit float32 [N, 128] each."""
+        network = self.extractor.network(train, ctx)
+
+        def make() -> Arrays:
+            from bench.augment import Normalisation
+
+            loaded = self.extractor.load(network, train, ctx)
+            take_size(loaded, train.shape[:2])
+            statistics = Normalisation.of(train.images)
+            head = self._head(ctx)
+            views: Arrays = {}
+            for name in ("anchors", "positives"):
+                crops = Crops.draw(len(train), train.shape[:2], ctx.seed("gram", name))
+                seen, _ = extract(loaded, train.images, statistics, ctx, "diversity", crops.apply)
+                views[name] = head(seen)
+            return views
+
+        params = {"head": "untrained", "width": WIDTH}
+        return ctx.artefact("gram vectors", make, inputs=[network], params=params)
+
+    @staticmethod
+    def _head(ctx: Context) -> Callable[[Float32Array], Float32Array]:
+        import torch
+        from torch import nn
+        from torch.nn import functional
+
+        def apply(features: Float32Array) -> Float32Array:
+            width = features.shape[1]
+            with torch.random.fork_rng(devices=[]), torch.inference_mode():
+                torch.manual_seed(ctx.seed("gram", "head"))
+                head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, WIDTH))
+                vectors = functional.normalize(head(torch.from_numpy(features)), dim=1)
+                unit: Float32Array = vectors.numpy()
+            return unit
+
+        return apply
+
+
+def take_size(network: Network, size: tuple[int, int]) -> None:
+    """Have a timm network take images as they are, where it would resize them."""
+    from bench.models.timm_network import TimmNetwork
+
+    if isinstance(network, TimmNetwork):
+        network.input_size = size
+
+
+@dataclass(frozen=True)
+class Crops:
+    """A random part of each image, resized to the whole, and whether it is mirrored.
+
+    Parameters
+    ----------
+    top, left, height, width : int64 [N]
+        The parts, in pixels.
+    flip : bool [N]
+        Which are mirrored.
+    """
+
+    top: Tensor
+    left: Tensor
+    height: Tensor
+    width: Tensor
+    flip: Tensor
+
+    @classmethod
+    def draw(cls, count: int, size: tuple[int, int], seed: int) -> Crops:
+        """Draw parts as torchvision's RandomResizedCrop and RandomHorizontalFlip do.
+
+        Areas are uniform in 8 to 100 % of the image, logarithms of aspect ratios uniform from 3/4
+        to 4/3; of ten attempts the first one that fits counts, and where none does, the largest
+        central part within those ratios.
+        """
+        import torch
+
+        rows, columns = size
+        generator = torch.Generator().manual_seed(seed)
+        uniform = torch.rand(2, count, CROP_ATTEMPTS, generator=generator, dtype=torch.float64)
+        area = rows * columns * (CROP_AREA[0] + (CROP_AREA[1] - CROP_AREA[0]) * uniform[0])
+        low, high = (float(np.log(ratio)) for ratio in CROP_RATIO)
+        ratio = torch.exp(low + (high - low) * uniform[1])
+        width, height = torch.sqrt(area * ratio).round(), torch.sqrt(area / ratio).round()
+        fits = (width > 0) & (width <= columns) & (height > 0) & (height <= rows)
+        first = fits.to(torch.int8).argmax(dim=1, keepdim=True)
+        fitted = fits.any(dim=1)
+        width = torch.where(
+            fitted, width.gather(1, first)[:, 0], min(columns, rows * CROP_RATIO[1])
+        )
+        height = torch.where(
+            fitted, height.gather(1, first)[:, 0], min(rows, columns / CROP_RATIO[0])
+        )
+        width, height = width.round().long(), height.round().long()
+        places = torch.rand(2, count, generator=generator, dtype=torch.float64)
+        top = torch.where(fitted, (places[0] * (rows - height + 1)).long(), (rows - height) // 2)
+        left = torch.where(
+            fitted, (places[1] * (columns - width + 1)).long(), (columns - width) // 2
+        )
+        return cls(top, left, height, width, torch.rand(count, generator=generator) < 0.5)
+
+    def apply(self, images: Tensor, index: slice) -> Tensor:
+        """Return the parts at an index of images [B, C, H, W], resized bilinearly."""
+        size = images.shape[2:]
+        down = _resizing(self.top[index], self.height[index], size[0])
+        along = _resizing(self.left[index], self.width[index], size[1])
+        mirrored = self.flip[index, None, None]
+        along = along.where(~mirrored, along.flip(1))
+        down, along = (
+            weights.to(images.device, images.dtype)[:, None] for weights in (down, along)
+        )
+        return down @ images @ along.mT
+
+
+def _resizing(start: Tensor, length: Tensor, size: int) -> Tensor:
+    """Return the matrices that stretch a part of a line to the whole, float64 [B, size, size]."""
+    import torch
+
+    place = (torch.arange(size, dtype=torch.float64) + 0.5) * (length[:, None] / size) - 0.5
+    place = place.clamp(min=0)
+    low = place.floor().long().minimum(length[:, None] - 1)
+    high = (low + 1).minimum(length[:, None] - 1)
+    share = place - low
+    weights = torch.zeros(len(start), size, size, dtype=torch.float64)
+    for corner, weight in ((low, 1 - share), (high, share)):
+        weights.scatter_add_(2, (start[:, None] + corner)[:, :, None], weight[:, :, None])
+    return weights
+
+
+def gram_diversity(anchors: Float32Array, positives: Float32Array) -> float:
+    r"""Return the released diversity of one bin (``diversity.py:173-175``).
+
+    The inverse of the mean cosine of all pairs of the bin's vectors, both views of an image and
+    an image with itself included: :math:`(2 n)^2 / \| \sum_i a_i + p_i \|^2`, which needs no
+    matrix of pairs. A bin without images has diversity 0.
+
+    Parameters
+    ----------
+    anchors, positives : float32 [n, d]
+        Unit vectors of two views of the bin's images.
+    """
+    if not len(anchors):
+        return 0.0
+    total = anchors.sum(axis=0, dtype=np.float64) + positives.sum(axis=0, dtype=np.float64)
+    return float((2 * len(anchors)) ** 2 / (total @ total))
 
 
 def augmented_views(images: Pixels, seed: int) -> Pixels:

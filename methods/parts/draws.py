@@ -1,14 +1,51 @@
-"""Random draws that are paired across methods and do not depend on the images' order."""
+"""Random draws: paired across methods, or with the generator of the released codes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from methods.parts.released import released_draw
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.arrays import FloatArray, IntArray
     from bench.contract import Context, ImageDataset
+
+Pool: TypeAlias = "tuple[IntArray, int]"
+"""Positions to draw from, and how many of them to draw."""
+
+
+def drawn(
+    plan: Sequence[Sequence[Pool]],
+    draw: Literal["paired", "released"],
+    train: ImageDataset,
+    ctx: Context,
+) -> IntArray:
+    """Return what is drawn of the pools of each bin, int64 [K], in their order.
+
+    Parameters
+    ----------
+    plan : sequence of sequences of (int64 [n], int)
+        For every bin its pools, with the number of images to draw of each.
+    draw : {"paired", "released"}
+        The lowest :func:`priorities` of each pool, or
+        :func:`methods.parts.released.released_draw` with the selection seed.
+    """
+    if draw == "released":
+        return released_draw(plan, ctx.selection_seed)
+    priority = priorities(train, ctx)
+    kept = [lowest(members, priority, count) for pools in plan for members, count in pools]
+    return np.concatenate(kept)
+
+
+def pools_by_label(members: IntArray, labels: IntArray, counts: IntArray) -> list[Pool]:
+    """Return a bin's pools: its members of each label, with the counts of the labels."""
+    return [
+        (members[labels[members] == label], count) for label, count in enumerate(counts.tolist())
+    ]
 
 
 def priorities(train: ImageDataset, ctx: Context) -> FloatArray:

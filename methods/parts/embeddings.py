@@ -1,4 +1,4 @@
-"""Embeddings: a small network trained on the training split, or a pretrained one."""
+"""Embeddings: what a small network trained on the training split, or a pretrained one, sees."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.errors import UsageError
 from bench.models import MODELS
 from bench.protocols import Cpu, Protocol
 
 if TYPE_CHECKING:
-    from bench.arrays import Arrays, Float32Array, Pixels
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from bench.arrays import Arrays, Float32Array, FloatArray, IntArray, Pixels
+    from bench.augment import Normalisation
     from bench.contract import Artefact, Context, ImageDataset
     from bench.models import Model
     from bench.models.networks import Network
@@ -29,7 +35,9 @@ class Extractor:
     spec : str
         A model as in ``--models``; one with pretrained weights is used as it is.
     epochs : int
-        Epochs of training on the training split, for one without.
+        Epochs of training on the training split, for one without; 0 leaves the initial weights.
+    normalisation : {"own", "data"}
+        Channel statistics of what a pretrained network was trained on, or of the training split.
 
     Notes
     -----
@@ -40,6 +48,7 @@ class Extractor:
 
     spec: str
     epochs: int
+    normalisation: str = "own"
 
     @property
     def model(self) -> Model:
@@ -53,47 +62,131 @@ class Extractor:
 
     def network(self, train: ImageDataset, ctx: Context) -> Artefact:
         """Return the artefact with the network's weights, by their names."""
-        params = {"model": self.model.identity(), "recipe": self.recipe.identity()}
+        is_trained = self._is_seeded and self.epochs > 0
+        recipe = self.recipe.identity() if is_trained else None
+        params = {"model": self.model.identity(), "recipe": recipe}
         make = partial(self._weights, train, ctx)
         return ctx.artefact("extractor", make, params=params, seeded=self._is_seeded)
 
-    def embeddings(self, train: ImageDataset, ctx: Context) -> Artefact:
-        """Return the artefact with the training images' features.
+    def embeddings(
+        self, train: ImageDataset, ctx: Context, images: Artefact | None = None
+    ) -> Artefact:
+        """Return the artefact with the images' features.
 
         ``features`` are the penultimate ones, float32 [N, d]; ``intermediate`` the pooled ones
         of the earlier stages, float32 [N, e].
+
+        Parameters
+        ----------
+        images : Artefact, optional
+            What is looked at instead of the training images, its ``images`` uint8 [N, H, W, C]:
+            for example their reconstructions. The network and its normalisation are those of the
+            training images.
         """
         network = self.network(train, ctx)
+        inputs = [network] if images is None else [network, images]
+        replaces_own = self.normalisation == "data" and not self._is_seeded
+        params = {"normalisation": "data"} if replaces_own else {}
 
         def make() -> Arrays:
             loaded = self.load(network, train, ctx)
-            features, intermediate = extract(loaded, train.images, train, ctx, "embeddings")
+            seen = train.images if images is None else images["images"]
+            statistics = self.statistics(loaded, train)
+            features, intermediate = extract(loaded, seen, statistics, ctx, "embeddings")
             return {"features": features, "intermediate": intermediate}
 
-        return ctx.artefact("embeddings", make, inputs=[network], seeded=self._is_seeded)
+        return ctx.artefact(
+            "embeddings", make, inputs=inputs, params=params, seeded=self._is_seeded
+        )
+
+    def residuals(
+        self, train: ImageDataset, ctx: Context, embeddings: Artefact, loss: str, head: str
+    ) -> Artefact:
+        r"""Return the artefact with ``residuals``, the loss's gradients by the logits.
+
+        Float32 [N, C]. With the features :math:`h` and a residual :math:`b`, the gradient of the
+        loss by the last layer is :math:`[b, b \otimes h]` (DQ's ``submodular.py:64-75``).
+
+        Parameters
+        ----------
+        embeddings : Artefact
+            What :meth:`embeddings` gave; all losses and heads share it.
+        loss : {"cross-entropy", "double-softmax"}
+            As in :func:`loss_residuals`.
+        head : {"trained", "random"}
+            The extractor's own last layer, or a linear one with torch's initial weights, drawn
+            from the selection seed. timm gives a pretrained network a new last layer where the
+            classes' number differs.
+        """
+        network = self.network(train, ctx)
+        is_random = head == "random"
+
+        def make() -> Arrays:
+            features = embeddings["features"]
+            classes = len(train.classes)
+            if is_random:
+                classify = fresh_head(features.shape[1], classes, ctx.seed("head"))
+            else:
+                classify = self.load(network, train, ctx).classify
+            logits = _logits(classify, features, ctx.device if not is_random else "cpu")
+            return {"residuals": loss_residuals(logits, train.labels, loss)}
+
+        return ctx.artefact(
+            "residuals",
+            make,
+            inputs=[embeddings] if is_random else [embeddings, network],
+            params={"loss": loss, "head": head},
+            seeded=self._is_seeded or is_random,
+        )
 
     def load(self, weights: Artefact, train: ImageDataset, ctx: Context) -> Network:
         """Return the network with an artefact's weights, in evaluation mode, on the device."""
         import torch
 
-        network = self.model.build(train.shape, len(train.classes))
+        network = self._built(partial(self.model.build, train.shape, len(train.classes)))
         names = network.state_dict().keys()
         network.load_state_dict({name: torch.from_numpy(weights[name].copy()) for name in names})
         return network.to(torch.device(ctx.device)).to(memory_format=torch.channels_last).eval()
+
+    def _built(self, build: Callable[[], Network]) -> Network:
+        import torch
+
+        try:
+            with torch.random.fork_rng(devices=[]):  # a network draws its initial weights
+                return build()
+        except UsageError as error:
+            raise UsageError(
+                f"extractor {self.spec}: {error}; or name another extractor, for example "
+                "extractor=resnet8 with extractor_epochs=10"
+            ) from error
 
     @property
     def _is_seeded(self) -> bool:
         return not self.model.uses_pretrained_weights
 
+    def statistics(self, network: Network, train: ImageDataset) -> Normalisation:
+        """Return what the network's inputs are normalised with."""
+        from bench.augment import Normalisation
+
+        own = network.own_normalisation if self.normalisation == "own" else None
+        return own or Normalisation.of(train.images)
+
     def _weights(self, train: ImageDataset, ctx: Context) -> Arrays:
-        if self.model.uses_pretrained_weights:
-            network = self.model.build(train.shape, len(train.classes))
+        from bench import training
+
+        if not self._is_seeded:
+            # the seed is for the last layer, which timm may have to make anew
+            network = self._built(partial(training.fresh_network, self.model, train, 0))
+        elif self.epochs == 0:
+            network = training.fresh_network(self.model, train, ctx.seed("extractor"))
         else:
             network = self._trained(train, ctx)
         state = network.state_dict()
         return {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
 
     def _trained(self, train: ImageDataset, ctx: Context) -> Network:
+        import torch
+
         from bench import training
         from bench.augment import Normalisation
 
@@ -106,36 +199,106 @@ class Extractor:
             seed=ctx.seed("extractor"),
             device=ctx.device,
         )
-        network, curve = training.run(job, ctx.checkpoint(), partial(ctx.progress, "extractor"))
+        with torch.random.fork_rng(devices=[]):
+            network, curve = training.run(job, ctx.checkpoint(), partial(ctx.progress, "extractor"))
         ctx.charge(curve.before_s)
         return network
 
 
 def extract(
-    network: Network, images: Pixels, train: ImageDataset, ctx: Context, stage: str
+    network: Network,
+    images: Pixels,
+    normalisation: Normalisation,
+    ctx: Context,
+    stage: str,
+    change: Callable[[Tensor, slice], Tensor] | None = None,
 ) -> tuple[Float32Array, Float32Array]:
     """Return the penultimate and the intermediate features of images, float32 [N, d], [N, e].
 
     Parameters
     ----------
-    images : uint8 [N, H, W, C]
-        The training images, or augmented views of them.
-    train : ImageDataset
-        Whose statistics normalise the images, for a network without a normalisation of its own.
+    images : uint8 or float32 [N, H, W, C]
+        The training images, or what stands for them.
+    normalisation : Normalisation
+        Of the images.
+    change : callable, optional
+        Makes what the network sees of a normalised batch, float32 [B, C, H, W], at a slice.
     """
     import torch
 
-    from bench.augment import DeviceImages, Normalisation
+    from bench.augment import DeviceImages
 
     labels = np.zeros(len(images), dtype=np.int64)
-    normalisation = network.own_normalisation or Normalisation.of(train.images)
     on_device = DeviceImages(images, labels, normalisation, torch.device(ctx.device))
     penultimate, intermediate = [], []
     with torch.inference_mode():
         for start in range(0, len(images), _BATCH):
             stop = min(start + _BATCH, len(images))
-            features = network.features(on_device.plain(start, stop))
+            batch = on_device.plain(start, stop)
+            features = network.features(change(batch, slice(start, stop)) if change else batch)
             penultimate.append(features.penultimate.float().cpu().numpy())
             intermediate.append(features.intermediate.float().cpu().numpy())
             ctx.progress(stage, stop, len(images))
     return np.concatenate(penultimate), np.concatenate(intermediate)
+
+
+def fresh_head(width: int, classes: int, seed: int) -> Callable[[Tensor], Tensor]:
+    """Return a linear layer with torch's initial weights, drawn on the CPU from a seed."""
+    import torch
+    from torch import nn
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head: Callable[[Tensor], Tensor] = nn.Linear(width, classes)
+    return head
+
+
+def loss_residuals(logits: Float32Array, labels: IntArray, loss: str) -> Float32Array:
+    r"""Return the gradients of the images' losses by their logits, float32 [N, C].
+
+    Parameters
+    ----------
+    logits : float32 [N, C]
+        :math:`z`, with :math:`p = \mathrm{softmax}(z)`.
+    labels : int64 [N]
+        :math:`y`.
+    loss : {"cross-entropy", "double-softmax"}
+        The cross-entropy of the logits, whose gradient is :math:`p - e_y` (DeepCore's
+        ``submodular.py:65``), or that of the probabilities taken for logits (DQ's
+        ``submodular.py:65``): with :math:`g = \mathrm{softmax}(p) - e_y` it is
+        :math:`p (g - p \cdot g)`.
+
+    Notes
+    -----
+    The released codes differentiate the mean over a batch, which divides the rows by the batch's
+    size; cosines do not change.
+    """
+    rows = np.arange(len(labels))
+    probabilities = _softmax(logits.astype(np.float64))
+    if loss == "cross-entropy":
+        probabilities[rows, labels] -= 1
+        return probabilities.astype(np.float32)
+    outer = _softmax(probabilities)
+    outer[rows, labels] -= 1
+    along = np.einsum("nc,nc->n", probabilities, outer)[:, None]
+    residuals: Float32Array = (probabilities * (outer - along)).astype(np.float32)
+    return residuals
+
+
+def _softmax(logits: FloatArray) -> FloatArray:
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def _logits(
+    classify: Callable[[Tensor], Tensor], features: Float32Array, device: str
+) -> Float32Array:
+    import torch
+
+    with torch.inference_mode():
+        blocks = [
+            classify(torch.from_numpy(features[start : start + _BATCH]).to(device)).float().cpu()
+            for start in range(0, len(features), _BATCH)
+        ]
+        logits: Float32Array = torch.cat(blocks).numpy()
+    return logits

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,15 @@ from hypothesis import strategies as st
 
 from bench.budgets import Budget
 from bench.errors import UsageError
-from methods.parts.allocation import bin_class_quota, bin_quota, min_max
+from methods.parts.allocation import (
+    bin_class_quota,
+    bin_quota,
+    bin_shares,
+    literal_quota,
+    min_max,
+    product_shares,
+    quota_of_shares,
+)
 
 # Importances in adaptive.py:19 of the released ADQ code (SLGSP/ADQ at 474cc71).
 PUBLISHED = [1, 0.985, 1.031, 1.182, 1.094, 1.176, 1.083, 1.089, 1.011, 1]
@@ -16,12 +26,54 @@ sizes = st.lists(st.integers(0, 200), min_size=1, max_size=12).filter(lambda s: 
 
 def test_adqs_published_importances_give_the_floors_and_the_rest_by_largest_remainder():
     floors = [480, 475, 489, 535, 508, 533, 505, 507, 483, 480]
+    shares = bin_shares(PUBLISHED, [5000] * 10, alpha=0.65)
+    assert quota_of_shares(shares, [5000] * 10, 5000, "floor").tolist() == floors
     quota = bin_quota(PUBLISHED, [5000] * 10, 5000, alpha=0.65)
     exact = 0.65 * np.array(PUBLISHED) / sum(PUBLISHED) * 5000 + 0.35 * 500
-    assert np.floor(exact).astype(int).tolist() == floors
     more = np.argsort(-(exact - floors), kind="stable")[:5]
     assert (quota - floors)[more].tolist() == [1] * 5
     assert quota.sum() == 5000
+
+
+def test_the_importance_alone_gives_the_floors_of_alpha_one():
+    shares = bin_shares(PUBLISHED, [5000] * 10, alpha=1.0)
+    floors = [469, 462, 483, 554, 513, 552, 508, 511, 474, 469]
+    assert quota_of_shares(shares, [5000] * 10, 5000, "floor").tolist() == floors
+
+
+@pytest.mark.parametrize(("total", "kept"), [(5000, 4995), (10000, 9995), (15000, 14995)])
+def test_floors_lose_five_images(total, kept):
+    shares = bin_shares(PUBLISHED, [5000] * 10, alpha=0.65)
+    assert quota_of_shares(shares, [5000] * 10, total, "floor").sum() == kept
+
+
+# Plain floats give one image less at 0.3 and 1, where a bin's exact number is whole.
+@pytest.mark.parametrize(
+    ("alpha", "kept"), [("0", 5000), ("0.3", 19474), ("0.65", 36362), ("0.7", 38776), ("1", 53255)]
+)
+def test_the_printed_equations_keep_what_they_keep_whatever_the_target(alpha, kept):
+    weight = Fraction(alpha)
+    exact = [(weight * Fraction(str(i)) + (1 - weight) / 10) * 5000 for i in PUBLISHED]
+    quota = literal_quota(PUBLISHED, [5000] * 10, float(alpha))
+    assert quota.tolist() == [int(q) for q in exact]
+    assert quota.sum() == kept
+    assert (quota > 5000).sum() == (7 if alpha == "1" else 0)
+
+
+@given(sizes, st.integers(1, 100), st.sampled_from(["floor", "released"]))
+def test_rounded_quotas_stay_near_their_shares_and_within_the_bins(bin_sizes, percent, rounding):
+    total = sum(bin_sizes) * percent // 100
+    shares = product_shares(np.arange(len(bin_sizes)) + 1.0, bin_sizes)
+    quota = quota_of_shares(shares, bin_sizes, total, rounding)
+    assert shares.sum() == pytest.approx(1)
+    assert (quota <= bin_sizes).all()
+    uncut = quota < bin_sizes
+    assert np.all(np.abs(quota - shares * total)[uncut] <= (0.5 if rounding == "released" else 1))
+
+
+def test_products_of_size_and_importance_share_by_both():
+    assert product_shares([1, 2], [30, 10]).tolist() == [0.6, 0.4]
+    assert product_shares([0, 0], [30, 10]).tolist() == [0.75, 0.25]
 
 
 @given(sizes, st.data())

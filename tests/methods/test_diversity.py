@@ -2,8 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms.functional import hflip, resized_crop
 
-from methods.parts.diversity import Discriminator, augmented_views, diversity
+from bench.augment import Normalisation
+from methods.parts.diversity import (
+    Crops,
+    Discriminator,
+    UntrainedHead,
+    augmented_views,
+    diversity,
+    gram_diversity,
+)
 from methods.parts.embeddings import Extractor
 
 
@@ -61,3 +72,90 @@ def test_the_trained_discriminator_finds_an_image_among_others(digits, context):
     found = (anchors @ positives.T).argmax(axis=0) == np.arange(300)
     assert np.linalg.norm(anchors, axis=1) == pytest.approx(1, abs=1e-5)
     assert found.mean() > 0.2  # by chance 1/300
+
+
+# As released
+
+
+@pytest.mark.parametrize("count", [1, 2, 50])
+def test_released_diversity_is_the_inverse_mean_of_the_gram_matrix(count):
+    rng = np.random.default_rng(count)
+    first, second = (unit(1 + rng.normal(size=(count, 8))) for _ in range(2))
+    embeddings = np.empty((2 * count, 8))
+    embeddings[0::2], embeddings[1::2] = first, second
+    expected = 1 / (embeddings @ embeddings.T).mean()
+    assert gram_diversity(first, second) == pytest.approx(expected, rel=1e-6)
+
+
+def test_released_diversity_of_nothing_is_zero():
+    assert gram_diversity(np.empty((0, 4), np.float32), np.empty((0, 4), np.float32)) == 0.0
+
+
+@pytest.mark.parametrize("size", [(32, 32), (8, 8), (20, 33)])
+def test_crops_are_those_of_torchvision_one_by_one(size):
+    count = 60
+    images = torch.from_numpy(np.random.default_rng(0).normal(size=(count, 3, *size))).float()
+    crops = Crops.draw(count, size, seed=1)
+    index = slice(10, 50)
+    found = crops.apply(images[index], index)
+    for place, i in enumerate(range(10, 50)):
+        part = [int(v[i]) for v in (crops.top, crops.left, crops.height, crops.width)]
+        expected = resized_crop(images[i], *part, list(size), antialias=False)
+        expected = hflip(expected) if crops.flip[i] else expected
+        assert found[place].numpy() == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (20, 60)])
+def test_crops_are_drawn_as_torchvision_draws_them(size):
+    count = 4000
+    crops = Crops.draw(count, size, seed=0)
+    assert (crops.top + crops.height <= size[0]).all()
+    assert (crops.left + crops.width <= size[1]).all()
+    assert (torch.stack([crops.top, crops.left]) >= 0).all()
+    image, settings = torch.zeros(3, *size), ([0.08, 1.0], [3 / 4, 4 / 3])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        theirs = torch.tensor(
+            [RandomResizedCrop.get_params(image, *settings) for _ in range(count)]
+        )
+    ours = torch.stack([crops.top, crops.left, crops.height, crops.width], dim=1)
+    spread = theirs.double().std(0) * (2 / count) ** 0.5
+    assert ((ours.double().mean(0) - theirs.double().mean(0)).abs() < 4 * spread).all()
+    for share in (0.1, 0.5, 0.9):
+        both = [torch.quantile(part.double(), share, dim=0) for part in (ours, theirs)]
+        assert (both[0] - both[1]).abs().max() <= 2
+    assert abs(float(crops.flip.float().mean()) - 0.5) < 0.04
+
+
+@pytest.mark.parametrize("spec", ["resnet8[width=4]", "timm[architecture=resnet10t]"])
+def test_batched_vectors_are_those_of_one_image_at_a_time(spec, noise, context):
+    ctx = context()
+    extractor = Extractor(spec, 0)
+    vectors = UntrainedHead(extractor).vectors(noise, ctx)
+    network = extractor.load(extractor.network(noise, ctx), noise, ctx)
+    network.input_size = (8, 8)  # of the images: the released code does not resize them
+    statistics = Normalisation.of(noise.images)
+    mean, deviation = (
+        torch.tensor(v)[:, None, None] for v in (statistics.mean, statistics.deviation)
+    )
+    head = UntrainedHead._head(ctx)
+    crops = Crops.draw(80, (8, 8), ctx.seed("gram", "positives"))
+    for i in (0, 41, 79):
+        image = (torch.from_numpy(noise.images[i]).permute(2, 0, 1) / 255 - mean) / deviation
+        part = [int(v[i]) for v in (crops.top, crops.left, crops.height, crops.width)]
+        view = resized_crop(image.float(), *part, [8, 8], antialias=False)
+        view = hflip(view) if crops.flip[i] else view
+        with torch.inference_mode():
+            features = network.features(view[None]).penultimate.numpy()
+        assert head(features)[0] == pytest.approx(vectors["positives"][i], abs=1e-4)
+    assert np.linalg.norm(vectors["anchors"], axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_untrained_head_is_seeded(noise, context):
+    extractor = Extractor("resnet8[width=4]", 0)
+    first = UntrainedHead(extractor).vectors(noise, context(0))
+    again = UntrainedHead(extractor).vectors(noise, context(0, dataset="the same elsewhere"))
+    other = UntrainedHead(extractor).vectors(noise, context(1))
+    assert (first["anchors"] == again["anchors"]).all()
+    assert (first["anchors"] != other["anchors"]).any()
+    assert (first["anchors"] != first["positives"]).any()
