@@ -80,7 +80,7 @@ class AdaptiveDatasetQuantization(DatasetQuantization):
     rounding : {"exact", "floor", "released"}
         The budget is met exactly, by largest remainder; or every bin's (or segment's) number is
         rounded down (Eq. 10), or to the nearest, halves to even (released code).
-    bins, class_quota, draw
+    bins, class_quota, draw, drop, attention, mae, mae_epochs, alignment
         As in :class:`methods.dq.DatasetQuantization`.
     embedding, loss, head, normalisation, kernel, balance, greedy
         As in :class:`methods.parts.selection.GraphCutMethod`.
@@ -148,9 +148,11 @@ class AdaptiveDatasetQuantization(DatasetQuantization):
         return self.scores == "released" and self.bins == len(ADQ_IMPORTANCES)
 
     def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
-        """Return the bins and their scores."""
-        bins = self.bins_of(train, ctx)
-        return [bins, self._scores_of(bins, train, ctx)] if self.score_names else [bins]
+        """Return what DQ reads, and the bins' scores."""
+        found = super().artefacts(train, ctx)
+        if not self.score_names:
+            return found
+        return [*found, self._scores_of(self.bins_of(train, ctx), train, ctx)]
 
     def importance(self, train: ImageDataset, ctx: Context) -> FloatArray | None:
         """Return the bins' importances, float64 [M] in 0 ... 2."""

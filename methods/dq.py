@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bench.arrays import Arrays, FloatArray, IntArray
     from bench.contract import Artefact
     from methods.parts.draws import Pool
+    from methods.parts.pixels import PixelStage
     from methods.parts.submodular import Binning
 
 SEARCHES = ("matrix", "products", "released")
@@ -52,6 +53,11 @@ class DatasetQuantization(GraphCutMethod):
     draw : {"paired", "released"}
         The lowest of priorities that all methods of a selection seed share; or
         ``np.random.choice`` with the selection seed itself, set anew for every bin.
+    drop : float
+        Share of the patches of every kept image that the pixel stage drops and reconstructs: 0.25
+        in the paper, 0.2 in the README; 0 keeps whole images, in all editions.
+    attention, mae, mae_epochs, alignment
+        As in :class:`methods.parts.pixels.PixelStage`.
     embedding, loss, head, normalisation, kernel, balance, greedy, rounding
         The other differences between the editions, each on its own; as in
         :class:`methods.parts.selection.GraphCutMethod`.
@@ -68,23 +74,63 @@ class DatasetQuantization(GraphCutMethod):
         released=True,
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "released": {**GraphCutMethod.released, "draw": "released"}
+        "released": {
+            **GraphCutMethod.released,
+            "draw": "released",
+            "attention": "grad-cam++",
+            "mae": "vit-large",
+            "alignment": "misaligned",
+        }
     }
     bins: Annotated[int, Between(1, 1000)] = 10
     class_quota: bool = True
     draw: Literal["paired", "released"] = "paired"
+    drop: Annotated[float, Between(0, 0.99)] = 0.0
+    attention: Literal["grad-cam", "grad-cam++"] = "grad-cam"
+    mae: Literal["small", "vit-large"] = "small"
+    mae_epochs: Annotated[int, Between(1, 10000)] = 20
+    alignment: Literal["key", "misaligned"] = "key"
 
     @property
     def balanced(self) -> bool:
         """Whether every class keeps its share of the budget."""
         return self.class_quota and self.rounding == "exact"
 
+    @property
+    def stage(self) -> PixelStage | None:
+        """What drops patches and reconstructs them; None where nothing is dropped."""
+        if self.drop == 0:
+            return None
+        from methods.parts.pixels import PixelStage
+
+        edition: Any = "released" if self.edition.startswith("released") else "paper"
+        return PixelStage(
+            self.drop,
+            self.network,
+            self.attention,
+            self.mae,
+            self.mae_epochs,
+            self.alignment,
+            edition,
+        )
+
     def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
-        """Return the bins."""
-        return [self.bins_of(train, ctx)]
+        """Return the bins and, where patches are dropped, the reconstructions."""
+        bins = self.bins_of(train, ctx)
+        return [bins] if self.stage is None else [bins, self.stage.reconstructions(train, ctx)]
 
     def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
-        """Return the draws, bin by bin."""
+        """Return the draws, bin by bin, as the pixel stage leaves them."""
+        if self.stage is None:
+            return self.draws(train, budget, ctx)
+        from methods.parts.pixels import with_pixels
+
+        each = self.stage.bytes_each(train)
+        budget = budget.for_images_of(each, train.bytes_per_image, len(train))
+        return with_pixels(self.draws(train, budget, ctx), self.stage, train, ctx)
+
+    def draws(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
+        """Return whole images, bin by bin."""
         stored = self.bins_of(train, ctx)
         bins = split_bins(stored)
         importance = self.importance(train, ctx)

@@ -228,13 +228,14 @@ def extract(
 
     from bench.augment import DeviceImages
 
-    labels = np.zeros(len(images), dtype=np.int64)
-    on_device = DeviceImages(images, labels, normalisation, torch.device(ctx.device))
+    device = torch.device(ctx.device)
     penultimate, intermediate = [], []
     with torch.inference_mode():
         for start in range(0, len(images), _BATCH):
             stop = min(start + _BATCH, len(images))
-            batch = on_device.plain(start, stop)
+            block = images[start:stop]  # decoded on demand where they do not fit
+            labels = np.zeros(len(block), dtype=np.int64)
+            batch = DeviceImages(block, labels, normalisation, device).plain(0, len(block))
             features = network.features(change(batch, slice(start, stop)) if change else batch)
             penultimate.append(features.penultimate.float().cpu().numpy())
             intermediate.append(features.intermediate.float().cpu().numpy())

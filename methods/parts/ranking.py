@@ -47,6 +47,11 @@ class DynamicsMethod(Method):
     epochs: Annotated[int, Between(1, 1000)] = 30
     balance: bool = True
 
+    @property
+    def balanced(self) -> bool:
+        """Whether every class keeps its share of the budget."""
+        return self.balance
+
     @abstractmethod
     def picker(self, train: ImageDataset, ctx: Context) -> Picker:
         """Return what picks of a class, or of the whole split."""

@@ -82,7 +82,7 @@ class ClasswiseSelection(EmbeddingMethod):
         kept = []
         for label, count in enumerate(budget.images_by_class(train.class_counts)):
             members = np.flatnonzero(train.labels == label)
-            kept.append(members[self.pick(features[members], int(count))])
+            kept.append(members[self.pick(features[members], int(count))] if count else members[:0])
             ctx.progress("selection", label + 1, len(train.classes))
         return CompressedSet(np.concatenate(kept))
 

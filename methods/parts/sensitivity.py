@@ -13,15 +13,13 @@ import numpy as np
 
 from bench.errors import UsageError
 from methods.parts.allocation import bin_quota
+from methods.parts.released import ADQ_IMPORTANCES, ADQ_SEGMENTS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from bench.arrays import FloatArray, IntArray
 
-ADQ_SEGMENTS = (500, 450, 405, 364, 328, 295, 266, 239, 215, 1938)
-ADQ_IMPORTANCES = (1.0, 0.985, 1.031, 1.182, 1.094, 1.176, 1.083, 1.089, 1.011, 1.0)
-"""The constants of adaptive.py:18-19 (SLGSP/ADQ at 474cc71)."""
 _ADQ_SHARE = 0.125
 """The share of a bin that ADQ's README draws."""
 

@@ -6,7 +6,7 @@ is that of the last division.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,7 +28,7 @@ def texture_level(images: ArrayLike, patch: int = 32) -> NDArray[np.float64]:
     Parameters
     ----------
     images : array_like, uint8, [N, H, W, C]
-        RGB images (C = 3), or gray ones (C = 1).
+        Read block by block. RGB images (C = 3), or gray ones (C = 1).
     patch : int
         Side in pixels of the patches, at least 1. What remains at the right and the bottom is
         dropped; a dimension shorter than this is used whole.
@@ -49,7 +49,7 @@ def texture_level(images: ArrayLike, patch: int = 32) -> NDArray[np.float64]:
 
     Sources: ADQ (AAAI 2025), Eq. 3; its released ``texture_level.py``, which has no patches.
     """
-    pixels = np.asarray(images)
+    pixels: Any = images if hasattr(images, "dtype") else np.asarray(images)
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] not in (1, 3):
         found = f"{pixels.dtype} {list(pixels.shape)}"
         raise ValueError(f"images: {found}; allowed: uint8 [N, H, W, C] with C 1 or 3")
@@ -63,8 +63,9 @@ def texture_level(images: ArrayLike, patch: int = 32) -> NDArray[np.float64]:
     total = np.zeros(count, np.int64)
     step = max(1, BLOCK // (h * w))
     for i in range(0, count, step):
+        block = np.asarray(pixels[i : i + step])  # decoded on demand where they do not fit
         for y, x in corners:
-            total[i : i + step] += _gradient_sum(pixels[i : i + step, y : y + h, x : x + w])
+            total[i : i + step] += _gradient_sum(block[:, y : y + h, x : x + w])
     level: NDArray[np.float64] = total / (len(corners) * h * w * 2 * 255 * sum(WEIGHTS))
     return level
 

@@ -12,8 +12,9 @@ from PIL import Image
 from torch.nn import functional
 
 from bench.budgets import Budget
-from bench.contract import CompressedSet, ImageDataset, Keeps
+from bench.contract import METHODS, CompressedSet, ImageDataset, Keeps
 from bench.errors import DamagedFileError, UsageError
+from bench.selecting import select
 from methods.parts import mae
 from methods.parts.embeddings import Extractor
 from methods.parts.mae_network import MaskedAutoencoder
@@ -365,3 +366,38 @@ def test_the_released_selection_meets_792_of_its_6200_images(shared_data):
     assert len(np.intersect1d(intended, trained_on)) == 792
     assert (intended == trained_on).sum() == 0
     assert (counts.min(), counts.max()) == (532, 718)
+
+
+# the stage in DQ and ADQ
+
+
+@pytest.mark.parametrize("name", ["dq", "adq"])
+def test_a_budget_of_images_is_met_exactly_and_one_of_bytes_holds_more_images(name, noise, context):
+    method = METHODS.make_one(f"{name}[drop=0.5,mae_epochs=1,extractor_epochs=1]")
+    ctx = context()
+    in_images = select(method, noise, Budget.parse("25"), ctx)
+    in_bytes = select(method, noise, Budget.parse("25b"), ctx)
+    allowed = Budget.parse("25b").bytes(len(noise) * noise.bytes_per_image)
+    each = method.stage.bytes_each(noise)
+    assert len(in_images) == Budget.parse("25").images(len(noise))
+    assert in_images.bytes(noise) == len(in_images) * each
+    assert len(in_bytes) > len(in_images)
+    assert in_bytes.bytes(noise) <= allowed < in_bytes.bytes(noise) + each
+    assert in_images.content == "reconstructed"
+    assert (in_images.images != noise.images[in_images.indices]).any()
+
+
+def test_the_stage_changes_no_selection_in_a_budget_of_images(noise, context):
+    ctx, budget = context(), Budget.parse("25")
+    whole = select(METHODS.make_one("dq[extractor_epochs=1]"), noise, budget, ctx)
+    dropped = METHODS.make_one("dq[extractor_epochs=1,drop=0.25,mae_epochs=1]")
+    assert select(dropped, noise, budget, ctx).indices.tolist() == whole.indices.tolist()
+
+
+def test_misaligned_evaluation_trains_on_other_images(digits, context):
+    few, ctx = digits.subset(np.arange(300)), context()
+    method = METHODS.make_one("dq[extractor_epochs=1,drop=0.25,mae_epochs=1]")
+    methods = [method, dataclasses.replace(method, alignment="misaligned")]
+    meant, read = (select(one, few, Budget.parse("20"), ctx) for one in methods)
+    told = read.notes["pixels"]
+    assert told["intended_images"] == len(np.intersect1d(meant.indices, read.indices)) < len(meant)
