@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bench.arrays import IntArray, Pixels
 
 
-_BLOCK = 1024
+_BLOCK = 250
 """Images whose pixels are counted at a time; they may be decoded on demand."""
 
 

@@ -26,7 +26,7 @@ from bench.compressing.output import Output
 from bench.compressing.request import ByIndices, ByMethod
 from bench.compressing.run import Settings, compress
 from bench.compressing.source import ImageFiles, find_images
-from bench.contract import CompressedSet, Keeps, Method, MethodInfo
+from bench.contract import METHODS, CompressedSet, Keeps, Method, MethodInfo
 from bench.errors import BenchError, DataError, StorageError, UsageError
 from bench.models import NamesModel
 from bench.storage import read_json, write_json
@@ -672,6 +672,20 @@ class TestStreaming:
         assert Brightest.blocks == ["ndarray", "LazyImages"]
         assert streamed == held
         assert held.keys() == {"cat/06.png", "cat/07.png", "dog/00.png", "dog/01.png"}
+
+    def test_a_method_that_looks_through_a_network_streams_too(self, tmp_path: Path) -> None:
+        pixels = np.random.default_rng(0).integers(0, 256, (280, 8, 8, 3), dtype=np.uint8)
+        for number, image in enumerate(pixels):
+            place = tmp_path / "photos" / "ab"[number % 2] / f"{number:03d}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(place)
+        method = METHODS.make_one("kcenter[extractor=resnet8[width=4],extractor_epochs=0]")
+        kept = [
+            run(tmp_path / "photos", tmp_path / name, ask(method, "10"), memory=memory)[1].keys()
+            for name, memory in (("held", None), ("streamed", 250 * 8 * 8 * 3))
+        ]
+        assert kept[0] == kept[1]
+        assert len(kept[0]) == 28
 
     def test_asking_for_all_at_once_is_refused_with_a_way_out(
         self, photos: Path, tmp_path: Path
