@@ -107,6 +107,11 @@ class DistributionMatching(Method):
     normalisation: Literal["dataset", "released"] = "dataset"
     storage: Literal["uint8", "float32"] = "uint8"
 
+    @property
+    def balanced(self) -> bool:
+        """Whether every class keeps its share of the budget."""
+        return True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if MODELS.make_one(self.extractor).uses_pretrained_weights:

@@ -1,199 +1,232 @@
-"""The greedy search behind GraphCut: exact in float64, found on one float32 matrix.
+"""The greedy search behind GraphCut: as in float64, found on cheaper rows.
 
-Both gains are affine in one running vector. With the points ``c`` of a pool (unit rows for the
-cosine, rows less their mean for the squared distance), an offset ``b`` (0, or ``-|c|^2 / 2``), the
-pool ``V`` of the bin and its picks ``S``, the gain is up to a constant and a positive factor
+Both gains are affine in one running vector. With the points ``c`` of a pool and an offset ``b``
+(`methods.parts.points`), the pool ``V`` of the bin and its picks ``S``, the gain is up to a
+constant and a positive factor
 
     h(x | S) = c(x) . w + (|V| / 2 - |S|) b(x),    w = sum_V c / 2 - sum_S c,
 
-so a pick ``p`` lowers ``h(x)`` by ``c(p) . c(x) + b(x)``: one row of a matrix that serves all bins.
-Picks are found on float32 products and settled in float64 (notes of `submodular.graphcut_bins`).
+so a pick ``p`` lowers ``h(x)`` by ``c(p) . c(x) + b(x)``: one row of a matrix that serves all
+bins. The next bin's first gain is the mean of this bin's first and last one. Picks are found on
+rounded rows and settled in float64 (notes of `methods.parts.submodular.graphcut_binning`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-F32: TypeAlias = NDArray[np.float32]
-F64: TypeAlias = NDArray[np.float64]
-Index: TypeAlias = NDArray[np.int64]
+from methods.parts.exact_gain import ExactGain, MatrixGain
+from methods.parts.kernel_rows import FetchedRows, MatrixRows
+from methods.parts.points import F64, Index, Points
 
-UNIT32 = 2.0**-24
 CONFIDENCE = 8.0  # lambda of Higham and Mary: a bound fails with probability about 2 exp(-32)
 REFRESH = 1024  # picks between two float64 gains: keeps the share of repeated roundings small
-BLOCK = 512  # rows a product: `a @ a.T` in one call crashed in OpenBLAS at n = 50,000
-FEW = 0.02  # share of the pool: fewer picks are found by products, in less than the matrix takes
+AHEAD = 128  # picks that are found before any is checked: the checks are then a few calls together
+FEW = 0.4  # share of the pool: fewer picks are found in less time than the matrix takes
+MANY = 15_000  # points above which rows made when needed are found in less time than the matrix
 
 
-def greedy(embeddings: NDArray[Any], sizes: Sequence[int], kernel: str, limit: int) -> list[Index]:
-    """Pick bins of the given sizes from one pool [n, d]; positions in pick order."""
-    n, d = embeddings.shape
-    if not sum(sizes):
-        return [np.empty(0, np.int64) for _ in sizes]
-    exact = _ExactGain(*POINTS[kernel](embeddings))
-    search: _ByMatrix | _ByProduct = _ByProduct(exact)
-    bins = []
-    for i, size in enumerate(sizes):
-        if isinstance(search, _ByProduct):
-            fits = 12 * n * d + 4 * search.left**2 <= limit
-            if fits and sum(sizes[i:]) > FEW * search.left:
-                search = _ByMatrix(search)
-        search.pick(size)
-        bins.append(exact.next_bin())
-    return bins
+class Picks(NamedTuple):
+    """What the search of one pool found."""
+
+    bins: list[Index]
+    search: str
+    smallest_gap: float
 
 
-class _ExactGain:
-    """The gain h(x | S) of a pool in float64, for any few of its points."""
+def greedy(points: Points, sizes: Sequence[int], limit: int) -> Picks:
+    """Pick bins of the given sizes from one pool; positions in pick order."""
+    search = search_for(points, sum(sizes), limit)
+    if search == "products":
+        pool = Search(points, FetchedRows(points), ExactGain(points))
+    else:
+        rows = MatrixRows(points)
+        is_exact = rows.matrix.dtype == np.float64
+        pool = Search(points, rows, MatrixGain(points, rows) if is_exact else ExactGain(points))
+    bins = [pool.next_bin(size) for size in sizes]
+    return Picks(bins, search, pool.smallest_gap / (points.scale or 1.0))
 
-    def __init__(self, points: F64, offset: F64) -> None:
-        self.points, self.offset = points, offset
-        self.scale = float(np.einsum("ij,ij->i", points, points).max())
-        self.tie = 8 * float(np.finfo(np.float64).eps) * len(points) * self.scale
-        self.pooled, self.pool_size = _sum_rows(points), len(points)
-        self.picks: list[int] = []
-        self._summed, self._counted = np.zeros(points.shape[1]), 0
 
-    def state(self) -> tuple[F64, float]:
-        """Return w and the weight of the offset after the picks so far."""
-        if self._counted < len(self.picks):
-            self._summed += _sum_rows(self.points[self.picks[self._counted :]])
-            self._counted = len(self.picks)
-        return self.pooled / 2 - self._summed, self.pool_size / 2 - len(self.picks)
+def search_for(points: Points, picks: int, limit: int) -> str:
+    """Say how a pool is searched: by its "matrix", or by "products" made when they are needed.
 
-    def best(self, candidates: Index) -> int:
-        """Where in `candidates` the lowest index of highest gain stands."""
-        w, weight = self.state()
-        # Not a matrix product: its rounding depends on where a row lies, and would split ties.
-        gain = (self.points[candidates] * w).sum(axis=1) + weight * self.offset[candidates]
-        tied = np.flatnonzero(gain >= gain.max() - self.tie)
-        return int(tied[candidates[tied].argmin()])
+    Parameters
+    ----------
+    points : Points
+        The pool.
+    picks : int
+        How many are picked in all.
+    limit : int
+        Bytes for working arrays.
+    """
+    n, itemsize = points.n, points.factors[0].itemsize
+    fits = n <= MANY and itemsize * n * (points.width + n + 1024) <= limit
+    # A float64 matrix stands in for running sums that would cost as much however few the picks.
+    pays = picks > FEW * n or itemsize == 8
+    return "matrix" if fits and pays else "products"
 
-    def next_bin(self) -> Index:
-        """Take the bin's picks out of the pool and return them."""
-        self.state()
-        picks = np.array(self.picks, np.int64)
-        self.pooled -= self._summed
-        self.pool_size -= len(picks)
-        self.picks, self._summed, self._counted = [], np.zeros_like(self._summed), 0
+
+class Search:
+    """The gains of a pool, kept in float64 from its rows, and the picks that they give."""
+
+    def __init__(self, points: Points, rows: MatrixRows | FetchedRows, exact: ExactGain) -> None:
+        self.rows, self.exact = rows, exact
+        self.smallest_gap = float("inf")
+        self.error = Error(points, rows.eps, exact.rows_added)
+        self._ids: Index = np.arange(points.n)
+        self._allot()
+        self._refresh()
+
+    @property
+    def gain(self) -> F64:
+        """The gains before the next pick, -inf where a point is picked."""
+        gain: F64 = self._history[0]
+        return gain
+
+    def next_bin(self, size: int) -> Index:
+        """Pick points one by one, each lowering every gain by its row."""
+        first, exact, was_refreshed = self.gain.copy(), self.exact, False
+        while len(exact.picks) < size:
+            if self.error.rows > REFRESH:
+                self._refresh()
+                was_refreshed = True
+            self._pick(min(len(self._steps), size - len(exact.picks)))
+        picks = exact.next_bin()
+        if was_refreshed:
+            self._refresh()
+        else:
+            self.gain[:] = (first + self.gain) / 2
+            self.error.halve()
+        self._compact()
         return picks
 
+    def _pick(self, count: int) -> None:
+        """Pick up to `count` points: find them ahead, then settle those that had a rival."""
+        found = self._find(count)
+        places, at = np.arange(count), np.array(found)
+        history = self._history[:count]
+        top = history[places, at]
+        history[places, at] = -np.inf
+        gap = top - history.max(axis=1)
+        slack = self.error.slack(count) + self.exact.tie
+        done = 0
+        for place in np.flatnonzero(gap <= slack).tolist():
+            self._take(at[done:place], gap[done:place])
+            gain = history[place]
+            gain[at[place]] = top[place]
+            chosen = self._settle(gain, top[place] - slack)
+            done = place + 1
+            if chosen != at[place]:  # what was found after it is wrong
+                np.subtract(gain, self._row(chosen, gain), self.gain)
+                break
+        else:
+            self._take(at[done:], gap[done:])
+            done = count
+            self.gain[:] = self._history[count]
+        self.error.add(done)
 
-class _ByMatrix:
-    """Search with the float32 matrix of all pairs; the gain is kept in float64."""
+    def _find(self, count: int) -> list[np.intp]:
+        """Find the next picks by the gains as they are kept; fill the history of gains."""
+        rows, found = self.rows.ready, []
+        for argmax, gain, after in self._steps[:count]:
+            at = argmax()
+            found.append(at)
+            row = rows[at]
+            np.subtract(gain, self.rows.fetch(at, gain) if row is None else row, after)
+        return found
 
-    def __init__(self, pool: _ByProduct) -> None:
-        exact, n = pool.exact, pool.left
-        self.exact, self.ids, self.gain = exact, pool.ids[:n], np.zeros(n)
-        self.matrix = _matrix(pool.rows[:n], pool.offset[:n])
-        rows = np.arange(1, REFRESH + 1)
-        error = CONFIDENCE * np.sqrt(exact.points.shape[1] * rows) + 3 * rows
-        self.slack: list[float] = (2 * UNIT32 * exact.scale * error + exact.tie).tolist()
+    def _row(self, at: int, gain: F64) -> NDArray[Any]:
+        row = self.rows.ready[at]
+        return self.rows.fetch(at, gain) if row is None else row
 
-    def pick(self, count: int) -> None:
-        """Pick points one by one, each lowering every gain by its row."""
-        gain, matrix, picks = self.gain, self.matrix, self.exact.picks
-        for start in range(0, count, REFRESH):
-            self._refresh()
-            for slack in self.slack[: count - start]:
-                at = gain.argmax()
-                top = gain.item(at)
-                gain[at] = -np.inf
-                if gain.item(gain.argmax()) >= top - slack:  # the cheapest test for rivals
-                    gain[at] = top
-                    rivals = np.flatnonzero(gain >= top - slack)
-                    at = rivals[self.exact.best(self.ids[rivals])]
-                    gain[at] = -np.inf
-                picks.append(self.ids.item(at))
-                np.subtract(gain, matrix[at], gain)
+    def _take(self, at: Index, gap: F64) -> None:
+        self.exact.picks += self._ids[at].tolist()
+        self._note(gap.min(initial=np.inf))
+
+    def _settle(self, gain: F64, bar: float) -> int:
+        """Pick the best of the points above `bar` in float64."""
+        rivals = np.flatnonzero(gain >= bar)
+        place, lead = self.exact.best(self._ids[rivals])
+        chosen = int(rivals[place])
+        self.exact.picks.append(self._ids.item(chosen))
+        self._note(lead)
+        return chosen
+
+    def _note(self, gap: float) -> None:
+        self.smallest_gap = min(self.smallest_gap, float(gap))
 
     def _refresh(self) -> None:
-        """Set the gains afresh in float64, so that rounding does not add up over bins."""
-        w, weight = self.exact.state()
-        # Not BLAS: on a busy machine its threads wait for each other, 12 ms a call were measured.
-        fresh = (np.einsum("ij,j->i", self.exact.points, w) + weight * self.exact.offset)[self.ids]
+        """Set the gains afresh in float64, so that rounding does not add up."""
+        fresh = self.exact.many_gains(self._ids)
         self.gain[:] = np.where(np.isneginf(self.gain), -np.inf, fresh)
+        self.error.clear()
+
+    def _compact(self) -> None:
+        """Leave the picks out of the search, where that makes it faster."""
+        left = np.flatnonzero(np.isfinite(self.gain))
+        if self.rows.keep(left):
+            gain = self.gain[left]
+            self._ids = self._ids[left]
+            self._allot()
+            self.gain[:] = gain
+
+    def _allot(self) -> None:
+        """Make room for the gains before each of the next picks."""
+        n = len(self._ids)
+        ahead = max(4, min(AHEAD, 2**16 // max(n, 1)))
+        self._history = np.zeros((ahead + 1, n))
+        gains = list(self._history)
+        self._steps = [(a.argmax, a, b) for a, b in pairwise(gains)]
 
 
-class _ByProduct:
-    """Search without a matrix: the gains of every pick afresh from w, in float32."""
+class Error:
+    """The bound of a gain's error, from how often and with which weights rows were added.
 
-    def __init__(self, exact: _ExactGain) -> None:
-        self.exact, self.left = exact, len(exact.points)
-        self.ids: Index = np.arange(self.left)
-        self.rows, self.offset = exact.points.astype(np.float32), exact.offset.astype(np.float32)
+    Parameters
+    ----------
+    points : Points
+        The pool.
+    eps : float
+        Of the rows' type.
+    before : int
+        How many rows a fresh gain is the half sum of; 0 where it is made without rows.
+    """
 
-    def pick(self, count: int) -> None:
-        """Pick points one by one, the last one taking the place of each."""
-        for _ in range(count):
-            w, weight = self.exact.state()
-            gain = self.rows[: self.left] @ w.astype(np.float32)
-            gain += np.float32(weight) * self.offset[: self.left]
-            rivals = np.flatnonzero(gain >= gain.max() - self._slack(w, weight))
-            at = int(rivals[self.exact.best(self.ids[rivals])])
-            self.exact.picks.append(int(self.ids[at]))
-            self.left -= 1
-            for column in (self.ids, self.rows, self.offset):
-                column[at] = column[self.left]
+    def __init__(self, points: Points, eps: float, before: int) -> None:
+        self._unit = eps / 2 * points.scale
+        self._independent = CONFIDENCE * points.spread
+        self._shared = 3.0 * len(points.factors)
+        self._before = before
+        self._squares, self._sum, self._new = before / 4, before / 2, 0.0
 
-    def _slack(self, w: F64, weight: float) -> float:
-        """Return twice the rounding bound of one product with w."""
-        scale, length = self.exact.scale, float(np.sqrt(w @ w))
-        error = (CONFIDENCE * float(np.sqrt(len(w))) + 4) * float(np.sqrt(scale)) * length
-        return 2 * UNIT32 * (error + 2 * abs(weight) * scale) + self.exact.tie
+    @property
+    def rows(self) -> float:
+        """Rows that were added since the gains were fresh, by their weights."""
+        return self._sum - self._before / 2
 
+    def slack(self, count: int) -> float:
+        """Return twice the bound before each of the next `count` picks."""
+        independent = self._independent * math.sqrt(self._squares + count)
+        return 2 * self._unit * (independent + self._shared * (self._sum + count))
 
-def _matrix(points: F32, offset: F32) -> F32:
-    """Compute ``points @ points.T + offset``, half of the product mirrored."""
-    n = len(points)
-    matrix: F32 = np.empty((n, n), np.float32)
-    for i in range(0, n, BLOCK):
-        end = min(i + BLOCK, n)
-        np.matmul(points[i:end], points[i:].T, out=matrix[i:end, i:])
-        matrix[end:, i:end] = matrix[i:end, end:].T
-    if offset.any():
-        matrix += offset
-    return matrix
+    def add(self, rows: int) -> None:
+        """Count rows that were added with weight 1."""
+        self._squares += rows
+        self._sum += rows
+        self._new += rows
 
+    def halve(self) -> None:
+        """Count this bin's rows by half, those before as before: the mean of first and last."""
+        self._squares -= 0.75 * self._new
+        self._sum -= 0.5 * self._new
+        self._new = 0.0
 
-def _cosine_points(values: NDArray[Any]) -> tuple[F64, F64]:
-    """Return unit rows; a zero row stays zero, which makes its cosine 0."""
-    peak = np.maximum(values.max(axis=1), -values.min(axis=1))
-    points = values.astype(np.float64)
-    points *= _unit(peak)[:, None]
-    length = np.sqrt(np.einsum("ij,ij->i", points, points))
-    points *= (1 / np.where(length > 0, length, 1))[:, None]
-    return points, np.zeros(len(points))
-
-
-def _distance_points(values: NDArray[Any]) -> tuple[F64, F64]:
-    """Return rows less their mean, in a unit near their radius, and ``-|c|^2 / 2``."""
-    points = values.astype(np.float64)
-    points *= _unit(max(points.max(), -points.min()))
-    # A centre of float32 digits: float32 rows less it are exact in float64.
-    points -= (_sum_rows(points) / len(points)).astype(np.float32)
-    points *= _unit(max(points.max(), -points.min()))
-    return points, -0.5 * np.einsum("ij,ij->i", points, points)
-
-
-POINTS: dict[str, Callable[[NDArray[Any]], tuple[F64, F64]]] = {
-    "cosine": _cosine_points,
-    "sqeuclidean": _distance_points,
-}
-
-
-def _unit(peak: Any) -> Any:
-    """Return the power of two, so that scaling is exact, that brings `peak` near 1."""
-    return np.ldexp(1.0, -np.maximum(np.frexp(peak)[1], -1000))
-
-
-def _sum_rows(rows: F64) -> F64:
-    """Sum over rows in two levels, whose rounding grows with n^(1/4) and not n^(1/2)."""
-    whole = len(rows) // 64 * 64
-    blocks = rows[:whole].reshape(-1, 64, rows.shape[1])
-    total: F64 = blocks.sum(axis=1).sum(axis=0) + rows[whole:].sum(axis=0)
-    return total
+    def clear(self) -> None:
+        """Count from fresh gains."""
+        self._squares, self._sum, self._new = self._before / 4, self._before / 2, 0.0

@@ -4,28 +4,66 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from methods.parts.greedy import POINTS, Index, greedy
+from methods.parts.gradients import Gradients
+from methods.parts.greedy import greedy
+from methods.parts.points import KERNELS, Index, points_of
+
+
+@dataclass(frozen=True)
+class Binning:
+    """Bins, and how they were found.
+
+    Parameters
+    ----------
+    bins : list of ndarray, int64
+        Indices of images, one array a bin, in pick order within a class, classes ascending.
+    searches : tuple of str
+        What was used: "matrix" (the float32 kernel matrix of a class), "products" (its rows when
+        needed), both, or nothing where no image was there.
+    smallest_gap : float
+        The least lead of a pick over the second best gain, over all picks, in units of
+        ``max |c|^2`` (1 for the cosine, whose gain is the released code's). 0 for ties, that is
+        below ``8 eps64 n``; infinite where no pick had a rival. Machines whose float64 sums
+        differ by less pick the same.
+    """
+
+    bins: list[Index]
+    searches: tuple[str, ...]
+    smallest_gap: float
 
 
 def graphcut_bins(
-    embeddings: ArrayLike,
+    embeddings: ArrayLike | Gradients,
     labels: ArrayLike | None,
     bins: int = 10,
     kernel: str = "cosine",
     balance: bool = True,
     memory_limit: int | None = None,
 ) -> list[Index]:
+    """Divide a set into bins: `Binning.bins` of `graphcut_binning`, with its parameters."""
+    return graphcut_binning(embeddings, labels, bins, kernel, balance, memory_limit).bins
+
+
+def graphcut_binning(
+    embeddings: ArrayLike | Gradients,
+    labels: ArrayLike | None,
+    bins: int = 10,
+    kernel: str = "cosine",
+    balance: bool = True,
+    memory_limit: int | None = None,
+) -> Binning:
     """Divide a set into bins by recursive GraphCut selection.
 
     Parameters
     ----------
-    embeddings : array_like, real, [N, d]
+    embeddings : array_like, real, [N, d], or Gradients
         One finite row an image, in any unit.
     labels : array_like [N] or None
         Class of each image, of any sortable type; not used if `balance` is false.
@@ -39,15 +77,7 @@ def graphcut_bins(
         Select within each class; otherwise the pool is the whole set.
     memory_limit : int, optional
         Bytes for all working arrays; by default a quarter of the memory that /proc/meminfo calls
-        available (of the physical memory from `os.sysconf` where there is no such file). A pool
-        of n points is worked without its n x n float32 matrix, in 12 n d bytes, until what
-        earlier bins left of it fits.
-
-    Returns
-    -------
-    list of ndarray, int64
-        Indices into `embeddings`, one array a bin, in pick order within a class, classes in
-        ascending order.
+        available (of the physical memory from `os.sysconf` where there is no such file).
 
     Raises
     ------
@@ -62,6 +92,18 @@ def graphcut_bins(
     "A New Approach to Probabilistic Rounding Error Analysis", Sec. 3, lambda = 8), and roundings
     of the two factors and the offset, which rows may share. All candidates within twice that of
     the maximum are compared again in float64.
+
+    A pool of n points is searched by its n x n float32 matrix, half of it computed. Where that does
+    not fit, above 15,000 points, or for picks of less than 0.4 n, rows of it are made 128 at a
+    time, for the points of highest gain, and 512 are kept: 4 n (d + 700) bytes. `Binning.searches`
+    tells which; the picks are the same.
+
+    Gradients are never multiplied out. Their kernel is the Hadamard product of two small ones, of
+    the residuals and of ``[1, e]``, so that ``sqrt(d)`` becomes ``sqrt(C) + sqrt(d + 1)`` and 3
+    becomes 6. In float64 they are compared by the C x (d + 1) matrix ``sum_S p_j [1, e_j]^T``;
+    where that has more entries than pairs are cheap to compute (many classes, ``8 C d >
+    n (C + d)``), the n x n matrix itself is float64 and serves for both. Squared distances of
+    gradients are taken without centring: the unit ``|c|`` is that of the gradients themselves.
 
     Inside a Slurm job /proc/meminfo still shows the whole node: give `memory_limit` there.
 
@@ -81,7 +123,7 @@ def graphcut_bins(
 
 
 def graphcut_order(
-    embeddings: ArrayLike,
+    embeddings: ArrayLike | Gradients,
     labels: ArrayLike | None,
     counts: int | Mapping[Any, int] | ArrayLike,
     kernel: str = "cosine",
@@ -92,7 +134,7 @@ def graphcut_order(
     Parameters
     ----------
     embeddings, labels, kernel, memory_limit
-        As in `graphcut_bins`.
+        As in `graphcut_binning`.
     counts : int, mapping of class to int, or array_like of int
         Picks from each class's full pool (entry c of an array: class c; none from a class that
         is left out); an int selects from the whole set, without labels.
@@ -106,7 +148,7 @@ def graphcut_order(
     Raises
     ------
     ValueError
-        As `graphcut_bins`, and for a count below 0 or above the size of its pool.
+        As `graphcut_binning`, and for a count below 0 or above the size of its pool.
     """
     values = _checked(embeddings, kernel)
     wanted: dict[Any, int]
@@ -121,7 +163,7 @@ def graphcut_order(
         if not 0 <= count <= allowed:
             raise ValueError(f"counts: {count} of class {name!r}; allowed: 0 to {allowed}")
     sizes = {name: [wanted.get(name, 0)] for name in pools}
-    return _select(values, pools, sizes, 1, kernel, memory_limit)[0]
+    return _select(values, pools, sizes, 1, kernel, memory_limit).bins[0]
 
 
 def available_memory() -> int:
@@ -134,37 +176,55 @@ def available_memory() -> int:
 
 
 def _select(
-    values: NDArray[Any],
+    values: NDArray[Any] | Gradients,
     pools: Mapping[Any, Index],
     sizes: Mapping[Any, Sequence[int]],
     bins: int,
     kernel: str,
     memory_limit: int | None,
-) -> list[Index]:
+) -> Binning:
     """Run `greedy` in every pool and join the picks of each bin."""
     limit = available_memory() // 4 if memory_limit is None else memory_limit
     parts: list[list[Index]] = [[np.empty(0, np.int64)] for _ in range(bins)]
+    searches, gap = set(), np.inf
     for name, pool in pools.items():
-        inside = values if len(pools) == 1 else values[pool]  # a second copy may not fit
-        for part, picks in zip(parts, greedy(inside, sizes[name], kernel, limit), strict=True):
+        if not sum(sizes[name]):
+            continue
+        inside = values if len(pools) == 1 else _subset(values, pool)  # a second copy may not fit
+        found = greedy(points_of(inside, kernel), sizes[name], limit)
+        for part, picks in zip(parts, found.bins, strict=True):
             part.append(pool[picks])
-    return [np.concatenate(part) for part in parts]
+        searches.add(found.search)
+        gap = min(gap, found.smallest_gap)
+    return Binning([np.concatenate(part) for part in parts], tuple(sorted(searches)), gap)
 
 
-def _checked(embeddings: ArrayLike, kernel: str) -> NDArray[Any]:
-    """Return the embeddings as a finite real floating-point array [N, d]."""
+def _subset(values: NDArray[Any] | Gradients, pool: Index) -> NDArray[Any] | Gradients:
+    return values.subset(pool) if isinstance(values, Gradients) else values[pool]
+
+
+def _checked(embeddings: ArrayLike | Gradients, kernel: str) -> NDArray[Any] | Gradients:
+    """Return the embeddings as a finite real floating-point array [N, d], or as gradients."""
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel: {kernel!r}; allowed: {', '.join(KERNELS)}")
+    if isinstance(embeddings, Gradients):
+        _check_finite(embeddings.residuals, "residuals")
+        _check_finite(embeddings.features, "features")
+        return embeddings
     values = np.asarray(embeddings)
-    if kernel not in POINTS:
-        raise ValueError(f"kernel: {kernel!r}; allowed: {', '.join(POINTS)}")
     if values.ndim != 2 or not values.shape[1] or values.dtype.kind not in "biuf":
         found = f"{values.dtype} {list(values.shape)}"
         raise ValueError(f"embeddings: {found}; allowed: real numbers [N, d] with d at least 1")
     if values.dtype.kind != "f":
         values = values.astype(np.float64)
+    _check_finite(values, "embeddings")
+    return values
+
+
+def _check_finite(values: NDArray[Any], name: str) -> None:
     if values.size and not np.isfinite([values.max(), values.min()]).all():
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-        raise ValueError(f"embeddings: not finite in row {row}; allowed: finite numbers")
-    return values
+        raise ValueError(f"{name}: not finite in row {row}; allowed: finite numbers")
 
 
 def _classes(labels: ArrayLike | None, n: int) -> dict[Any, Index]:

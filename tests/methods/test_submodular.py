@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from methods.parts import greedy as search
-from methods.parts import submodular
-from methods.parts.submodular import graphcut_bins, graphcut_order
+from methods.parts import kernel_rows, points, submodular
+from methods.parts.exact_gain import ExactGain
+from methods.parts.greedy import search_for
+from methods.parts.kernel_rows import FetchedRows, MatrixRows
+from methods.parts.points import points_of
+from methods.parts.submodular import graphcut_binning, graphcut_bins, graphcut_order
 
 KERNELS = ("cosine", "sqeuclidean")
 LIMITS = {"matrix": 2**40, "product": 0}
@@ -89,26 +93,68 @@ def test_a_large_pool_equals_the_reference_in_both_memory_modes(kernel):
         assert [b.tolist() for b in got] == expected
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize(("points", "built"), [(400, [400]), (250, [240]), (0, [])])
-def test_the_matrix_is_built_as_soon_as_it_fits(kernel, points, built, monkeypatch):
-    sizes, plain = [], search._matrix
-    monkeypatch.setattr(search, "_matrix", lambda p, b: sizes.append(len(p)) or plain(p, b))
+@pytest.mark.parametrize(("limit", "search"), [(2**40, "matrix"), (0, "products")])
+def test_the_binning_says_how_it_searched(limit, search):
     x = embeddings("clusters", 400, 8)
-    limit = 12 * x.size + 4 * points**2
-    got = graphcut_bins(x, None, 5, kernel, balance=False, memory_limit=limit)
-    assert [b.tolist() for b in got] == reference(x, bin_sizes(400, 5), kernel)
-    assert sizes == built
+    got = graphcut_binning(x, None, 5, balance=False, memory_limit=limit)
+    assert got.searches == (search,)
+
+
+def test_few_picks_and_large_pools_are_searched_by_products():
+    pool = points_of(embeddings("clusters", 400, 8), "cosine")
+    assert search_for(pool, 300, 2**40) == "matrix"
+    assert search_for(pool, 40, 2**40) == "products"
+    large = points_of(np.zeros((20_000, 1), np.float32), "cosine")
+    assert search_for(large, 20_000, 2**40) == "products"
+
+
+def test_classes_that_fit_are_searched_by_matrix_and_others_by_products():
+    x = embeddings("clusters", 400, 8)
+    labels = np.arange(400) < 300
+    got = graphcut_binning(x, labels, 5, memory_limit=4 * 300 * (300 + 1024))
+    assert got.searches == ("matrix", "products")
+    assert graphcut_binning(np.empty((0, 3)), [], 2).searches == ()
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_small_blocks_and_frequent_refreshes_change_nothing(kernel, monkeypatch):
+def test_the_smallest_gap_is_that_of_the_definition(kernel):
+    x = embeddings("trained", 120, 9)
+    got = graphcut_binning(x, None, 3, kernel, balance=False)
+    pairs, gap = pair_gains(x, kernel), np.inf
+    left = np.arange(120)
+    for picks in got.bins:
+        gain, open_ = pairs[left].sum(axis=0), left
+        for pick in picks[: len(left) - 1]:
+            second, first = np.sort(gain[open_])[-2:]
+            gap = min(gap, first - second)
+            open_ = open_[open_ != pick]
+            gain = gain - 2 * pairs[pick]
+        left = np.setdiff1d(left, picks)
+    unit = 1.0 if kernel == "cosine" else 4 * ((x - x.mean(axis=0)) ** 2).sum(axis=1).max()
+    assert got.smallest_gap == pytest.approx(gap / unit, rel=1e-2)
+
+
+def test_the_smallest_gap_of_a_tie_is_zero_and_of_one_image_infinite():
+    assert graphcut_binning(np.ones((6, 2)), None, 2, balance=False).smallest_gap == 0
+    assert graphcut_binning(np.ones((1, 2)), None, 2, balance=False).smallest_gap == np.inf
+
+
+@pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_small_blocks_and_frequent_refreshes_change_nothing(kernel, limit, monkeypatch):
     x = embeddings("trained", 300, 16)
     expected = graphcut_bins(x, None, 3, kernel, balance=False)
-    monkeypatch.setattr(search, "BLOCK", 37)
-    monkeypatch.setattr(search, "REFRESH", 7)
-    got = graphcut_bins(x, None, 3, kernel, balance=False)
-    assert [b.tolist() for b in got] == [b.tolist() for b in expected]
+    for module, name, value in (
+        (kernel_rows, "BLOCK", 37),
+        (kernel_rows, "CACHED", 21),
+        (kernel_rows, "FETCHED", 5),
+        (points, "_BLOCK", 100),
+        (search, "REFRESH", 7),
+        (search, "AHEAD", 5),
+    ):
+        monkeypatch.setattr(module, name, value)
+        got = graphcut_bins(x, None, 3, kernel, balance=False, memory_limit=limit)
+        assert [b.tolist() for b in got] == [b.tolist() for b in expected]
 
 
 @settings(max_examples=60, deadline=None)
@@ -231,26 +277,49 @@ def test_rows_of_any_length_have_a_direction():
     assert [b.tolist() for b in got] == [b.tolist() for b in expected]
 
 
+class CheckedSearch(search.Search):
+    """A search that looks at the true error after every round of picks."""
+
+    def _pick(self, count):
+        super()._pick(count)
+        self.check()
+
+    def check(self):
+        error = np.abs(self.gain - self.exact.many_gains(self._ids))
+        assert error[np.isfinite(self.gain)].max() < self.error.slack(0) / 2
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("kind", ["isotropic", "three values", "one coordinate"])
 @pytest.mark.parametrize("d", [2, 64])
-def test_rounding_stays_within_the_bound(kind, kernel, d):
+@pytest.mark.parametrize("name", ["matrix", "product"])
+def test_rounding_stays_within_the_bound(name, kind, kernel, d):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((1500, d))
     if kind == "three values":  # the same roundings again and again: the hardest case
         x = np.where(rng.random((1500, 1)) < 0.9, x[:3][rng.integers(0, 3, 1500)], x)
     elif kind == "one coordinate":
         x = 0.01 * x + np.eye(d)[0]
-    exact = search._ExactGain(*search.POINTS[kernel](x))
-    product = search._ByProduct(exact)
-    matrix = search._ByMatrix(product)
-    matrix.pick(1000)
-    w, weight = exact.state()
-    true = exact.points @ w + weight * exact.offset
-    left = np.isfinite(matrix.gain)
-    assert np.abs(matrix.gain - true)[left].max() < matrix.slack[999] / 2
-    gain = product.rows @ w.astype(np.float32) + np.float32(weight) * product.offset
-    assert np.abs(gain - true).max() < product._slack(w, weight) / 2
+    pool = points_of(x, kernel)
+    rows = {"matrix": MatrixRows, "product": FetchedRows}[name](pool)
+    checked = CheckedSearch(pool, rows, ExactGain(pool))
+    for size in (200, 900):  # the second bin starts from the mean of the first's gains
+        checked.next_bin(size)
+        checked.check()
+
+
+def test_rows_of_earlier_bins_count_by_half():
+    pool = points_of(embeddings("isotropic", 50, 16), "cosine")
+    error = search.Error(pool, 2.0**-23, 0)
+    for weights in ([1] * 10, [0.5] * 10 + [1] * 6, [0.5] * 16 + [1] * 3):
+        error.add(weights.count(1))
+        independent = 8 * 4 * np.sqrt(np.square(weights).sum())
+        expected = 2 * 2.0**-24 * (independent + 3 * sum(weights))
+        assert error.slack(0) == pytest.approx(expected)
+        assert error.rows == sum(weights)
+        error.halve()
+    error.clear()
+    assert error.slack(0) == 0
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -1,0 +1,100 @@
+"""Rows of the kernel matrix: all at once, or some at a time when they are needed.
+
+Row p holds ``c(p) . c(x) + b(x)``, and infinity at p itself: a pick takes itself out of the search.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from methods.parts.points import F64, Index, Points
+
+BLOCK = 256  # rows a product: `a @ a.T` in one call crashed in OpenBLAS at n = 50,000
+CACHED = 512  # rows that are kept where the matrix is not: 100 MB at n = 50,000
+FETCHED = 128  # rows a product there: about half of them become picks before the next
+
+
+class MatrixRows:
+    """All rows, from half of the products, in the type of the points' factors."""
+
+    def __init__(self, points: Points) -> None:
+        n, factors = points.n, points.factors
+        matrix = np.empty((n, n), factors[0].dtype)
+        for i in range(0, n, BLOCK):
+            end = min(i + BLOCK, n)
+            block = matrix[i:end, i:]
+            np.matmul(factors[0][i:end], factors[0][i:].T, out=block)
+            for factor in factors[1:]:
+                block *= factor[i:end] @ factor[i:].T
+            matrix[end:, i:end] = block[:, end - i :].T
+        if points.offset is not None:
+            matrix += points.offset.astype(matrix.dtype)
+        self.eps = float(np.finfo(matrix.dtype).eps)
+        self.matrix, self.diagonal = matrix, matrix.diagonal().copy()
+        np.fill_diagonal(matrix, np.inf)
+        self.ready: list[NDArray[Any] | None] = list(matrix)
+
+    def sums(self, weights: F64, columns: Index) -> F64:
+        """Return ``sum_p weights[p] row(p)[x]`` for the columns x, with the true diagonal."""
+        part = self.matrix[:, columns]
+        part[columns, np.arange(len(columns))] = self.diagonal[columns]
+        sums: F64 = np.einsum("i,ij->j", weights, part)
+        return sums
+
+    def fetch(self, at: int | np.integer[Any], gain: F64) -> NDArray[Any]:
+        """Return a row that is not ready; here all are."""
+        raise KeyError(at)
+
+    def keep(self, left: Index) -> bool:
+        """Leave out points that are picked, if that is of use; here it is not."""
+        return False
+
+
+class FetchedRows:
+    """The rows of points of high gain in float32, in 4 n * CACHED bytes."""
+
+    eps = float(np.finfo(np.float32).eps)
+
+    def __init__(self, points: Points) -> None:
+        self._factors = tuple(factor.astype(np.float32, copy=False) for factor in points.factors)
+        offset = np.zeros(points.n) if points.offset is None else points.offset
+        self._offset = offset.astype(np.float32)
+        self._allot()
+
+    def _allot(self) -> None:
+        n = len(self._offset)
+        self._rows = np.empty((min(CACHED, n), n), np.float32)
+        self._owner = np.full(len(self._rows), -1)
+        self.ready: list[NDArray[Any] | None] = [None] * n
+
+    def fetch(self, at: int | np.integer[Any], gain: F64) -> NDArray[Any]:
+        """Make the rows of the points of highest gain, `at` among them, and return that of `at`."""
+        many = min(FETCHED, len(self._rows))
+        best = np.argpartition(gain, len(gain) - many)[-many:]
+        wanted = [i for i in best.tolist() if self.ready[i] is None and i != at] + [at]
+        block = self._factors[0][wanted] @ self._factors[0].T
+        for factor in self._factors[1:]:
+            block *= factor[wanted] @ factor.T
+        block += self._offset
+        block[np.arange(len(wanted)), wanted] = np.inf
+        worth = np.where(self._owner < 0, -np.inf, gain[self._owner])
+        for row, i, place in zip(block, wanted, np.argsort(worth).tolist(), strict=False):
+            if self._owner[place] >= 0:
+                self.ready[self._owner[place]] = None
+            self._rows[place], self._owner[place] = row, i
+            self.ready[i] = self._rows[place]
+        made: NDArray[Any] = self._rows[place]
+        return made
+
+    def keep(self, left: Index) -> bool:
+        """Leave out points that are picked, in place."""
+        for array in (*self._factors, self._offset):
+            for i in range(0, len(left), BLOCK):
+                array[i : i + BLOCK][: len(left) - i] = array[left[i : i + BLOCK]]
+        self._factors = tuple(factor[: len(left)] for factor in self._factors)
+        self._offset = self._offset[: len(left)]
+        self._allot()
+        return True
