@@ -1,0 +1,177 @@
+"""Bootstrap intervals: over selection and training seeds, and over many tasks at once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from bench.arrays import FloatArray
+    from reports.statistics.intervals import Runs
+
+    Tasks = Mapping[str, Sequence[float]]
+    """The scores of the runs of each task."""
+
+REPETITIONS = 2000
+_CUT = 0.25
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A statistic of n values with the ends of its interval, which need not lie evenly."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def hierarchical_bootstrap(
+    runs: Runs, *, seed: int = 0, repetitions: int = REPETITIONS, confidence: float = 0.95
+) -> Interval:
+    """Return the mean of runs with an interval that resamples both kinds of seeds.
+
+    Selection seeds are drawn with replacement, and training seeds as well: within each drawn
+    selection where every selection has trainings of its own, and once for all of them where the
+    two are crossed (Owen 2007, Ann. Appl. Stat. 1, 386).
+
+    Parameters
+    ----------
+    runs : mapping of (selection seed, training seed) to float
+        At least one.
+    seed : int
+        Of the draws; the same seed gives the same interval.
+
+    Notes
+    -----
+    A percentile interval over few seeds is too narrow: with 5 it holds the truth in some 85 of
+    100 cases, not 95. Tables show Student's interval; this is for statistics that have none.
+    """
+    rng = np.random.default_rng(seed)
+    draw = _crossed_means if _is_crossed(runs) else _nested_means
+    means = draw(runs, repetitions, rng)
+    return _interval(fmean(runs.values()), means, len(runs), confidence)
+
+
+def iqm(tasks: Tasks) -> float:
+    """Return the interquartile mean: that of the middle half of all runs of all tasks.
+
+    Agarwal et al. 2021 (arXiv 2108.13264, Sec. 4.3); a quarter of the runs, rounded down, is left
+    out at each end.
+    """
+    return float(
+        _middle_mean(np.concatenate([np.asarray(runs) for runs in tasks.values()])[None])[0]
+    )
+
+
+def optimality_gap(tasks: Tasks, target: float = 100.0) -> float:
+    """Return by how much runs stay below a target on average (Agarwal et al. 2021, Sec. 4.3)."""
+    scores = np.concatenate([np.asarray(runs, dtype=float) for runs in tasks.values()])
+    return float(target - np.minimum(scores, target).mean())
+
+
+def probability_of_improvement(ours: Tasks, theirs: Tasks) -> float:
+    """Return the chance that a run of ours beats one of theirs, averaged over the tasks.
+
+    Ties count half: Mann and Whitney's U over the number of pairs (Agarwal et al. 2021,
+    Sec. 4.3).
+
+    Raises
+    ------
+    ValueError
+        When the two have different tasks.
+    """
+    if ours.keys() != theirs.keys():
+        raise ValueError("the two have different tasks")
+    shares = []
+    for task, runs in ours.items():
+        apart = np.asarray(runs)[:, None] - np.asarray(theirs[task])[None]
+        shares.append(((apart > 0) + 0.5 * (apart == 0)).mean())
+    return float(np.mean(shares))
+
+
+def stratified_bootstrap(
+    tasks: Tasks,
+    statistic: Callable[[Tasks], float] | None = None,
+    *,
+    seed: int = 0,
+    repetitions: int = REPETITIONS,
+    confidence: float = 0.95,
+) -> Interval:
+    """Return a statistic of all tasks with its interval; each task's runs are resampled apart.
+
+    Agarwal et al. 2021 (arXiv 2108.13264, Sec. 4.1): tasks are not resampled, the interval is
+    that of percentiles.
+
+    Parameters
+    ----------
+    tasks : mapping of task to scores
+        At least one run each.
+    statistic : callable, optional
+        Of such a mapping; the interquartile mean when not given.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = {task: _resampled(np.asarray(runs), repetitions, rng) for task, runs in tasks.items()}
+    if statistic is None:
+        values = _middle_mean(np.concatenate(list(drawn.values()), axis=1))
+    else:
+        values = np.array(
+            [
+                statistic({task: runs[k].tolist() for task, runs in drawn.items()})
+                for k in range(repetitions)
+            ]
+        )
+    n = sum(len(runs) for runs in tasks.values())
+    return _interval((statistic or iqm)(tasks), values, n, confidence)
+
+
+def _middle_mean(scores: FloatArray) -> FloatArray:
+    cut = int(_CUT * scores.shape[1])
+    return np.asarray(np.sort(scores, axis=1)[:, cut : scores.shape[1] - cut].mean(axis=1))
+
+
+def _resampled(values: Any, repetitions: int, rng: np.random.Generator) -> Any:
+    return values[rng.integers(len(values), size=(repetitions, len(values)))]
+
+
+def _is_crossed(runs: Runs) -> bool:
+    selections, trainings = ({key[axis] for key in runs} for axis in (0, 1))
+    return len(runs) == len(selections) * len(trainings)
+
+
+def _crossed_means(runs: Runs, repetitions: int, rng: np.random.Generator) -> FloatArray:
+    selections, trainings = (sorted({key[axis] for key in runs}) for axis in (0, 1))
+    table = np.array([[runs[s, t] for t in trainings] for s in selections])
+    rows = _multiplicities(len(selections), repetitions, rng)
+    columns = _multiplicities(len(trainings), repetitions, rng)
+    return np.asarray(np.einsum("rs,st,rt->r", rows, table, columns) / table.size)
+
+
+def _nested_means(runs: Runs, repetitions: int, rng: np.random.Generator) -> FloatArray:
+    groups: dict[int, list[float]] = defaultdict(list)
+    for (selection, _), value in sorted(runs.items()):
+        groups[selection].append(value)
+    drawn = np.stack(
+        [_resampled(np.array(g), repetitions, rng).sum(axis=1) for g in groups.values()], axis=1
+    )
+    sizes = np.array([len(group) for group in groups.values()])
+    picks = rng.integers(len(groups), size=(repetitions, len(groups)))
+    # A selection that is drawn twice should draw its trainings twice; one draw for both would
+    # tie them together. Shuffling the repetitions of each selection apart avoids that.
+    rows = rng.integers(repetitions, size=picks.shape)
+    return np.asarray(drawn[rows, picks].sum(axis=1) / sizes[picks].sum(axis=1))
+
+
+def _multiplicities(size: int, repetitions: int, rng: np.random.Generator) -> FloatArray:
+    """Return how often each of ``size`` is drawn, float [repetitions, size]."""
+    return rng.multinomial(size, np.full(size, 1 / size), size=repetitions).astype(np.float64)
+
+
+def _interval(value: float, values: FloatArray, n: int, confidence: float) -> Interval:
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(value, float(low), float(high), n)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.results import flat
+from reports.statistics_tables import comparisons_table, optimism_table, orders_table
+from reports.tables import as_markdown, as_text
+
+
+@pytest.fixture
+def rows(record):
+    """Six seeds of four methods under two protocols: dq above random, adq as dq, bright below."""
+    made = []
+    noise = np.random.default_rng(0).normal(0, 0.2, (3, 6))
+    for protocol, turned in (("paper", 1), ("smoke", -1)):
+        for seed in range(6):
+            for method, gain, k in (("random", 0.0, 0), ("dq", 2.0, 1), ("adq", 2.0, 2)):
+                accuracy = 80 + turned * gain + noise[k][seed]
+                made.append(record(method, "10", seed, accuracy, specs={"protocol": protocol}))
+            bright = record("bright", "10", seed, 70 + noise[0][seed], specs={"protocol": protocol})
+            bright["method"]["seeded"] = False
+            bright["cell"]["selection_seed"] = 0
+            made.append(bright)
+            made.append(record("full", "100", seed, 99.0, specs={"protocol": protocol}))
+    return [flat(one) for one in made]
+
+
+def of(table, **wanted):
+    return [
+        row
+        for row in table.rows
+        if all(str(value) in str(row.get(key)) for key, value in wanted.items())
+    ]
+
+
+def test_comparisons_are_paired_and_corrected(rows):
+    table = comparisons_table(rows)
+    (dq,) = of(table, method="dq", than="random", place="paper")[:1]
+    assert dq["n"] == 6
+    assert dq["difference"].mean == pytest.approx(2.0, abs=0.4)
+    assert dq["p"] < 0.01
+    assert dq["detectable"] < 2.0
+    (adq,) = [row for row in of(table, than="dq", place="paper") if row["method"] == "adq"]
+    assert adq["p"] > 0.05
+    assert adq["needed"] is None or adq["needed"] > 6
+    (bright,) = of(table, method="bright", than="random", place="paper")
+    assert bright["n"] == 6  # its runs stand for every selection seed
+    assert bright["detectable"] is None  # the difference is the same for every seed
+    assert len(table.rows) == 2 * 5
+    assert not of(table, method="full")
+    assert "of 10" in table.notes[0]
+
+
+def test_one_seed_is_compared_without_a_test(rows):
+    table = comparisons_table([row for row in rows if row["training_seed"] == 0])
+    assert {row["n"] for row in table.rows} == {1}
+    assert {row["p"] for row in table.rows} == {None}
+    assert "0 of" in table.notes[0]
+
+
+def test_protocols_that_turn_the_order_round_are_told(rows):
+    table = orders_table(rows)
+    (between,) = of(table, between="paper / smoke")
+    assert between["tau"] < 1
+    assert between["methods"] == 4
+    (firm,) = of(table, between="paper, other seeds")
+    assert firm["n"] == 6
+    assert firm["tau"] > 0.5
+    assert firm["first"] in ("dq", "adq")
+
+
+def test_optimism_is_what_the_best_epoch_adds(rows):
+    table = optimism_table(rows)
+    assert {round(row["gain"].mean, 9) for row in table.rows} == {0.5}  # as the records have it
+    assert all(abs(row["spread"]) < 1e-9 for row in table.rows)
+    assert all(row["tau"] == 1.0 for row in table.rows)
+
+
+def test_the_tables_render_and_none_needs_rows(rows):
+    for make in (comparisons_table, orders_table, optimism_table):
+        table = make(rows)
+        assert table.name.isascii()
+        assert table.name
+        assert "adq" in as_markdown(table) or "paper" in as_text(table)
+        assert make([]).rows == []
+        assert as_text(make([]))
