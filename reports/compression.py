@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from reports.pictures import contact_sheet, printable
 from reports.tables import Column, Table, as_markdown, duration, number, size
 
 if TYPE_CHECKING:
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 REPORT = "report.md"
 PICTURE = "report.jpg"
 _LISTED = 20
-_GAP = 4
-_LABEL = 150
-_LABEL_LETTERS = 22
 
 _COLUMNS = (
     Column("class", "class", lambda name: printable(name), left=True),
@@ -140,35 +137,3 @@ def _origin(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _code_list(items: Sequence[tuple[str, Any]]) -> str:
     return "\n".join(f"- {name}: `{printable(str(value))}`" for name, value in items)
-
-
-def contact_sheet(pictures: Mapping[str, Sequence[ByteArray]]) -> bytes:
-    """Return a JPEG file with a row of pictures for each class, the name on its left.
-
-    Parameters
-    ----------
-    pictures : mapping of class to a sequence of uint8 [S, S, 3]
-        All of one side S.
-    """
-    from PIL import Image, ImageDraw, ImageFont
-
-    side = max((len(p) for row in pictures.values() for p in row), default=1)
-    columns = max((len(row) for row in pictures.values()), default=0)
-    step = side + _GAP
-    sheet = Image.new("RGB", (_LABEL + columns * step, max(1, len(pictures)) * step), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    for row, (name, images) in enumerate(pictures.items()):
-        label = printable(name)
-        if len(label) > _LABEL_LETTERS:
-            label = f"{label[: _LABEL_LETTERS - 1]}…"
-        draw.text((_GAP, row * step + side / 2), label, "black", font, anchor="lm")
-        for column, pixels in enumerate(images):
-            sheet.paste(Image.fromarray(pixels), (_LABEL + column * step, row * step))
-    file = io.BytesIO()
-    sheet.save(file, "JPEG", quality=90)
-    return file.getvalue()
-
-
-def printable(text: str) -> str:
-    """Return a text in one line, without what a terminal or a page would trip over."""
-    return "".join(c if c.isprintable() and c != "`" else "?" for c in text)
