@@ -67,7 +67,7 @@ class Classwise(Method):
     r"""Give each class its own number of images, at equal total, and let a base method pick them.
 
     DQAS (arXiv 2407.07268) observes that classes differ in how much they miss images that are
-    taken away. Its rule is not published; those here are our choice and are not DQAS.
+    taken away. Its rule could not be read; those here are our choice and are not DQAS.
 
     Parameters
     ----------

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 class ActiveDatasetQuantization(EmbeddingMethod):
     r"""A reconstruction of DQAS: class by class, add images where the error should fall most.
 
-    Zhao et al. (ECCV 2024, arXiv 2407.07268) published neither code nor the numbers of their
-    loop. Known from the abstract: classes differ in how much they miss images; active learning
+    Zhao et al. (ECCV 2024, arXiv 2407.07268) released no code; the numbers of their loop could not
+    be read. Known from the abstract: classes differ in how much they miss images; active learning
     decides how many each gets; patches are dropped and reconstructed first, and bins are made in
     the feature space of the reconstructed images. The rest is our choice:
 

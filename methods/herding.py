@@ -34,7 +34,7 @@ class Herding(ClasswiseSelection):
         paper="Welling, ICML 2009; Rebuffi et al., CVPR 2017",
         year=2009,
         kind="selection",
-        code="DeepCore",
+        code="DeepCore; its herding.py (7436c0a) takes the farthest image, not the closest",
         released=True,
     )
 

@@ -33,7 +33,7 @@ class Moderate(ClasswiseSelection):
         paper="Xia et al., ICLR 2023",
         year=2023,
         kind="selection",
-        code="tmllab/2023_ICLR_Moderate-DS",
+        code="tmllab/2023_ICLR_Moderate-DS; medians as centres, one ranking for all classes",
         released=True,
     )
 
