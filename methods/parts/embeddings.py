@@ -264,9 +264,9 @@ def loss_residuals(logits: Float32Array, labels: IntArray, loss: str) -> Float32
     labels : int64 [N]
         :math:`y`.
     loss : {"cross-entropy", "double-softmax"}
-        The cross-entropy of the logits, whose gradient is :math:`p - e_y` (DeepCore), or that of the probabilities taken for logits (DQ's
-        ``submodular.py:65``): with :math:`g = \mathrm{softmax}(p) - e_y` it is
-        :math:`p (g - p \cdot g)`.
+        The cross-entropy of the logits, whose gradient is :math:`p - e_y`, or that of the
+        probabilities taken for logits (DQ's ``submodular.py:65``): with
+        :math:`g = \mathrm{softmax}(p) - e_y` it is :math:`p (g - p \cdot g)`.
 
     Notes
     -----
