@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,3 +90,60 @@ def failure() -> dict[str, Any]:
         "message": "the pool | is <empty>\nsecond line",
     }
     return failed
+
+
+CLASSES = ("cat", "dog", "eel", "fox")
+
+
+def _detailed(
+    method: str,
+    percent: float = 10,
+    accuracy: float = 90.0,
+    *,
+    seed: int = 0,
+    model: str = "resnet18",
+    protocol: str = "paper",
+    **changes: Any,
+) -> dict[str, Any]:
+    """Return a record of :func:`_record` with what the papers' tables and the figures read."""
+    specs = {"dataset": "cifar10", "model": model, "protocol": protocol}
+    made = _record(method, f"{percent:g}", seed, accuracy, specs=specs)
+    made["id"] = f"cell-2-{method}-{percent:g}-{model}-{protocol}-{seed}"
+    made["method"]["seeded"] = not method.startswith("full")
+    made["cell"]["method"] = {"name": method.split("[")[0], "version": 1, "spec": method}
+    tests = changes.get("tests", (10, 20, 30))
+    made["metrics"] |= {
+        "per_class_accuracy": {
+            name: accuracy - 40 * number / percent for number, name in enumerate(CLASSES)
+        },
+        "curve": {"accuracy": {str(epoch): accuracy * epoch / max(tests) for epoch in tests}},
+    }
+    kept = made["compressed"]["images"]
+    made["compressed"] |= {
+        "content": "selected",
+        "class_counts": changes.get("class_counts", [kept // 4] * 4),
+        "bin_counts": changes.get("bin_counts", []),
+        "notes": changes.get("notes", {}),
+    }
+    made["cost"]["artefacts"] = changes.get("artefacts", {})
+    made["cost"] |= {key: changes[key] for key in ("selection_s", "training_s") if key in changes}
+    return made
+
+
+@pytest.fixture
+def detailed() -> Callable[..., dict[str, Any]]:
+    """Return a function that makes a record with curves, classes, bins and artefacts."""
+    return _detailed
+
+
+@pytest.fixture
+def golden() -> Callable[[str, str], None]:
+    """Return what compares a text with a committed one; BENCH_UPDATE_GOLDEN=1 writes it anew."""
+
+    def compare(name: str, text: str) -> None:
+        path = Path(__file__).parent / "golden" / name
+        if os.environ.get("BENCH_UPDATE_GOLDEN"):
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8")
+
+    return compare

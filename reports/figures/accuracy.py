@@ -1,0 +1,84 @@
+"""Accuracy against the share kept."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reports.figures.style import (
+    GREY,
+    beside,
+    grid,
+    legend,
+    line,
+    looks,
+    panels,
+    runs_in_words,
+    save,
+    style,
+)
+from reports.statistics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+    from reports.tables import Table
+
+_MOST = 8
+"""Curves beyond which ADQ's ablations are left out: they have figures of their own."""
+_ABLATED = re.compile(r"\b(alpha|scores)=")
+_WIDE = 12
+
+
+def accuracy_figure(table: Table, path: Path) -> None:
+    """Draw accuracy against the share kept, a line a method, from an accuracy table.
+
+    Methods stand a little beside each other, so that their intervals do not cover one another.
+    """
+    save(accuracy_canvas(table), path)
+
+
+def accuracy_canvas(table: Table) -> Canvas:
+    """Return the drawing of :func:`accuracy_figure`."""
+    curves: dict[str, list[tuple[float, Estimate]]] = defaultdict(list)
+    for row in table.rows:
+        if row["accuracy"] is not None:
+            of = "" if row.get("of", "images") == "images" else f" (of {row['of']})"
+            curves[row["method"] + of].append((row["percent"], row["accuracy"]))
+    full = next((curves.pop(name) for name in list(curves) if name.split()[0] == "full"), [])
+    kept = {name: points for name, points in curves.items() if not _ABLATED.search(name)}
+    is_reduced = len(curves) > _MOST and 0 < len(kept) < len(curves)
+    curves = defaultdict(list, kept if is_reduced else curves)
+    ratios = sorted({ratio for points in curves.values() for ratio, _ in points})
+    is_wide = len(ratios) > 1 and ratios[-1] / ratios[0] >= _WIDE
+    place = (lambda ratio: math.log10(ratio)) if is_wide else (lambda ratio: ratio)
+    gaps = [place(b) - place(a) for a, b in pairwise(ratios)] or [1.0]
+    width = min(0.012 * sum(gaps), 0.5 * min(gaps) / max(1, len(curves)))
+    drawn = looks(curves)
+    with style():
+        canvas, [[axes]] = panels(1, 1, 6, 3.6 + 0.2 * (len(curves) // 4))
+        for number, (method, points) in enumerate(curves.items()):
+            offset = beside(number, len(curves), width)
+            x = [place(ratio) + offset for ratio, _ in points]
+            line(axes, x, [estimate for _, estimate in points], drawn[method], method)
+        for _, estimate in full[:1]:
+            axes.axhline(estimate.mean, color=GREY, linewidth=1, linestyle=(0, (6, 3)))
+            axes.annotate(
+                f"full data {estimate.mean:.1f}", (0, estimate.mean), (4, -2),
+                xycoords=("axes fraction", "data"), textcoords="offset points",
+                ha="left", va="top", color="0.3", fontsize=8,
+            )  # fmt: skip
+        axes.set_xticks([place(ratio) for ratio in ratios], [f"{ratio:g}" for ratio in ratios])
+        axes.set_ylim(top=min(100.0, axes.get_ylim()[1]))
+        axes.set_xlabel("training images kept (%)" + ", log scale" * is_wide)
+        axes.set_ylabel("test accuracy (%), last epoch")
+        estimates = [estimate for points in curves.values() for _, estimate in points]
+        told = runs_in_words(estimates) + "; ADQ's ablations left out" * is_reduced
+        axes.set_title(f"{table.title}\n{told}", loc="left")
+        grid(axes)
+        legend(canvas, [axes])
+    return canvas

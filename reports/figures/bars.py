@@ -1,0 +1,149 @@
+"""Accuracies as bars, differences to random, and low ratios: ADQ's Fig. 5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from reports.figures.style import (
+    GREY,
+    Drawing,
+    Looks,
+    beside,
+    grid,
+    legend,
+    lighter,
+    line,
+    looks,
+    panels,
+    runs_in_words,
+    style,
+)
+from reports.runs import Series, accuracy, by_method, control_at, difference, labels
+from reports.tables import ascii_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from reports.collection import Setting
+
+LOW = 10.0
+"""Percent; ratios up to it are low ones."""
+_MOST = 8
+
+
+def bar_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iterator[Drawing]:
+    """Yield the figure of one setting, where two methods have runs at one ratio."""
+    here = [
+        one for one in series if one.name != "full" and not one.is_ablation and one.of == "images"
+    ]
+    methods = list(by_method(here))[:_MOST]
+    here = [one for one in here if one.method in methods]
+    ratios = sorted({one.percent for one in here})
+    if len(methods) < 2 or not ratios:
+        return
+    called = labels(here)
+    drawn = looks(called.values())
+    full = next((one for one in series if one.name == "full"), None)
+    low = [ratio for ratio in ratios if ratio <= LOW]
+    bars = [ratio for ratio in ratios if ratio >= LOW] or ratios
+    with style():
+        wide = max(3.2, 0.22 * len(bars) * len(methods) + 1)
+        canvas, [axes] = panels(1, 2 + (len(low) > 1), wide, 3.2)
+        _bars(axes[0], here, called, drawn, bars)
+        if full is not None:
+            axes[0].axhline(full.mean(accuracy), color=GREY, linewidth=1, linestyle=(0, (6, 3)))
+            axes[0].set_title(f"accuracy (%); dashed: full {full.mean(accuracy):.1f}", loc="left")
+        else:
+            axes[0].set_title("accuracy (%)", loc="left")
+        _differences(axes[1], here, called, drawn, bars)
+        axes[1].set_title("difference to random (points)", loc="left")
+        for one_axes in axes[:2]:
+            one_axes.set_xticks(range(len(bars)), [f"{ratio:g}" for ratio in bars])
+        if len(low) > 1:
+            for number, (method, members) in enumerate(by_method(here).items()):
+                points = [one for one in members if one.percent in low]
+                offset = 10 ** beside(number, len(methods), 0.02)
+                x = [one.percent * offset for one in points]
+                name = called[method]
+                line(axes[2], x, [one.estimate(accuracy) for one in points], drawn[name], name)
+            axes[2].set_xscale("log")
+            axes[2].set_xticks(low, [f"{ratio:g}" for ratio in low])
+            axes[2].minorticks_off()  # their labels would be formulas
+            axes[2].set_title("low ratios, accuracy (%)", loc="left")
+            grid(axes[2])
+        for one_axes in axes:
+            one_axes.set_xlabel("training images kept (%)")
+        legend(canvas, axes)
+    n = runs_in_words([one.estimate(accuracy) for one in here])
+    caption = (
+        f"As ADQ's Fig. 5: test accuracy of the last epoch by ratio, {n}. Differences to random "
+        "are paired over common seeds, at the same ratio and training. "
+        f"{setting.title}, data {setting.fingerprint}."
+    )
+    yield Drawing(
+        ascii_name(f"bars {slug}"), f"Accuracy by ratio: {setting.title}", caption, canvas
+    )
+
+
+def _bars(
+    axes: Axes,
+    here: Sequence[Series],
+    called: dict[tuple[str, str], str],
+    drawn: Looks,
+    ratios: Sequence[float],
+) -> None:
+    methods = list(by_method(here))
+    width = 0.8 / len(methods)
+    for number, (method, members) in enumerate(by_method(here).items()):
+        points = [one for one in members if one.percent in ratios]
+        found = [one.estimate(accuracy) for one in points]
+        look = drawn[called[method]]
+        x = [ratios.index(one.percent) + beside(number, len(methods), width) for one in points]
+        axes.bar(
+            x,
+            [value.mean for value in found],
+            width,
+            yerr=[value.half_width or 0.0 for value in found],
+            label=called[method],
+            color=lighter(look.colour),
+            edgecolor=look.colour,
+            hatch=look.hatch,
+            capsize=2,
+            error_kw={"linewidth": 1},
+        )
+    axes.set_ylim(0, 100)
+    grid(axes)
+
+
+def _differences(
+    axes: Axes,
+    here: Sequence[Series],
+    called: dict[tuple[str, str], str],
+    drawn: Looks,
+    ratios: Sequence[float],
+) -> None:
+    others = {method: one for method, one in by_method(here).items() if one[0].name != "random"}
+    axes.axhline(0, color=GREY, linewidth=1)
+    for number, (method, members) in enumerate(others.items()):
+        look = drawn[called[method]]
+        for one in members:
+            control = control_at(here, one)
+            if one.percent not in ratios or control is None:
+                continue
+            found = difference(one, control, accuracy)
+            if found is None:
+                continue
+            offset = beside(number, len(others), 0.7 / len(others))
+            axes.errorbar(
+                [ratios.index(one.percent) + offset],
+                [found.mean],
+                [found.half_width or 0.0],
+                color=look.colour,
+                marker=look.marker,
+                linestyle="none",
+                markersize=5,
+                capsize=3,
+            )
+    axes.set_xlim(-0.6, len(ratios) - 0.4)
+    grid(axes)

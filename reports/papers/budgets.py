@@ -1,0 +1,70 @@
+"""What methods kept for what was asked, in images and in bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from reports.papers.layout import Cells
+from reports.runs import Record, Series, labels, series_of
+from reports.tables import Column, Table, ascii_name, number
+
+
+def budget_tables(records: Iterable[Record]) -> list[Table]:
+    """Return what is kept for what was asked, in images and in bytes, a table for a data set."""
+    found: dict[tuple[str, str], dict[tuple[Any, ...], Series]] = {}
+    for one in series_of(records):
+        place = found.setdefault((one.setting.dataset, one.setting.fingerprint), {})
+        place.setdefault((*one.method, one.of, one.percent), one)
+    return [_budgets(*place, list(series.values())) for place, series in found.items()]
+
+
+def _budgets(dataset: str, fingerprint: str, series: Sequence[Series]) -> Table:
+    called = labels(series)
+    rows: list[dict[str, Any]] = []
+    links: Cells = {}
+    for place, one in enumerate(sorted(series, key=lambda one: (one.of, one.percent, one.order))):
+        kept = one.records[0]["compressed"]
+        counts = kept.get("class_counts") or [None]
+        spends = kept["images"] if one.of == "images" else kept["bytes"]
+        full = kept["full_images"] if one.of == "images" else kept["full_bytes"]
+        rows.append(
+            {
+                "method": called[one.method],
+                "asked": f"{one.percent:g} % of {one.of}",
+                "images": kept["images"],
+                "images_share": 100 * kept["images"] / kept["full_images"],
+                "bytes": kept["bytes"],
+                "bytes_share": 100 * kept["bytes"] / kept["full_bytes"],
+                "off": 100 * spends / full - one.percent,
+                "content": kept.get("content", "selected"),
+                "fewest": min(counts, default=None) if None not in counts else None,
+                "most": max(counts, default=None) if None not in counts else None,
+            }
+        )
+        links[place, "images"] = one.ids
+    notes = [
+        f"Data: {dataset} ({fingerprint}). Of the first run; a method that draws may keep others.",
+        "Off: what was kept beyond what was asked, in points of percent. Fewest and most: images "
+        "of a class.",
+        "Bytes: pixels uncompressed, or as the method stores them, with labels and masks; "
+        "networks that reconstruct are not counted.",
+    ]
+    return Table(
+        f"Budgets kept: {dataset}", _BUDGET, rows, notes,
+        links=links, name=ascii_name(f"budgets {dataset} {fingerprint}"),
+    )  # fmt: skip
+
+
+_BUDGET = (
+    Column("method", "method", left=True),
+    Column("asked", "asked", left=True),
+    Column("images", "images", number),
+    Column("images_share", "images %", "{:.2f}".format),
+    Column("bytes", "bytes", number),
+    Column("bytes_share", "bytes %", "{:.2f}".format),
+    Column("off", "off", "{:+.2f}".format),
+    Column("content", "content", left=True),
+    Column("fewest", "fewest", number),
+    Column("most", "most", number),
+)

@@ -1,0 +1,47 @@
+"""What the layouts of the papers' tables share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reports.runs import Series
+    from reports.statistics import Estimate
+
+Cells = dict[tuple[int, str], Sequence[str]]
+"""The cells behind a table's numbers."""
+Method = tuple[str, str]
+"""A method's spec and the id of its identity."""
+ARITHMETIC = {
+    "adq-table1": "In the paper's own Table 1 two differences are not those of its numbers: ViT at "
+    "20 % is printed (+3.1), its numbers give +3.0; the average at 30 % is printed (+3.3), the "
+    "mean of the five differences is +3.36.",
+    "adq-table3": "The paper's text gives mean gains of 1.41 (+ RS), 1.53 (+ DS) and 2.57 (+ IS); "
+    "its own Table 3 gives 1.40, 1.53 and 2.70.",
+}
+"""Where the paper's print does not follow from its numbers (methods.md A23, recomputed)."""
+
+
+def as_printed(estimate: Estimate) -> str:
+    """Show an accuracy with one decimal, as ADQ prints it."""
+    width = "" if estimate.half_width is None else f" ± {estimate.half_width:.1f}"
+    return f"{estimate.mean:.1f}{width}"
+
+
+def gain_as_printed(estimate: Estimate) -> str:
+    """Show a difference in brackets, as ADQ prints it."""
+    width = "" if estimate.half_width is None else f" ± {estimate.half_width:.1f}"
+    return f"({estimate.mean:+.1f}{width})"
+
+
+def runs_of(series: Iterable[Series]) -> str:
+    """Return the number of runs of each series in words."""
+    counts = sorted({len(one.records) for one in series})
+    return f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def specs_note(called: Mapping[Method, str], methods: Sequence[Method]) -> list[str]:
+    """Return a note with the full specs of methods that are called otherwise."""
+    told = [f"{called[m]} is {m[0]}" for m in methods if called[m] != m[0]]
+    return [f"In full: {'; '.join(told)}."] if told else []

@@ -1,0 +1,90 @@
+"""ADQ's Table 3: its scores one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from reports.collection import Setting
+from reports.papers.layout import (
+    ARITHMETIC,
+    Cells,
+    as_printed,
+    gain_as_printed,
+    runs_of,
+)
+from reports.runs import Record, Series, accuracy, by_setting, difference, series_of
+from reports.statistics import Estimate
+from reports.tables import Column, Table, ascii_name
+
+_MODULES = (("none", "DQ"), ("rs", "+ RS"), ("ds", "+ DS"), ("rs+ds", "+ IS (RS + DS)"))
+
+
+def table_three(records: Iterable[Record]) -> list[Table]:
+    """Return Table 3's layout: DQ, and ADQ with each of its scores, by ratio."""
+    tables = []
+    for setting, here in by_setting(series_of(records)).items():
+        modules = {key: [one for one in here if _module(one) == key] for key, _ in _MODULES}
+        if sum(map(bool, modules.values())) > 2 and modules["none"]:
+            tables.append(_table_three(setting, here, modules))
+    return tables
+
+
+def _table_three(
+    setting: Setting, here: Sequence[Series], modules: Mapping[str, Sequence[Series]]
+) -> Table:
+    percents = sorted({one.percent for members in modules.values() for one in members})
+    rows: list[dict[str, Any]] = []
+    links: Cells = {}
+    for key, title in _MODULES:
+        row: dict[str, Any] = {"module": title}
+        gains = []
+        for percent in percents:
+            one = next((o for o in modules[key] if o.percent == percent), None)
+            if one is None:
+                continue
+            row[f"{percent:g}"] = one.estimate(accuracy)
+            links[len(rows), f"{percent:g}"] = one.ids
+            base = next((o for o in modules["none"] if o.percent == percent), None)
+            gain = None if base is None else difference(one, base, accuracy)
+            if gain is not None:
+                row[f"{percent:g} gain"] = gain
+                gains.append(gain.mean)
+        if key != "none" and len(gains) == len(percents):
+            row["mean gain"] = Estimate(fmean(gains), None, len(gains))
+        if key == "none":
+            row = {name: value for name, value in row.items() if not name.endswith("gain")}
+        rows.append(row)
+    full = [one for one in here if one.name == "full"]
+    columns = [Column("module", "", left=True)]
+    for percent in percents:
+        columns.append(Column(f"{percent:g}", f"{percent:g} %", as_printed))
+        columns.append(Column(f"{percent:g} gain", "vs DQ", gain_as_printed))
+    if full:
+        columns.append(Column("100", "100 %", as_printed))
+        for row in rows:
+            row["100"] = full[0].estimate(accuracy)
+    columns.append(Column("mean gain", "mean gain", "{0.mean:+.2f}".format))
+    notes = [
+        "Layout of ADQ's Table 3: accuracy in %, last epoch, mean ± half of the 95 % interval; "
+        "differences to DQ paired over common seeds. "
+        f"Runs of each cell: {runs_of([one for members in modules.values() for one in members])}.",
+        "Mean gain: over the ratios, full data left out.",
+        ARITHMETIC["adq-table3"],
+    ]
+    return Table(
+        f"ADQ's scores one by one: {setting.title}", columns, rows, notes,
+        links=links, name=ascii_name(f"table3 {setting.title}"),
+    )  # fmt: skip
+
+
+def _module(one: Series) -> str | None:
+    """Return which line of Table 3 a series belongs to, or None."""
+    extra = set(one.given) - {"scores", "extractor", "extractor_epochs"}
+    if extra or one.name not in ("dq", "adq"):
+        return None
+    if one.name == "dq":
+        return "none"
+    key = one.given.get("scores", "rs+ds")
+    return key if key in ("rs", "ds", "rs+ds") else None

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reports.figures import KINDS, drawings, figures
+from reports.figures.costs import Point, break_even, front
+from reports.figures.style import looks
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def everything(detailed):
+    """Records that every figure of records can be drawn from."""
+    made = [detailed("full", 100, 99.0 + 0.1 * seed, seed=seed) for seed in range(2)]
+    for percent, base in ((2, 60.0), (10, 80.0)):
+        for seed in range(2):
+            noise = random.Random(f"{percent} {seed}").uniform(-1, 1)
+            there = {"seed": seed, "selection_s": 5.0}
+            made.append(detailed("random", percent, base + noise, seed=seed, selection_s=0.001))
+            made.append(detailed("dq", percent, base + 1 + noise, bin_counts=[5] * 4, **there))
+            for score in ("[scores=rs]", "[scores=ds]", ""):
+                importance = [0.2 * seed + 0.2 * number for number in range(4)]
+                made.append(
+                    detailed(
+                        f"adq{score}", percent, base + 2 + noise, bin_counts=[2, 4, 6, 8],
+                        notes={"importance": importance}, **there,
+                    )
+                )  # fmt: skip
+            made += [
+                detailed(f"adq[alpha={alpha}]", percent, base + alpha + noise, **there)
+                for alpha in (0.0, 0.3, 1.0)
+            ]
+            made.append(detailed("classwise", percent, base, class_counts=[5, 10, 15, 20], **there))
+    return made
+
+
+@pytest.fixture
+def study():
+    """A study of trajectories with known distances."""
+    curve = {"relative": [0.5, 0.8, 1.0], "angle": [0.1, 0.2, 0.3]}
+    return {
+        "kind": "trajectory",
+        "fingerprint": "made-up",
+        "specs": {"dataset": "digits", "model": "resnet8", "protocol": "smoke"},
+        "epochs": [1, 2, 3],
+        "distances": dict.fromkeys(("low", "medium", "high", "random"), curve),
+    }
+
+
+def axes_of(records, kind, studies=()):
+    found = [one for one in drawings(records, studies) if one.name.split("-")[0] == kind]
+    (drawing,) = found
+    return drawing.canvas.axes
+
+
+def points_of(axes):
+    """Return the points of each labelled line with error bars."""
+    return {
+        container.get_label(): np.column_stack(container.lines[0].get_data())
+        for container in axes.containers
+    }
+
+
+def test_every_figure_is_drawn_as_svg_and_pdf(everything, study, tmp_path):
+    made = figures(everything, tmp_path / "figures", [study])
+    kinds = {next(k for k in sorted(KINDS, key=len)[::-1] if f.name.startswith(k)) for f in made}
+    assert kinds == set(KINDS)
+    assert len({figure.name for figure in made}) == len(made)
+    for figure in made:
+        assert figure.path_svg.name == f"{figure.name}.svg"
+        root = ElementTree.parse(figure.path_svg).getroot()
+        assert root.tag == f"{SVG}svg"
+        assert figure.path_pdf.read_bytes().startswith(b"%PDF")
+        assert re.fullmatch(r"[A-Za-z0-9.-]+", figure.name)
+        assert figure.title
+        assert figure.caption.endswith(".")
+
+
+def test_the_same_records_in_another_order_give_the_same_bytes(everything, study, tmp_path):
+    wanted = ("bars", "bins", "trajectory")
+    shuffled = list(everything)
+    random.Random(3).shuffle(shuffled)
+    first = figures(everything, tmp_path / "a", [study], only=wanted)
+    second = figures(shuffled, tmp_path / "b", [study], only=wanted)
+    assert [figure.name for figure in first] == [figure.name for figure in second]
+    for one, other in zip(first, second, strict=True):
+        assert one.path_svg.read_bytes() == other.path_svg.read_bytes()
+        assert one.path_pdf.read_bytes() == other.path_pdf.read_bytes()
+
+
+def test_a_users_matplotlib_settings_change_nothing(everything, tmp_path):
+    import matplotlib as mpl
+
+    plain = figures(everything, tmp_path / "a", only=("bars",))[0].path_svg.read_bytes()
+    with mpl.rc_context({"font.size": 20, "axes.facecolor": "red", "svg.fonttype": "none"}):
+        other = figures(everything, tmp_path / "b", only=("bars",))[0].path_svg.read_bytes()
+        assert mpl.rcParams["font.size"] == 20
+    assert plain == other
+
+
+def test_what_the_records_do_not_suffice_for_is_left_out(record, detailed, tmp_path):
+    assert figures([], tmp_path) == []
+    bare = [record("dq", "10", seed, 90.0) for seed in range(2)]
+    assert [figure.name.split("-")[0] for figure in figures(bare, tmp_path)] == ["accuracy"]
+    once = detailed("dq", 10, 90.0, tests=(30,))
+    assert [figure.name.split("-")[0] for figure in figures([once], tmp_path)] == ["accuracy"]
+
+
+def test_names_with_special_characters_do_no_harm(detailed, tmp_path):
+    made = [
+        detailed(method, percent, 90.0, seed=seed, model="a<b>&$x_1$\\y")
+        for method in ("random", "odd$method$_1", "adq[scores=rs+ds]")
+        for percent in (10, 20)
+        for seed in range(2)
+    ]
+    drawn = figures(made, tmp_path)
+    assert len(drawn) > 2
+    for figure in drawn:
+        ElementTree.parse(figure.path_svg)
+        assert re.fullmatch(r"[A-Za-z0-9.-]+", figure.name)
+
+
+def test_two_settings_of_the_same_names_get_files_of_their_own(detailed, tmp_path):
+    made = []
+    for version in (1, 2):
+        for method in ("random", "dq"):
+            one = detailed(method, 10, 90.0)
+            one["cell"]["model"]["version"] = version
+            made.append(one)
+    drawn = figures(made, tmp_path, only=("accuracy", "bars"))
+    assert len({figure.path_svg for figure in drawn}) == 4
+
+
+def test_scores_by_bin_are_the_means_over_selections(everything):
+    (drawing,) = [d for d in drawings(everything, only=("bins",)) if "-10-" in d.name]
+    axes = drawing.canvas.axes
+    titles = [one.get_title(loc="left") for one in axes]
+    assert [title.split(" ")[0] for title in titles] == [
+        "representativeness", "diversity", "importance", "images",
+    ]  # fmt: skip
+    (scores,) = points_of(axes[0]).values()
+    assert scores == pytest.approx(np.array([[1, 0.1], [2, 0.3], [3, 0.5], [4, 0.7]]))
+    drawn = points_of(axes[3])
+    assert drawn["dq"][:, 1] == pytest.approx([25.0] * 4)
+    assert drawn["adq"][:, 1] == pytest.approx([10.0, 20.0, 30.0, 40.0])
+
+
+def test_a_selection_that_was_trained_on_twice_counts_once_in_its_scores(detailed):
+    made = []
+    for selection, training, importance in ((0, 0, 0.0), (0, 1, 0.0), (1, 0, 1.0)):
+        one = detailed("adq", 10, 90.0, seed=training, notes={"importance": [importance, 0.5]})
+        one["cell"]["selection_seed"] = selection
+        one["compressed"]["bin_counts"] = [1, 1]
+        one["id"] += f"-{selection}"
+        made.append(one)
+    (drawing,) = drawings(made, only=("bins",))
+    (scores,) = points_of(drawing.canvas.axes[0]).values()
+    assert scores[:, 1] == pytest.approx([0.5, 0.5])
+
+
+def test_alphas_are_drawn_where_they_belong_with_the_default_among_them(detailed):
+    made = [
+        detailed(method, 10, accuracy)
+        for method, accuracy in (
+            ("adq[alpha=0.0]", 80.0), ("adq[alpha=1.0]", 82.0), ("adq", 85.0),
+            ("adq[scores=rs]", 10.0),
+        )
+    ]  # fmt: skip
+    (axes,) = axes_of(made, "alpha")
+    (points,) = points_of(axes).values()
+    assert points.tolist() == [[0.0, 80.0], [0.65, 85.0], [1.0, 82.0]]
+
+
+def test_a_crowd_of_ablations_is_left_out_of_the_accuracies_and_that_is_told(detailed):
+    plain = [detailed(method, 10, 90.0) for method in ("random", "dq", "adq")]
+    ablations = [detailed(f"adq[alpha={number / 10}]", 10, 90.0) for number in range(10)]
+    for made, labels in ((plain + ablations[:2], 5), (plain + ablations, 3)):
+        (axes,) = axes_of(made, "accuracy")
+        assert len(points_of(axes)) == labels
+        assert ("left out" in axes.get_title(loc="left")) == (labels == 3)
+
+
+def test_the_differences_of_the_bars_are_paired(detailed):
+    made = []
+    for seed, base in enumerate((70.0, 80.0, 90.0)):
+        made.append(detailed("random", 10, base, seed=seed))
+        made.append(detailed("dq", 10, base + 2, seed=seed))
+    bars, differences = axes_of(made, "bars")
+    heights = [container.patches[0].get_height() for container in bars.containers[1::2]]
+    assert heights == [80.0, 82.0]
+    (container,) = differences.containers
+    assert container.lines[0].get_ydata() == pytest.approx([2.0])
+    (low, high) = container.lines[1]
+    assert low.get_ydata() == pytest.approx(high.get_ydata(), abs=1e-6)  # the same in every pair
+
+
+def test_the_least_sensitive_class_is_at_the_bottom(everything):
+    left, right = axes_of(everything, "classes")
+    assert [tick.get_text() for tick in left.get_yticklabels()] == ["cat", "dog", "eel", "fox"]
+    dealt = {line.get_label(): line.get_xdata() for line in right.get_lines()}
+    assert dealt["classwise, 10 %"] == pytest.approx([40.0, 80.0, 120.0, 160.0])
+
+
+def test_break_even_is_where_both_ways_take_the_same_time():
+    assert break_even(selection=100.0, full=30.0, reduced=5.0) == pytest.approx(4.0)
+    assert break_even(selection=100.0, full=5.0, reduced=5.0) is None
+    assert break_even(selection=0.0, full=5.0, reduced=1.0) == 0.0
+
+
+def test_a_selection_that_is_never_repaid_is_told(detailed):
+    made = [detailed("full", 100, 99.0, training_s=10.0), detailed("dq", 10, 90.0, training_s=10.0)]
+    (drawing,) = drawings(made, only=("break-even",))
+    assert "never" in drawing.caption
+
+
+@given(
+    st.lists(
+        st.builds(Point, st.integers(1, 9).map(float), st.integers(1, 9).map(float)), min_size=1
+    )
+)
+def test_the_pareto_front_is_what_nothing_beats(points):
+    kept = set(front(points))
+    for point in points:
+        beaten = any(
+            other.seconds <= point.seconds and other.accuracy >= point.accuracy and other != point
+            for other in points
+        )
+        assert (point in kept) == (not beaten)
+
+
+@given(st.lists(st.text("abdq[=1]", min_size=1), unique=True, max_size=30))
+def test_every_method_has_a_look_of_its_own(names):
+    found = looks(names)
+    assert list(found) == names
+    assert len(set(found.values())) == len(names)
+
+
+def test_the_papers_methods_keep_their_look_in_every_figure():
+    alone, among = looks(["adq"])["adq"], looks(["a", "b", "dq", "adq", "random"])["adq"]
+    assert alone == among
+
+
+def test_figures_are_not_drawn_anew_into_a_file_in_the_way(everything, tmp_path):
+    from bench.errors import BenchError
+
+    in_the_way = tmp_path / "figures"
+    in_the_way.write_text("a file")
+    with pytest.raises(BenchError, match="figures"):
+        figures(everything, Path(in_the_way))
