@@ -1,120 +1,125 @@
-"""The main tables: accuracy, difference to random and what was kept; and the cost."""
+"""The main tables: accuracy and difference to random; cost; use of the machine; failures."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
-from bench.results import flat, identities
-from reports.statistics import Estimate, interval_over_seeds, paired_difference
+from reports.collection import (
+    CONTROL,
+    RECONSTRUCTION,
+    Collection,
+    Groups,
+    Key,
+    Setting,
+    compared,
+    estimate,
+    grouped,
+    marked_specs,
+    with_axis,
+)
+from reports.reading import Row
+from reports.statistics import LEVEL, holm
 from reports.tables import Column, Table, difference, duration, number, percent, size
 
-Row = Mapping[str, Any]
-CONTROL = "random"
-_AXES = ("method", "method_id", "percent", "of", "reconstruction")
-RECONSTRUCTION = " (reconstruction)"
-_ABSOLUTE_ORDER = {"full": 0, CONTROL: 1}
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all rows of one table share.
-
-    ``id`` tells apart settings of the same names and another identity (data, defaults, version).
-    """
-
-    dataset: str
-    fingerprint: str
-    model: str
-    protocol: str
-    id: str
-
-    @property
-    def title(self) -> str:
-        """The setting in words."""
-        return f"{self.dataset}, {self.model}, protocol {self.protocol}"
-
-
-@dataclass(frozen=True)
-class Collection:
-    """The records and failures that tables are made of."""
-
-    rows: Sequence[Row]
-    failures: Sequence[Row] = ()
-
-    @classmethod
-    def of(
-        cls, records: Iterable[Mapping[str, Any]], failures: Iterable[Mapping[str, Any]] = ()
-    ) -> Collection:
-        """Return the collection of records and failures as they are stored."""
-        rows = [flat(dict(record)) for record in records]
-        return cls(rows, [_flat_failure(failure) for failure in failures])
-
-    def settings(self) -> list[Setting]:
-        """Return the settings that occur, sorted."""
-        found = {_setting(row) for row in (*self.rows, *self.failures)}
-        return sorted(found, key=lambda setting: (setting.title, setting.id))
-
-    def at(self, setting: Setting) -> Collection:
-        """Return what belongs to one setting."""
-        return Collection(
-            [row for row in self.rows if _setting(row) == setting],
-            [row for row in self.failures if _setting(row) == setting],
-        )
+__all__ = [
+    "CONTROL", "RECONSTRUCTION", "Collection", "Setting", "accuracy_table", "all_tables",
+    "cost_table", "failure_table", "speed_table",
+]  # fmt: skip
 
 
 def accuracy_table(results: Collection, setting: Setting) -> Table:
     """Return the table of one setting: a row for each method and ratio."""
     here = results.at(setting)
-    groups, failed = _groups(here.rows), _groups(here.failures)
+    groups, failed = here.groups, here.failed
     control = {(key.ratio, key.of): group for key, group in groups.items() if key.spec == CONTROL}
-    names = _names([*groups, *failed])
-    rows, notes = [], _accuracy_notes(here, setting)
-    for key in sorted({*groups, *failed}, key=_order):
+    rows: list[dict[str, Any]] = []
+    notes = _accuracy_notes(here, setting)
+    links: dict[tuple[int, str], Sequence[str]] = {}
+    for place, key in enumerate(here.keys):
         group = groups.get(key, [])
         against = [] if key.spec == CONTROL else control.get((key.ratio, key.of), [])
-        difference_to_random = _to_control(group, against)
-        if difference_to_random and difference_to_random.n != len(group):
-            pairs = difference_to_random.n
-            notes.append(f"{names[key]} at {key.ratio:g} %: {pairs} pairs with random.")
+        to_random = compared(group, against)
+        if to_random and to_random.n != len(group):
+            notes.append(f"{here.names[key]} at {key.ratio:g} %: {to_random.n} pairs with random.")
         rows.append(
             {
-                "method": names[key],
+                "method": here.names[key],
                 "percent": key.ratio,
                 "of": key.of,
                 "images": group[0]["images"] if group else None,
-                "accuracy": _estimate(group, "accuracy"),
+                "accuracy": estimate(group, "accuracy"),
                 "n": len(group),
                 "failed": len(failed.get(key, [])),
-                "to_random": difference_to_random,
-                "best_epoch_accuracy": _estimate(group, "best_accuracy"),
+                "to_random": to_random.estimate() if to_random else None,
+                "best_epoch_accuracy": estimate(group, "best_accuracy"),
             }
         )
-    columns = [*_with_axis(_ACCURACY_COLUMNS, rows), *([_FAILED_COLUMN] if failed else [])]
-    return Table(setting.title, columns, rows, notes)
+        ids = [row["id"] for row in group]
+        if ids:
+            links |= {(place, c): ids for c in ("accuracy", "n", "best_epoch_accuracy")}
+            links[place, "to_random"] = [*ids, *(row["id"] for row in against)]
+    compares = any(len(rivals) > 1 for rivals in rivals_at(groups).values())
+    return Table(
+        setting.title,
+        [*with_axis(_ACCURACY_COLUMNS, rows), *([_FAILED_COLUMN] if failed else [])],
+        rows,
+        notes,
+        bold=frozenset((here.keys.index(key), "accuracy") for key in significantly_best(groups)),
+        links=links,
+        name=f"accuracy-{results.slug(setting)}",
+        keys=_macro_keys(results, setting, here.keys),
+        emphasis=_EMPHASIS if compares else "",
+    )
+
+
+def rivals_at(groups: Groups) -> dict[tuple[float, str], list[Key]]:
+    """Return the methods that may be the best of each ratio: all but full data."""
+    found: dict[tuple[float, str], list[Key]] = defaultdict(list)
+    for key in groups:
+        if key.spec != "full":
+            found[key.ratio, key.of].append(key)
+    return found
+
+
+def significantly_best(groups: Groups) -> list[Key]:
+    """Return the keys that are better than every other one of their ratio, with significance.
+
+    The highest mean is compared with each of the others by paired differences, and Holm's
+    correction (1979) must leave each of them significant at 5 %. One run shows nothing.
+    """
+    found = []
+    for rivals in rivals_at(groups).values():
+        best = max(rivals, key=lambda key: fmean(row["accuracy"] for row in groups[key]))
+        effects = {key: compared(groups[best], groups[key]) for key in rivals if key != best}
+        p_values = {key: e.p_value() if e and e.mean > 0 else 1.0 for key, e in effects.items()}
+        if p_values and all(p < LEVEL for p in holm(p_values).values()):
+            found.append(best)
+    return found
 
 
 def cost_table(results: Collection, setting: Setting) -> Table:
     """Return what one setting's cells keep and cost: bytes, steps, mean seconds by stage."""
     here = results.at(setting)
-    groups = _groups(here.rows)
-    names = _names(groups)
-    rows = [
-        {
-            "method": names[key],
-            "percent": key.ratio,
-            "of": key.of,
-            "bytes": groups[key][0]["bytes"],
-            "steps": groups[key][0]["steps"],
-            **{stage: fmean(row[stage] for row in groups[key]) for stage in _STAGES},
-            "total_s": fmean(sum(row[stage] for stage in _STAGES) for row in groups[key]),
-            "n": len(groups[key]),
-        }
-        for key in sorted(groups, key=_order)
-    ]
+    keys = [key for key in here.keys if key in here.groups]
+    rows = []
+    for key in keys:
+        group = here.groups[key]
+        stages = {stage: fmean(row[stage] for row in group) for stage in _STAGES}
+        rows.append(
+            {
+                "method": here.names[key],
+                "percent": key.ratio,
+                "of": key.of,
+                "bytes": group[0]["bytes"],
+                "steps": group[0]["steps"],
+                **stages,
+                "total_s": sum(stages.values()),
+                "n": len(group),
+            }
+        )
     devices = ", ".join(sorted({row["device"] for row in here.rows})) or "no device"
     notes = [
         "Bytes: the kept images uncompressed, with their labels.",
@@ -122,101 +127,114 @@ def cost_table(results: Collection, setting: Setting) -> Table:
         "every artefact behind it (network, embeddings, bins, scores) to each method that uses "
         "it, cached or not.",
     ]
-    return Table(f"Kept and spent: {setting.title}", _with_axis(_COST_COLUMNS, rows), rows, notes)
+    return Table(
+        f"Kept and spent: {setting.title}",
+        with_axis(_COST_COLUMNS, rows),
+        rows,
+        notes,
+        links=_links(here, keys, ("bytes", "steps", *_STAGES, "total_s")),
+        name=f"cost-{results.slug(setting)}",
+        keys=_macro_keys(results, setting, keys),
+    )
+
+
+def speed_table(results: Collection, setting: Setting) -> Table | None:
+    """Return how the machine was used, or None where no record of the setting tells it."""
+    here = results.at(setting)
+    keys = [
+        key
+        for key in here.keys
+        if all(row.get("operations_per_s") is not None for row in here.groups.get(key, [{}]))
+    ]
+    if not keys:
+        return None
+    rows = [
+        {
+            "method": here.names[key],
+            "percent": key.ratio,
+            "of": key.of,
+            **{
+                name: _mean(here.groups[key], name)
+                for name in ("training_operations", "operations_per_s", "share_of_peak")
+            },
+            **{
+                name: _most(here.groups[key], name)
+                for name in ("memory_bytes", "device_memory_bytes")
+            },
+        }
+        for key in keys
+    ]
+    first = here.groups[keys[0]][0]
+    notes = [
+        f"Network: {first['model_parameters']:,} parameters, "
+        f"{scaled(first['operations_per_image'])} operations for one image forward.",
+        "Operations: multiplications and additions of training, counted, not measured; the peak "
+        "is that of a large matrix product measured in the same process; memory is the most that "
+        "the process, and its GPU, held.",
+    ]
+    choices = {row["model_choice"] for row in here.rows if row.get("model_choice")}
+    notes += [f"The network is our choice: {choice}." for choice in sorted(choices)]
+    columns = [
+        column
+        for column in with_axis(_SPEED_COLUMNS, rows)
+        if column.key != "device_memory_bytes" or any(row[column.key] for row in rows)
+    ]
+    return Table(
+        f"Use of the machine: {setting.title}",
+        columns,
+        rows,
+        notes,
+        links=_links(here, keys, [column.key for column in _SPEED_COLUMNS[2:]]),
+        name=f"speed-{results.slug(setting)}",
+        keys=_macro_keys(results, setting, keys),
+    )
 
 
 def failure_table(results: Collection) -> Table:
     """Return the cells that failed, with their causes."""
-    return Table("Cells that failed", _FAILURE_COLUMNS, results.failures)
+    kinds = Counter(f"{row['type']} in {row['phase']}" for row in results.failures)
+    told = ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common())
+    notes = [f"By kind: {told}."] if len(results.failures) > 1 else []
+    return Table("Cells that failed", _FAILURE_COLUMNS, results.failures, notes, name="failures")
 
 
 def all_tables(results: Collection) -> list[Table]:
-    """Return the tables of all settings, and that of the failures when there are any."""
+    """Return what a terminal shows: accuracy and cost of all settings, and the failures."""
     settings = results.settings()
     made = [accuracy_table(results, setting) for setting in settings]
     made += [cost_table(results, setting) for setting in settings]
     return [*made, failure_table(results)] if results.failures else made
 
 
-class _Key(NamedTuple):
-    """What the runs of one row of a table have in common."""
-
-    spec: str
-    method_id: str
-    ratio: float
-    of: str
-    """``images`` or ``bytes``."""
-    reconstruction: bool
+def scaled(value: float) -> str:
+    """Show a large number with a metric prefix."""
+    for prefix in ("", "k", "M", "G", "T", "P"):
+        if value < 1000:
+            return f"{value:.3g} {prefix}".rstrip()
+        value /= 1000
+    return f"{value:.3g} E"
 
 
-def _flat_failure(failure: Mapping[str, Any]) -> Row:
-    cell = failure["cell"]
-    return {
-        "id": failure["id"],
-        **identities(cell),
-        **failure["specs"],
-        "fingerprint": cell["dataset"]["fingerprint"],
-        "percent": float(cell["budget"]["percent"]),
-        "of": cell["budget"]["of"],
-        "reconstruction": failure["method"]["reconstruction"],
-        "training_seed": cell["training_seed"],
-        "phase": failure["phase"],
-        "cause": f"{failure['type']}: {failure['message'].splitlines()[0]}",
-    }
+def _links(
+    here: Collection, keys: Sequence[Key], columns: Sequence[str]
+) -> dict[tuple[int, str], Sequence[str]]:
+    ids = [[row["id"] for row in here.groups[key]] for key in keys]
+    return {(place, column): ids[place] for place in range(len(keys)) for column in columns}
 
 
-def _with_axis(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
-    """Return the columns with one that says what ratios are of, where some are of bytes."""
-    if all(row["of"] == "images" for row in rows):
-        return list(columns)
-    place = next(i for i, column in enumerate(columns) if column.key == "percent") + 1
-    return [*columns[:place], Column("of", "of", left=True), *columns[place:]]
+def _macro_keys(
+    results: Collection, setting: Setting, keys: Sequence[Key]
+) -> list[tuple[str, ...]]:
+    specs = marked_specs(results.at(setting).keys)
+    return [(results.slug(setting), specs[key], key.ratio_label) for key in keys]
 
 
-def _estimate(group: Sequence[Row], key: str) -> Estimate | None:
-    runs = {(row["selection_seed"], row["training_seed"]): row[key] for row in group}
-    return interval_over_seeds(runs) if runs else None
+def _mean(group: Sequence[Row], column: str) -> float:
+    return fmean(row[column] for row in group)
 
 
-def _to_control(group: Sequence[Row], control: Sequence[Row]) -> Estimate | None:
-    """Return the difference to the control, paired by selection and training seed.
-
-    A method without a selection seed of its own is compared with each of the control's.
-    """
-    theirs = {(row["selection_seed"], row["training_seed"]): row["accuracy"] for row in control}
-    if group and not group[0]["seeded"]:
-        ours_by_training = {row["training_seed"]: row["accuracy"] for row in group}
-        ours = {key: ours_by_training[key[1]] for key in theirs if key[1] in ours_by_training}
-    else:
-        ours = {(row["selection_seed"], row["training_seed"]): row["accuracy"] for row in group}
-    return paired_difference(ours, theirs)
-
-
-def _groups(rows: Sequence[Row]) -> dict[_Key, list[Row]]:
-    groups: dict[_Key, list[Row]] = defaultdict(list)
-    for row in rows:
-        key = _Key(*(row[axis] for axis in _AXES))
-        groups[key].append(row)
-    return dict(groups)
-
-
-def _names(keys: Iterable[_Key]) -> dict[_Key, str]:
-    """Return what each row is called: its spec, marked where that names two identities."""
-    keys = list(keys)
-    identities_of: dict[str, set[str]] = defaultdict(set)
-    for key in keys:
-        identities_of[key.spec].add(key.method_id)
-    return {
-        key: key.spec
-        + (f" #{key.method_id[:4]}" if len(identities_of[key.spec]) > 1 else "")
-        + (RECONSTRUCTION if key.reconstruction else "")
-        for key in keys
-    }
-
-
-def _order(key: _Key) -> tuple[str, float, int, str, str]:
-    first = -key.ratio if key.spec == "full" else key.ratio
-    return key.of, first, _ABSOLUTE_ORDER.get(key.spec, 2), key.spec, key.method_id
+def _most(group: Sequence[Row], column: str) -> int | None:
+    return max((row[column] for row in group if row[column] is not None), default=None)
 
 
 def _accuracy_notes(here: Collection, setting: Setting) -> list[str]:
@@ -230,20 +248,32 @@ def _accuracy_notes(here: Collection, setting: Setting) -> list[str]:
     ]
     if any(row["reconstruction"] for row in here.rows):
         notes.append("A reconstruction: neither code nor enough equations were published.")
-    if any("#" in name for name in _names(_groups(here.rows)).values()):
+    if any(name != key.spec for key, name in marked_specs(here.keys).items()):
         notes.append("Methods marked # have the same name and other defaults or versions.")
     if len({row["source_digest"] for row in here.rows}) > 1:
         notes.append("The cells come from different versions of the code (see their records).")
     if here.failures:
         notes.append(f"Failed cells: {len(here.failures)}; their causes stand below.")
-    return notes
+    return notes + _incomplete(here)
+
+
+def _incomplete(here: Collection) -> list[str]:
+    """Return which rows have fewer training seeds than the fullest, when there are any."""
+    counts = {key: len({row["training_seed"] for row in g}) for key, g in here.groups.items()}
+    most = max(counts.values(), default=0)
+    fewer = [key for key in here.keys if 0 < counts.get(key, 0) < most]
+    if not fewer:
+        return []
+    told = ", ".join(f"{here.names[key]} at {key.ratio:g} %" for key in fewer[:_LISTED])
+    more = f" and {len(fewer) - _LISTED} others" if len(fewer) > _LISTED else ""
+    return [f"Incomplete: fewer seeds than the fullest row ({most}): {told}{more}."]
 
 
 def _seeds(here: Collection) -> str:
     """Return which runs the rows are made of."""
     layouts = {
         tuple(sorted((row["selection_seed"], row["training_seed"]) for row in group))
-        for group in _groups([row for row in here.rows if row["seeded"]]).values()
+        for group in grouped([row for row in here.rows if row["seeded"]]).values()
     }
     if len(layouts) > 1:
         return "Seeds differ between rows (other sweeps in this folder); the records tell which."
@@ -253,32 +283,40 @@ def _seeds(here: Collection) -> str:
     return f"Seeds of selection/training: {pairs or 'training only'}."
 
 
-def _setting(row: Row) -> Setting:
-    return Setting(
-        row["dataset"], row["fingerprint"], row["model"], row["protocol"], row["setting_id"]
-    )
-
-
+_LISTED = 5
+_EMPHASIS = (
+    "Bold: the best of its ratio (full data apart), where it is better than every other row there: "
+    "paired differences, Holm's correction, 5 %. Otherwise none is bold."
+)
 _STAGES = ("selection_s", "training_s", "testing_s")
 _ACCURACY_COLUMNS = (
     Column("method", "method", left=True),
     Column("percent", "kept %", number),
-    Column("images", "images", number),
-    Column("accuracy", "accuracy %", percent),
-    Column("n", "n", number),
-    Column("to_random", "vs random", difference),
-    Column("best_epoch_accuracy", "best epoch", percent),
+    Column("images", "images", number, word="images"),
+    Column("accuracy", "accuracy %", percent, word="acc"),
+    Column("n", "n", number, word="n"),
+    Column("to_random", "vs random", difference, word="vs-random"),
+    Column("best_epoch_accuracy", "best epoch", percent, word="best-epoch"),
 )
-_FAILED_COLUMN = Column("failed", "failed", number)
+_FAILED_COLUMN = Column("failed", "failed", number, word="failed")
 _COST_COLUMNS = (
     Column("method", "method", left=True),
     Column("percent", "kept %", number),
-    Column("bytes", "bytes", size),
-    Column("steps", "steps", number),
-    Column("selection_s", "selection", duration),
-    Column("training_s", "training", duration),
-    Column("testing_s", "testing", duration),
-    Column("total_s", "total", duration),
+    Column("bytes", "bytes", size, word="bytes"),
+    Column("steps", "steps", number, word="steps"),
+    Column("selection_s", "selection", duration, word="selection"),
+    Column("training_s", "training", duration, word="training"),
+    Column("testing_s", "testing", duration, word="testing"),
+    Column("total_s", "total", duration, word="total"),
+)
+_SPEED_COLUMNS = (
+    Column("method", "method", left=True),
+    Column("percent", "kept %", number),
+    Column("training_operations", "operations", scaled),
+    Column("operations_per_s", "a second", scaled, word="speed"),
+    Column("share_of_peak", "of peak", "{:.1%}".format, word="of-peak"),
+    Column("memory_bytes", "memory", size, word="memory"),
+    Column("device_memory_bytes", "GPU memory", size, word="gpu-memory"),
 )
 _FAILURE_COLUMNS = (
     Column("id", "cell", left=True),

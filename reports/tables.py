@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import zip_longest
 from textwrap import fill
 from typing import Any
@@ -17,22 +19,50 @@ _GAP = "  "
 
 @dataclass(frozen=True)
 class Column:
-    """A column: the key of its values in a row, its heading, and how a value is shown."""
+    """A column: the key of its values in a row, its heading, and how a value is shown.
+
+    ``word`` names its numbers in LaTeX macros; without one it has none.
+    """
 
     key: str
     heading: str
     show: Callable[[Any], str] = str
     left: bool = False
+    word: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of values with the notes that stand under them."""
+    """Rows of values with the notes that stand under them.
+
+    Parameters
+    ----------
+    bold : set of (row number, column key)
+        The cells to emphasise.
+    emphasis : str
+        What bold means; a note where a format shows bold.
+    links : mapping of (row number, column key) to cell ids
+        The cells behind a number.
+    name : str
+        A short ASCII name for files, anchors and labels.
+    keys : sequence of (scope, ...) tuples
+        For each row the words that name it in LaTeX macros; the first is common to the table.
+    """
 
     title: str
     columns: Sequence[Column]
     rows: Sequence[Mapping[str, Any]]
     notes: Sequence[str] = ()
+    bold: frozenset[tuple[int, str]] = frozenset()
+    links: Mapping[tuple[int, str], Sequence[str]] = field(default_factory=dict)
+    name: str = ""
+    keys: Sequence[tuple[str, ...]] = ()
+    emphasis: str = ""
+
+    @property
+    def all_notes(self) -> list[str]:
+        """The notes of a format that shows bold."""
+        return [*self.notes, *([self.emphasis] if self.emphasis else [])]
 
     def texts(self) -> list[list[str]]:
         """Return the cells' texts; a value that is missing shows as a dash."""
@@ -80,16 +110,39 @@ def _rendered(line: Sequence[str], widths: Sequence[int], columns: Sequence[Colu
 def as_markdown(table: Table) -> str:
     """Render as a GitHub-flavoured Markdown table."""
     rule = [":---" if column.left else "---:" for column in table.columns]
-    lines = [[column.heading for column in table.columns], rule, *table.texts()]
-    rendered = ["| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines]
-    notes = [f"- {_escaped(note)}" for note in table.notes]
-    return "\n".join([f"### {_escaped(table.title)}", "", *rendered, "", *notes])
+    texts = [
+        [
+            f"**{escaped(cell)}**" if (number, column.key) in table.bold else escaped(cell)
+            for cell, column in zip(line, table.columns, strict=True)
+        ]
+        for number, line in enumerate(table.texts())
+    ]
+    lines = [[escaped(column.heading) for column in table.columns], rule, *texts]
+    rendered = ["| " + " | ".join(line) + " |" for line in lines]
+    notes = [f"- {escaped(note)}" for note in table.all_notes]
+    return "\n".join([f"### {escaped(table.title)}", "", *rendered, "", *notes])
 
 
 def as_json(table: Table) -> dict[str, Any]:
     """Return the table as JSON values, with full numbers."""
     rows = [{c.key: _plain(row.get(c.key)) for c in table.columns} for row in table.rows]
-    return {"title": table.title, "rows": rows, "notes": list(table.notes)}
+    told = {"name": table.name} if table.name else {}
+    content: dict[str, Any] = {
+        **told,
+        "title": table.title,
+        "rows": rows,
+        "notes": list(table.notes),
+    }
+    if table.bold:
+        content["bold"] = [list(place) for place in sorted(table.bold)]
+    return content
+
+
+def ascii_name(text: str) -> str:
+    """Return a text as letters, digits, dots and single hyphens, for files, anchors and labels."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    words = "".join(c if c.isalnum() or c == "." else " " for c in plain)
+    return "-".join(words.split()).strip(".-") or "unnamed"
 
 
 def percent(estimate: Estimate) -> str:
@@ -133,11 +186,15 @@ def _half_width(estimate: Estimate) -> str:
     return "" if estimate.half_width is None else f" ± {estimate.half_width:.2f}"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return a text in one line, with what Markdown would read as its own made plain."""
+    text = " ".join(text.split())
     for character in "\\|[]<>*_`":
         text = text.replace(character, f"\\{character}")
-    return text
+    return text.replace("&", "&amp;")
 
 
 def _plain(value: Any) -> Any:
-    return vars(value) if isinstance(value, Estimate) else value
+    if isinstance(value, Estimate):
+        return vars(value)
+    return float(value) if isinstance(value, Decimal) else value

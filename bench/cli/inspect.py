@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from bench.cli.codes import SOME_FAILED
 from bench.cli.options import debug_option, json_option, results_option
-from bench.errors import UsageError
+from bench.errors import UsageError, unknown
 from bench.identity import IDENTITY_VERSION
 
 if TYPE_CHECKING:
@@ -21,32 +23,129 @@ KINDS = ("methods", "datasets", "models", "protocols")
 
 @click.command()
 @results_option
+@click.option(
+    "--format", "formats", default="md", show_default=True, metavar="LIST",
+    help="Comma list of md, latex, html, csv and json, or all.",
+)  # fmt: skip
+@click.option("--check", is_flag=True, help="Write nothing; fail where a report is stale.")
+@click.option("--no-figures", is_flag=True, help="Tables only.")
 @json_option
 @debug_option
-def report(results: Path, as_json: bool) -> None:
-    """Write report.md and its figures anew from all records of a results folder."""
+@click.pass_context
+def report(
+    context: click.Context,
+    results: Path,
+    formats: str,
+    check: bool,
+    no_figures: bool,
+    as_json: bool,
+) -> None:
+    """Write a report anew from all records of a results folder.
+
+    html is one page that works offline; latex is a document (and its PDF, where pdflatex is
+    there), a file for each table, and a macro for each number. With --check, without --format,
+    every report in the folder is compared. Exit code: 0 done or current, 1 stale, 2 wrong use.
+    """
+    chosen = _formats(formats)
+    folder, records, failures = _recorded(results)
+    if check:
+        is_default = context.get_parameter_source("formats") is ParameterSource.DEFAULT
+        asked = () if is_default else chosen
+        context.exit(_check(folder, records, failures, asked, not no_figures, as_json))
+    from reports.report import write_report
+
+    paths = write_report(folder, records, failures, chosen, anew=True, figures=not no_figures)
+    if as_json:
+        from reports import tables
+        from reports.summary import Collection, all_tables
+
+        shown = all_tables(Collection.of(records, failures))
+        content = {"tables": [tables.as_json(table) for table in shown], "report": str(paths[0])}
+        click.echo(json.dumps(content | {"files": [str(path) for path in paths]}, indent=1))
+        return
+    for path in paths:
+        click.echo(str(path))
+    if "latex" in chosen and paths[-1].suffix != ".pdf":
+        click.echo("no PDF: pdflatex is not there (Debian: texlive-latex-recommended)", err=True)
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    from reports.report import FORMATS
+
+    if text.strip() == "all":
+        return tuple(FORMATS)
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in FORMATS:
+            raise unknown("format", name, [*FORMATS, "all"])
+    return tuple(dict.fromkeys(names))
+
+
+def _recorded(results: Path) -> tuple[Path, list[dict[str, Any]], list[dict[str, Any]]]:
     from bench.results import Results
-    from reports import markdown, tables
-    from reports.summary import Collection, all_tables
 
     folder = Results(results, warn=_warn)
     folder.require()
-    records, failures = list(folder.records()), list(folder.failures())
-    path = markdown.write_report(results, records, failures, anew=True)
+    return results, list(folder.records()), list(folder.failures())
+
+
+def _check(
+    folder: Path,
+    records: list[dict[str, Any]],
+    failures: list[dict[str, Any]],
+    formats: tuple[str, ...],
+    figures: bool,
+    as_json: bool,
+) -> int:
+    from reports.report import stale_files
+
+    stale = stale_files(folder, records, failures, formats, figures)
     if as_json:
-        shown = all_tables(Collection.of(records, failures))
-        content = {"tables": [tables.as_json(table) for table in shown], "report": str(path)}
-        click.echo(json.dumps(content, indent=1))
+        click.echo(json.dumps({"stale": stale}, indent=1))
+    elif stale:
+        for name, reason in stale.items():
+            click.echo(f"{folder / name} {reason}", err=True)
+        click.echo("Write it anew with: bench report, and the same --format", err=True)
     else:
-        click.echo(str(path))
+        click.echo("The report is what the records give.")
+    return SOME_FAILED if stale else 0
 
 
 @click.command()
-@click.argument("cell")
+@click.argument("asked", metavar="CELL|METHOD:RATIO[:MODEL]")
 @results_option
+@json_option
 @debug_option
-def why(cell: str, results: Path) -> None:
-    """Print all that is recorded of a cell; the id's first characters are enough."""
+def why(asked: str, results: Path, as_json: bool) -> None:
+    """Tell where a number comes from: its cells, seeds, costs, commits and machines.
+
+    adq:10:resnet18 is a number of the report; after the model may follow the protocol and the
+    data set. CELL prints all that is recorded of one cell, as JSON; the id's first characters
+    are enough.
+    """
+    if ":" in asked:
+        _tell_number(asked, results, as_json)
+    else:
+        click.echo(json.dumps(_cell(asked, results), indent=1))
+
+
+def _tell_number(asked: str, results: Path, as_json: bool) -> None:
+    from reports import tables
+    from reports.summary import Collection
+    from reports.why import number_tables
+
+    _, records, failures = _recorded(results)
+    if not records and not failures:
+        raise UsageError(f"{results} has no cells yet. Compute some with: bench run")
+    found = number_tables(Collection.of(records, failures), asked)
+    if as_json:
+        content = [tables.as_json(table) for table in found]
+        click.echo(json.dumps({"numbers": content}, indent=1))
+        return
+    click.echo("\n\n".join(map(tables.as_text, found)))
+
+
+def _cell(cell: str, results: Path) -> dict[str, Any]:
     from bench.results import Results
 
     folder = Results(results, warn=_warn)
@@ -59,12 +158,12 @@ def why(cell: str, results: Path) -> None:
     if len(found) != 1:
         raise UsageError(
             f"{len(found)} cells in {results} begin with '{cell}'. Give the id of one, as in the "
-            "names of the files in records/"
+            "names of the files in records/, or a number, e.g. adq:10"
         )
     told = folder.record(found[0]) or folder.failure(found[0])
     if told is None:
         raise UsageError(f"nothing readable is recorded of {found[0]}. Run its sweep again")
-    click.echo(json.dumps(told, indent=1))
+    return told
 
 
 def _warn(message: str) -> None:

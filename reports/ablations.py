@@ -1,0 +1,79 @@
+"""Ablations: the variants of one method beside each other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from reports.collection import Collection, Key, Setting, compared, estimate, order
+from reports.tables import Column, Table, ascii_name, difference, number, percent
+
+
+def ablation_tables(results: Collection, setting: Setting) -> list[Table]:
+    """Return a table for each method of one setting that has several variants."""
+    here = results.at(setting)
+    by_name: dict[str, list[Key]] = defaultdict(list)
+    for key in here.groups:
+        by_name[here.groups[key][0]["method_name"]].append(key)
+    return [
+        _ablation(results, setting, name, sorted(keys, key=order))
+        for name, keys in sorted(by_name.items())
+        if len({(key.spec, key.method_id) for key in keys}) > 1
+    ]
+
+
+def _ablation(results: Collection, setting: Setting, name: str, keys: Sequence[Key]) -> Table:
+    here = results.at(setting)
+    references = _references(keys)
+    rows: list[dict[str, Any]] = []
+    links: dict[tuple[int, str], Sequence[str]] = {}
+    for place, key in enumerate(keys):
+        group, against = here.groups[key], []
+        reference = references[key.ratio, key.of]
+        if reference != key:
+            against = here.groups[reference]
+        to_reference = compared(group, against)
+        rows.append(
+            {
+                "variant": here.names[key],
+                "percent": key.ratio,
+                "of": key.of,
+                "accuracy": estimate(group, "accuracy"),
+                "n": len(group),
+                "to_reference": to_reference.estimate() if to_reference else None,
+            }
+        )
+        ids = [row["id"] for row in group]
+        links |= {(place, "accuracy"): ids, (place, "n"): ids}
+        links[place, "to_reference"] = [*ids, *(row["id"] for row in against)]
+    named = sorted({here.names[key] for key in references.values()})
+    notes = [
+        f"Vs first: paired differences to {' or '.join(named)}, over common seeds, same ratio.",
+        "Accuracy: in %, last epoch; mean ± half of its 95 % interval over n runs.",
+    ]
+    return Table(
+        f"Variants of {name}: {setting.title}",
+        _ABLATION_COLUMNS,
+        rows,
+        notes,
+        links=links,
+        name=f"ablation-{ascii_name(name)}-{results.slug(setting)}",
+    )
+
+
+def _references(keys: Sequence[Key]) -> dict[tuple[float, str], Key]:
+    """Return what variants are compared with at each ratio: the default where it is there."""
+    found: dict[tuple[float, str], Key] = {}
+    for key in sorted(keys, key=lambda key: ("[" in key.spec, key.spec, key.method_id)):
+        found.setdefault((key.ratio, key.of), key)
+    return found
+
+
+_ABLATION_COLUMNS = (
+    Column("variant", "variant", left=True),
+    Column("percent", "kept %", number),
+    Column("accuracy", "accuracy %", percent),
+    Column("n", "n", number),
+    Column("to_reference", "vs first", difference),
+)

@@ -1,0 +1,205 @@
+"""Rows by setting and by what is averaged: the groups that the tables' lines stand for."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from reports.reading import Row, cell_row, failure_row
+from reports.statistics import Effect, Estimate, interval_over_seeds, paired_effect
+from reports.tables import Column, ascii_name
+
+CONTROL = "random"
+RECONSTRUCTION = " (reconstruction)"
+_ABSOLUTE_ORDER = {"full": 0, CONTROL: 1}
+
+
+class Setting(NamedTuple):
+    """What all rows of one table share.
+
+    ``id`` tells apart settings of the same names and another identity (data, defaults, version).
+    """
+
+    dataset: str
+    fingerprint: str
+    model: str
+    protocol: str
+    id: str
+
+    @property
+    def title(self) -> str:
+        """The setting in words."""
+        return f"{self.dataset}, {self.model}, protocol {self.protocol}"
+
+
+class Key(NamedTuple):
+    """What the runs of one row of a table have in common."""
+
+    spec: str
+    method_id: str
+    ratio: float
+    of: str
+    """``images`` or ``bytes``."""
+    reconstruction: bool
+
+    @property
+    def ratio_label(self) -> str:
+        """The ratio as users type it, e.g. ``12.5`` or ``10b``."""
+        return f"{self.ratio:g}{'b' * (self.of == 'bytes')}"
+
+
+Groups = dict[Key, list[Row]]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The records and failures that tables are made of, as rows.
+
+    ``protocols`` holds the parameters of every protocol that occurs, by spec.
+    """
+
+    rows: Sequence[Row]
+    failures: Sequence[Row] = ()
+    protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, records: Iterable[Mapping[str, Any]], failures: Iterable[Mapping[str, Any]] = ()
+    ) -> Collection:
+        """Return the collection of records and failures as they are stored; each is read once."""
+        rows, protocols = [], {}
+        for record in records:
+            rows.append(cell_row(record))
+            protocols[record["specs"]["protocol"]] = record["cell"]["protocol"]["parameters"]
+        return cls(rows, [failure_row(failure) for failure in failures], protocols)
+
+    def settings(self) -> list[Setting]:
+        """Return the settings that occur, sorted."""
+        return list(self._by_setting)
+
+    def at(self, setting: Setting) -> Collection:
+        """Return what belongs to one setting."""
+        return self._by_setting.get(setting, Collection([]))
+
+    def slug(self, setting: Setting) -> str:
+        """Return a setting's short ASCII name, different from all others'."""
+        return self._slugs[setting]
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The rows by what is averaged."""
+        return grouped(self.rows)
+
+    @cached_property
+    def failed(self) -> Groups:
+        """The failures by what would be averaged."""
+        return grouped(self.failures)
+
+    @cached_property
+    def keys(self) -> list[Key]:
+        """All that has a row or failed, in the tables' order."""
+        return sorted({*self.groups, *self.failed}, key=order)
+
+    @cached_property
+    def names(self) -> dict[Key, str]:
+        """What each row is called."""
+        return names(self.keys)
+
+    @cached_property
+    def _by_setting(self) -> dict[Setting, Collection]:
+        rows: dict[Setting, list[Row]] = defaultdict(list)
+        failures: dict[Setting, list[Row]] = defaultdict(list)
+        for row in self.rows:
+            rows[_setting(row)].append(row)
+        for row in self.failures:
+            failures[_setting(row)].append(row)
+        found = sorted({*rows, *failures}, key=lambda setting: (setting.title, setting.id))
+        return {s: Collection(rows[s], failures[s], self.protocols) for s in found}
+
+    @cached_property
+    def _slugs(self) -> dict[Setting, str]:
+        plain = {
+            setting: ascii_name(f"{setting.dataset} {setting.model} {setting.protocol}")
+            for setting in self._by_setting
+        }
+        times = Counter(plain.values())
+        return {
+            setting: name if times[name] == 1 else f"{name}-{setting.id}"
+            for setting, name in plain.items()
+        }
+
+
+def grouped(rows: Iterable[Row]) -> Groups:
+    """Return rows by what is averaged."""
+    groups: Groups = defaultdict(list)
+    for row in rows:
+        key = Key(row["method"], row["method_id"], row["percent"], row["of"], row["reconstruction"])
+        groups[key].append(row)
+    return dict(groups)
+
+
+def names(keys: Iterable[Key]) -> dict[Key, str]:
+    """Return what each row is called: its spec, marked where that names two identities."""
+    return {
+        key: name + RECONSTRUCTION * key.reconstruction for key, name in marked_specs(keys).items()
+    }
+
+
+def marked_specs(keys: Iterable[Key]) -> dict[Key, str]:
+    """Return the spec of each key, with four digits of its id where a spec has two."""
+    keys = list(keys)
+    identities_of: dict[str, set[str]] = defaultdict(set)
+    for key in keys:
+        identities_of[key.spec].add(key.method_id)
+    return {
+        key: f"{key.spec} #{key.method_id[:4]}" if len(identities_of[key.spec]) > 1 else key.spec
+        for key in keys
+    }
+
+
+def order(key: Key) -> tuple[str, float, int, str, str]:
+    """Return where a row stands: full data, then by ratio, random first."""
+    first = -key.ratio if key.spec == "full" else key.ratio
+    return key.of, first, _ABSOLUTE_ORDER.get(key.spec, 2), key.spec, key.method_id
+
+
+def estimate(group: Sequence[Row], column: str) -> Estimate | None:
+    """Return the mean of a group's values and its interval, or None without a value."""
+    return interval_over_seeds(runs(group, column)) if group else None
+
+
+def compared(ours: Sequence[Row], theirs: Sequence[Row]) -> Effect | None:
+    """Return the accuracy of ours minus theirs, paired by selection and training seed, or None.
+
+    A method without a selection seed of its own is compared with each of the other's.
+    """
+    if not ours or not theirs:
+        return None
+    return paired_effect(
+        runs(ours, "accuracy"),
+        runs(theirs, "accuracy"),
+        ours_seeded=ours[0]["seeded"],
+        theirs_seeded=theirs[0]["seeded"],
+    )
+
+
+def runs(group: Iterable[Row], column: str) -> dict[tuple[int, int], float]:
+    """Return a column's values by selection and training seed."""
+    return {(row["selection_seed"], row["training_seed"]): row[column] for row in group}
+
+
+def with_axis(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """Return the columns with one that says what ratios are of, where some are of bytes."""
+    if all(row["of"] == "images" for row in rows):
+        return list(columns)
+    place = next(i for i, column in enumerate(columns) if column.key == "percent") + 1
+    return [*columns[:place], Column("of", "of", left=True), *columns[place:]]
+
+
+def _setting(row: Row) -> Setting:
+    return Setting(
+        row["dataset"], row["fingerprint"], row["model"], row["protocol"], row["setting_id"]
+    )

@@ -1,0 +1,76 @@
+"""Records and failures as rows: the plain values that tables, pages and answers are made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.results import flat, identities
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Row = dict[str, Any]
+
+
+def cell_row(record: Mapping[str, Any]) -> Row:
+    """Return a record as one row; what an older record did not measure is None."""
+    kept, cost, origin = record["compressed"], record["cost"], record["provenance"]
+    model, machine, source = record.get("model", {}), origin["machine"], origin["source"]
+    return {
+        **flat(dict(record)),
+        "parameters": record["cell"]["method"].get("parameters", {}),
+        "method_name": record["cell"]["method"]["name"],
+        "content": kept.get("content", "selected"),
+        "labels": kept.get("labels", "hard"),
+        "selection": _selection(cost.get("artefacts", {})),
+        "model_parameters": model.get("parameters"),
+        "operations_per_image": model.get("operations_per_image"),
+        "model_choice": model.get("our_choice") or "",
+        "training_operations": cost.get("training_operations"),
+        "operations_per_s": cost.get("operations_per_s"),
+        "share_of_peak": cost.get("share_of_peak"),
+        "memory_bytes": cost.get("process_peak_memory_bytes"),
+        "device_memory_bytes": cost.get("device_peak_memory_bytes"),
+        "origin": origin_words(origin),
+        "commit": source["commit"] or "",
+        "host": machine.get("host", ""),
+        "finished": origin.get("finished", ""),
+    }
+
+
+def failure_row(failure: Mapping[str, Any]) -> Row:
+    """Return a failure as one row."""
+    cell = failure["cell"]
+    lines = failure["message"].splitlines() or [""]
+    return {
+        "id": failure["id"],
+        **identities(cell),
+        **failure["specs"],
+        "fingerprint": cell["dataset"]["fingerprint"],
+        "percent": float(cell["budget"]["percent"]),
+        "of": cell["budget"].get("of", "images"),
+        "reconstruction": failure["method"]["reconstruction"],
+        "selection_seed": cell["selection_seed"],
+        "training_seed": cell["training_seed"],
+        "phase": failure["phase"],
+        "type": failure["type"],
+        "cause": f"{failure['type']}: {lines[0]}",
+        "attempt": failure.get("attempt", 1),
+        "origin": origin_words(failure["provenance"]),
+    }
+
+
+def origin_words(provenance: Mapping[str, Any]) -> str:
+    """Return the code and the machine that a result comes from, in one line."""
+    machine, source, device = (provenance[key] for key in ("machine", "source", "device"))
+    commit = (source["commit"] or "no commit")[:12]
+    changed = " with uncommitted changes" if source["uncommitted_changes"] else ""
+    where = device.get("name") or f"{machine['processor']}, CPU threads: {device['threads']}"
+    torch = provenance["packages"].get("torch", "?")
+    return f"bench {source['version']} ({commit}{changed}), torch {torch}, {where}"
+
+
+def _selection(artefacts: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the id of the artefact that holds the compressed set, or an empty text."""
+    found = [name for name, cost in artefacts.items() if cost["kind"] == "compressed"]
+    return found[-1] if found else ""

@@ -1,0 +1,146 @@
+"""``bench report`` and ``bench why`` on folders of made-up records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bench.cli import cli
+from bench.errors import UsageError
+from bench.results import Results
+from bench.storage import write_json
+from reports.collection import Collection
+from reports.tables import as_json, as_text
+from reports.why import number_tables
+
+Bench = Callable[..., Result]
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch) -> Bench:
+    """Return a function that runs a command in the test's folder; errors for users are raised."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, arguments, catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def folder(records, failure, tmp_path) -> Path:
+    """Give the results folder of some made-up records."""
+    results = Results(tmp_path / "results")
+    results.prepare()
+    for kind, made in (("records", records), ("failures", [failure])):
+        for one in made:
+            write_json(results.folder / kind / f"{one['id']}.json", one)
+    return results.folder
+
+
+def test_every_format_is_written_and_named(bench: Bench, folder: Path) -> None:
+    shown = bench("report", "--format", "md,html,csv,json,latex", "--no-figures")
+    assert shown.exit_code == 0, shown.stderr
+    for name in ("report.md", "report.html", "tables", "report.json", "report.tex"):
+        assert f"results/{name}\n" in shown.stdout
+        assert (folder / name).exists()
+    assert (folder / "bench-macros.tex").is_file()
+
+
+def test_check_passes_what_is_current_and_fails_what_is_stale(bench: Bench, folder: Path) -> None:
+    with pytest.raises(UsageError, match="no report to check"):
+        bench("report", "--check")
+    assert bench("report", "--format", "md,csv", "--no-figures").exit_code == 0
+    assert bench("report", "--check", "--no-figures").exit_code == 0
+    record = next((folder / "records").glob("cell-2-dq-10-*"))
+    record.unlink()
+    before = (folder / "report.md").read_bytes()
+    stale = bench("report", "--check", "--no-figures")
+    assert stale.exit_code == 1
+    assert "results/report.md is not what the records give" in stale.stderr
+    assert (folder / "report.md").read_bytes() == before
+    told = json.loads(bench("report", "--check", "--no-figures", "--json").stdout)
+    assert "report.md" in told["stale"]
+    assert bench("report", "--check", "--no-figures", "--format", "html").exit_code == 1
+
+
+def test_an_unknown_format_is_refused_with_those_there_are(bench: Bench, folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"Did you mean 'html'\?"):
+        bench("report", "--format", "htm")
+    assert not (folder / "report.md").exists()
+
+
+def test_why_tells_the_cells_behind_a_number(bench: Bench, folder: Path) -> None:
+    shown = bench("why", "dq:10:resnet8")
+    assert shown.exit_code == 0
+    assert "dq at 10 %, digits, resnet8, protocol smoke: 90.20 ± 0.86 %, n = 3" in shown.stdout
+    for wanted in ("cell-2-dq-10-2", "2/2", "90.40", "0123456789ab", "a processor",
+                   "Vs random: +0.20 ± 0.25 points over 3 pairs"):  # fmt: skip
+        assert wanted in " ".join(shown.stdout.split())
+    told = json.loads(bench("why", "dq:10", "--json").stdout)
+    assert [row["accuracy"] for row in told["numbers"][0]["rows"]] == pytest.approx(
+        [89.8, 90.4, 90.4]
+    )
+    with pytest.raises(UsageError, match=r"Did you mean 'dq'\?"):
+        bench("why", "dqq:10")
+
+
+def asked(records, failures, text) -> list[dict[str, Any]]:
+    return [as_json(table) for table in number_tables(Collection.of(records, failures), text)]
+
+
+def test_a_failed_number_tells_its_failures(records, failure):
+    (table,) = asked(records, [failure], "dq:30")
+    assert "no complete cell" in table["title"]
+    assert any("in selection: ValueError: the pool" in note for note in table["notes"])
+
+
+@pytest.mark.parametrize("text", ["adq:10", "adq[alpha=0.7]:10.0", "adq:10%:resnet8:smoke:digits"])
+def test_names_specs_and_ratios_may_be_written_in_several_ways(records, text):
+    (table,) = asked(records, [], text)
+    assert table["title"].startswith("adq[alpha=0.7] at 10 %")
+
+
+def test_empty_parts_stand_for_all(records):
+    assert len(asked(records, [], "dq:")) == 2
+    assert len(asked(records, [], ":20")) == 3
+
+
+def test_of_a_name_with_several_variants_all_are_told(record):
+    made = [record(spec, "10", 0, 90.0) for spec in ("adq[alpha=0]", "adq[alpha=1]", "dq")]
+    assert len(asked(made, [], "adq:10")) == 2
+    made.append(record("adq", "10", 0, 90.0))
+    assert len(asked(made, [], "adq:10")) == 1
+
+
+def test_brackets_may_hold_colons(record):
+    made = [record("dq[extractor=a:b]", "10", 0, 90.0)]
+    assert len(asked(made, [], "dq[extractor=a:b]:10")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("dq:15", "unknown ratio '15'"), ("dq:10:vit", "unknown model 'vit'"),
+     ("dq:10:a:b:c:d", "too many parts"), ("dq:ten", "unknown ratio 'ten'")],
+)  # fmt: skip
+def test_what_is_not_there_is_refused(records, text, told):
+    with pytest.raises(UsageError, match=told):
+        asked(records, [], text)
+
+
+def test_machines_are_told_apart(record):
+    made = [record("dq", "10", seed, 90.0) for seed in range(2)]
+    for one, host in zip(made, ("here", "there"), strict=True):
+        one["provenance"]["machine"]["host"] = host
+    (table,) = number_tables(Collection.of(made), "dq:10")
+    text = as_text(table)
+    told = " ".join(text.split())
+    assert "on here" in told
+    assert "on there" in told
+    assert [row["from"] for row in table.rows] == ["[1]", "[2]"]
+    assert max(map(len, text.splitlines()[1:])) <= 80
