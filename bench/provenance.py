@@ -19,6 +19,7 @@ from bench.identity import canonical_json
 
 PACKAGES = ("numpy", "scikit-learn", "scipy", "timm", "torch", "torchvision")
 _ROOMS = ("bench", "methods")
+_SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURMD_NODENAME")
 
 
 @cache
@@ -96,7 +97,14 @@ def provenance(device: str) -> dict[str, Any]:
         "packages": packages(),
         "device": device_facts(device),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **slurm_facts(),
     }
+
+
+def slurm_facts() -> dict[str, Any]:
+    """Return the Slurm job that this process belongs to, as ``slurm``; empty outside of one."""
+    facts = {name: os.environ[name] for name in _SLURM if name in os.environ}
+    return {"slurm": facts} if facts else {}
 
 
 def module_facts(component: type) -> dict[str, str]:

@@ -1,5 +1,5 @@
-"""The floor for Slurm: from plans to submitit jobs, and watching them. Empty as yet.
+"""The floor for Slurm: from plans to submitit jobs, and watching them.
 
-A worker will read a plan's file (:meth:`bench.cells.Plan.read`) and hand the cells that it was
-given to :func:`bench.execution.execute`, which is safe with many workers on one results folder.
+A job is given data, never a closure: a results folder, a plan's file and the ids of its cells. It
+hands them to :func:`bench.execution.execute`, which is safe with many workers on one folder.
 """

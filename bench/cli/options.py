@@ -116,6 +116,14 @@ def results_option(function: F) -> F:
     )(function)  # fmt: skip
 
 
+def slurm_option(function: F) -> F:
+    """Add the option that names a profile of a Slurm cluster."""
+    return click.option(
+        "--slurm", metavar="PROFILE",
+        help="Submit to a Slurm cluster: cpu, gpu, a profile of yours, or a TOML file's path.",
+    )(function)  # fmt: skip
+
+
 def json_option(function: F) -> F:
     """Add the option for machine-readable output."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)

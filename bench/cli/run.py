@@ -16,6 +16,7 @@ from bench.cli.options import (
     json_option,
     merged,
     results_option,
+    slurm_option,
     sweep_options,
 )
 from bench.errors import StorageError, UsageError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     help="CPU threads; default: what pays for the images' size.",
 )
 @click.option("--dry-run", is_flag=True, help="Show the plan and run nothing, as bench plan.")
+@slurm_option
 @json_option
 @debug_option
 @click.pass_context
@@ -45,6 +47,7 @@ def run(
     device: str,
     threads: int | None,
     dry_run: bool,
+    slurm: str | None,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -52,8 +55,14 @@ def run(
 
     SWEEP_FILE is a TOML file with the options that plan has too, results and output left out;
     those on the command line win. What is complete in the results folder is not computed again.
+    With --slurm the cells become jobs of a cluster, and the command ends once they are submitted.
     """
     options = merged(context, given)
+    if slurm is not None:
+        if threads is not None:
+            raise UsageError("--threads is for runs here; with --slurm the profile's cpus decide")
+        _submit(options, results, slurm, device, dry_run, as_json)
+        return
     if dry_run:
         _show_plan(options, results, as_json)
         return
@@ -119,6 +128,23 @@ def _run(
         click.echo(f"Failed cells: {failed}. The same command computes them again.", err=True)
         return SOME_FAILED
     return 0
+
+
+def _submit(
+    options: SweepOptions, folder: Path, profile: str, device: str, dry_run: bool, as_json: bool
+) -> None:
+    from bench.cli.submitting import show_dry_run, show_submitted
+    from bench.execution import check_budgets, pending_cells
+    from slurm import commands, profiles
+
+    asked = profiles.read(profile)
+    results, plan = _opened(options, folder)
+    if dry_run:
+        show_dry_run(plan, results, options.source, asked, device, as_json)
+        return
+    commands.require()
+    check_budgets(pending_cells(plan, results), options.source)
+    show_submitted(plan, results, options.source, asked, device, as_json)
 
 
 def _announce(plan: Plan, pending: int, device: str) -> None:

@@ -1,0 +1,245 @@
+"""``bench status``, ``cancel``, ``retry`` and ``clean``: a sweep that was left to a cluster."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.cli.codes import SOME_FAILED
+from bench.cli.display import display
+from bench.cli.options import debug_option, json_option, results_option, slurm_option
+from bench.cli.submitting import where
+from bench.errors import BenchError, UsageError
+
+if TYPE_CHECKING:
+    from bench.cells import Plan
+    from bench.datasets import Source
+    from bench.results import Results
+    from slurm.accounting import Account
+    from slurm.submissions import Submission
+    from slurm.watch import Status
+
+_EVERY_S = 10
+_GOING = ("running", "pending")
+
+
+@click.command()
+@results_option
+@click.option("--watch", is_flag=True, help="Show it again and again until no job is left.")
+@click.option("--costs", is_flag=True, help="Add the time asked for, allocated and used.")
+@json_option
+@debug_option
+def status(results: Path, watch: bool, costs: bool, as_json: bool) -> None:
+    """Show the cells by state: done, running, pending, failed, blocked, lost."""
+    while True:
+        seen, told = _status(results, costs)
+        if watch and not as_json:
+            click.clear()
+        click.echo(json.dumps(told, indent=1) if as_json else _in_words(results, seen, told))
+        if not watch or not any(state in seen.counts() for state in _GOING):
+            return
+        time.sleep(_EVERY_S)
+
+
+def _status(folder: Path, costs: bool) -> tuple[Status, dict[str, Any]]:
+    from slurm import commands, submissions
+    from slurm.watch import status as status_of
+
+    results = _opened(folder)
+    seen = status_of(folder)
+    submitted = submissions.read_all(folder)
+    told = seen.to_json() | {"submissions": [one.id for one in submitted]}
+    try:
+        runs = commands.accounts([job for one in submitted for job in one.jobs])
+        if runs:
+            told["job_s"] = sum(run.seconds for run in runs)
+            told["gpu_s"] = sum(run.seconds * run.gpus for run in runs)
+        if costs:
+            told["accounts"] = _accounts(results, submitted)
+    except commands.ClusterError as error:
+        told["account_error"] = str(error)
+    return seen, told
+
+
+def _accounts(results: Results, submitted: list[Submission]) -> list[dict[str, Any]] | None:
+    from slurm.accounting import accounts
+
+    found = accounts(results, submitted)
+    return None if found is None else [_account(one) for one in found]
+
+
+def _account(account: Account) -> dict[str, Any]:
+    return vars(account) | {"wasted_s": account.wasted_s}
+
+
+def _in_words(folder: Path, seen: Status, told: dict[str, Any]) -> str:
+    from reports.tables import duration
+
+    counts = seen.counts()
+    states = ", ".join(f"{count} {state}" for state, count in counts.items())
+    lines = [f"{len(seen.cells)} cells: {states or 'none planned'}"]
+    for state, reasons in seen.reasons().items():
+        lines.append(f"  {state}: " + ", ".join(f"{count} {why}" for why, count in reasons.items()))
+    if seen.queue_error:
+        lines.append(f"  Slurm does not tell of jobs: {seen.queue_error}")
+    if any(state in counts for state in _GOING):
+        left = "unknown" if seen.left_s is None else duration(seen.left_s)
+        lines.append(f"Left: {left} of jobs{_gpu_hours(seen.left_gpu_s)}")
+    if "account_error" in told:
+        lines.append(f"  Slurm's accounting does not answer: {told['account_error']}")
+    if "job_s" in told:
+        lines.append(f"Used: {duration(told['job_s'])} of jobs{_gpu_hours(told['gpu_s'])}")
+    for account in told.get("accounts") or []:
+        asked, given, used, wasted = (
+            duration(account[f"{name}_s"]) for name in ("asked", "allocated", "used", "wasted")
+        )
+        lines.append(
+            f"  job {account['job']} ({account['device']} time): asked {asked}, "
+            f"allocated {given}, used {used}, wasted {wasted}"
+        )
+    if "accounts" in told and told["accounts"] is None:
+        lines.append("  This cluster keeps no accounts; the records tell the time that was used.")
+    if any(state in counts for state in ("failed", "blocked", "lost")):
+        lines.append(f"Once more: bench retry{where(folder)} (--slurm PROFILE for the cluster)")
+    return "\n".join(lines)
+
+
+def _gpu_hours(seconds: float | None) -> str:
+    return f", {seconds / 3600:.2f} GPU-hours" if seconds else ""
+
+
+@click.command()
+@results_option
+@debug_option
+def cancel(results: Path) -> None:
+    """Cancel all jobs of this results folder; what is complete stays."""
+    from slurm import commands, submissions, watch
+
+    _opened(results)
+    live = watch.live_jobs(submissions.read_all(results))
+    jobs = sorted({job.job for job in live})
+    commands.cancel(jobs)
+    click.echo(f"{len(jobs)} jobs cancelled ({len(live)} tasks). Complete cells are kept.")
+
+
+@click.command()
+@results_option
+@slurm_option
+@click.option("--data", type=click.Path(path_type=Path), help="Where the data set is, if it moved.")
+@click.option("--device", help="auto, cpu, cuda or cuda:N; default: as before.")
+@click.option(
+    "--attempts",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Submit no cell more often than this.",
+)
+@debug_option
+@click.pass_context
+def retry(
+    context: click.Context,
+    /,
+    results: Path,
+    slurm: str | None,
+    data: Path | None,
+    device: str | None,
+    attempts: int,
+) -> None:
+    """Compute again what is missing or failed, here or on the cluster.
+
+    With --slurm, memory is doubled for cells that ran out of it, and time for those that reached
+    their limit.
+    """
+    folder = _opened(results)
+    failed = False
+    for plan in _plans(folder):
+        source, used = _as_before(folder, plan, data, device)
+        if slurm is not None:
+            _resubmit(plan, folder, source, slurm, used, attempts)
+        else:
+            failed |= _run_again(plan, folder, source, used)
+    context.exit(SOME_FAILED if failed else 0)
+
+
+def _plans(results: Results) -> list[Plan]:
+    from bench.cells import Plan
+
+    found = []
+    for path in sorted((results.folder / "plans").glob("*.json")):
+        try:
+            found.append(Plan.read(path))
+        except BenchError as error:
+            click.echo(f"warning: {path.name} is left out: {error}", err=True)
+    if not found:
+        raise UsageError(f"{results.folder} has no plan. Run a sweep first: bench run")
+    return found
+
+
+def _as_before(
+    results: Results, plan: Plan, data: Path | None, device: str | None
+) -> tuple[Source, str]:
+    from bench.datasets import Source
+    from slurm import submissions
+
+    before = [one for one in submissions.read_all(results.folder) if one.plan == plan.id]
+    if not before:
+        return Source(data), device or "auto"
+    path = data or (Path(before[-1].data) if before[-1].data else None)
+    return Source(path, before[-1].download), device or before[-1].device
+
+
+def _resubmit(
+    plan: Plan, results: Results, source: Source, profile: str, device: str, attempts: int
+) -> None:
+    from bench.cli.submitting import show_submitted
+    from bench.execution import pending_cells
+    from slurm import profiles, submissions
+    from slurm.retrying import lessons
+
+    pending = [cell.id for cell in pending_cells(plan, results)]
+    if not pending:
+        return
+    learnt = lessons(pending, results, submissions.read_all(results.folder), attempts)
+    if learnt.exhausted:
+        click.echo(
+            f"{len(learnt.exhausted)} cells have been submitted {attempts} times and are left. "
+            "See: bench status; to go on: bench retry --attempts N",
+            err=True,
+        )
+    show_submitted(
+        plan, results, source, profiles.read(profile), device, False,
+        asks=learnt.asks, without=learnt.exhausted,
+    )  # fmt: skip
+
+
+def _run_again(plan: Plan, results: Results, source: Source, device: str) -> bool:
+    from bench.execution import execute, resolve_device
+
+    used = resolve_device(device)
+    with display() as progress:
+        outcome = execute(plan, results, source, used, progress)
+    click.echo(f"{len(outcome.computed)} cells computed, {len(outcome.failed)} failed.")
+    return bool(outcome.failed)
+
+
+@click.command()
+@results_option
+@debug_option
+def clean(results: Path) -> None:
+    """Remove the logs and job files of what is complete; those of failed cells stay."""
+    from slurm.cleaning import clean as clean_folder
+
+    _opened(results)
+    click.echo(f"{clean_folder(results)} files removed.")
+
+
+def _opened(folder: Path) -> Results:
+    from bench.results import Results
+
+    results = Results(folder, warn=lambda message: click.echo(f"warning: {message}", err=True))
+    results.require()
+    return results

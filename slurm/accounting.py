@@ -1,0 +1,109 @@
+"""Accounting: what was asked, what Slurm gave, and what the cells used of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.storage import write_json
+from slurm import commands
+
+if TYPE_CHECKING:
+    from bench.results import Results
+    from slurm.commands import Accounted
+    from slurm.submissions import Submission
+
+
+@dataclass(frozen=True)
+class Account:
+    """The seconds of one array's jobs, all runs of requeued ones counted.
+
+    Parameters
+    ----------
+    asked_s : float
+        Time limits of its tasks, times its devices.
+    allocated_s : float
+        Elapsed time times devices, as sacct tells it.
+    used_s : float
+        Selection, training and testing that records of these jobs have measured.
+    device : str
+        ``gpu`` or, for jobs without one, ``job``: seconds of a job count once, however many
+        cores it had.
+    """
+
+    job: str
+    name: str
+    device: str
+    runs: int
+    asked_s: float
+    allocated_s: float
+    used_s: float
+    cpu_s: float
+
+    @property
+    def wasted_s(self) -> float:
+        """Seconds that were allocated and that no record used."""
+        return max(0.0, self.allocated_s - self.used_s)
+
+
+def accounts(results: Results, submitted: Sequence[Submission]) -> list[Account] | None:
+    """Return the accounts of all arrays, and keep them in the results folder.
+
+    None on a cluster without accounting.
+    """
+    runs = commands.accounts([job for one in submitted for job in one.jobs])
+    if runs is None:
+        return None
+    by_job: dict[str, list[Accounted]] = defaultdict(list)
+    for run in runs:
+        by_job[run.job].append(run)
+    used = used_seconds(results.records())
+    minutes = {a.job: a.minutes for one in submitted for a in one.arrays if a.job is not None}
+    found = [_account(job, members, used, minutes[job]) for job, members in by_job.items()]
+    for account in found:
+        _keep(results.folder, account)
+    return found
+
+
+def _account(job: str, runs: Sequence[Accounted], used: dict[str, float], minutes: int) -> Account:
+    gpus = max((run.gpus for run in runs), default=0)
+    asked = max((run.asked_gpus for run in runs), default=0)
+    tasks = {run.task for run in runs}
+    return Account(
+        job=job,
+        name=runs[0].name,
+        device="gpu" if gpus else "job",
+        runs=len(runs),
+        asked_s=60.0 * minutes * len(tasks) * (asked or 1),
+        allocated_s=float(sum(run.seconds * (run.gpus if gpus else 1) for run in runs)),
+        used_s=used.get(job, 0.0) * (gpus or 1),
+        cpu_s=float(sum(run.seconds * run.cpus for run in runs)),
+    )
+
+
+def used_seconds(records: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """Return the seconds that records measured, by the Slurm job that wrote them.
+
+    An artefact counts once, for the first record of the job that has it: a cell that found it
+    did not spend its time again.
+    """
+    used: dict[str, float] = defaultdict(float)
+    counted: set[str] = set()
+    for record in sorted(records, key=lambda one: str(one["provenance"]["finished"])):
+        slurm = record["provenance"].get("slurm", {})
+        job = slurm.get("SLURM_ARRAY_JOB_ID") or slurm.get("SLURM_JOB_ID")
+        cost = record["cost"]
+        artefacts = {k: v for k, v in cost["artefacts"].items() if k not in counted}
+        counted |= artefacts.keys()
+        if job is not None:
+            used[job] += cost["training_s"] + cost["testing_s"]
+            used[job] += sum(artefact["seconds"] for artefact in artefacts.values())
+    return dict(used)
+
+
+def _keep(folder: Path, account: Account) -> None:
+    path = folder / "accounting" / f"{account.job}.json"
+    write_json(path, {"schema": 1, **asdict(account), "wasted_s": account.wasted_s})

@@ -1,0 +1,186 @@
+"""Checks of a profile against the cluster, before anything is submitted."""
+
+from __future__ import annotations
+
+import getpass
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slurm import commands
+from slurm.commands import ClusterError, seconds_of
+
+if TYPE_CHECKING:
+    from slurm.profiles import Profile
+
+_NODES = "%N|%c|%m|%G|%T|%f"
+_AWAY = ("down", "drain", "fail", "unk", "maint", "inval")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that a profile asks for, and whether the cluster has it."""
+
+    name: str
+    is_fine: bool
+    told: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the profile's partition, as sinfo tells of it."""
+
+    name: str
+    cpus: int
+    memory_mb: int
+    gpus: int
+    gres: str
+    state: str
+    features: frozenset[str]
+
+    @property
+    def is_up(self) -> bool:
+        """Whether jobs can run on it, now or later."""
+        return not self.state.startswith(_AWAY)
+
+
+def check(profile: Profile) -> list[Check]:
+    """Return what of a profile the cluster can and cannot give."""
+    try:
+        partitions = _partitions()
+        name = profile.partition or next(
+            (p for p, facts in partitions.items() if facts.get("Default") == "YES"), ""
+        )
+        if name not in partitions:
+            known = ", ".join(sorted(partitions))
+            asked = profile.partition or "none given, and the cluster has no default"
+            return [Check("partition", False, f"{asked}. The cluster has {known}")]
+        nodes = _nodes(name)
+    except ClusterError as error:
+        return [Check("Slurm", False, str(error))]
+    state = partitions[name].get("State", "UP")
+    return [
+        Check("partition", state == "UP", f"{name} ({state}, {len(nodes)} nodes)"),
+        _time(profile, partitions[name]),
+        _node(profile, nodes),
+        *_associations(profile),
+        *_reservation(profile),
+        _arrays(profile),
+    ]
+
+
+def _time(profile: Profile, partition: dict[str, str]) -> Check:
+    told = partition.get("MaxTime", "UNLIMITED")
+    limit = seconds_of(told) // 60
+    fits = told == "UNLIMITED" or profile.max_minutes <= limit
+    return Check("time", fits, f"max_minutes = {profile.max_minutes}; the partition's is {told}")
+
+
+def _node(profile: Profile, nodes: Sequence[Node]) -> Check:
+    """Return whether a node could ever run a job of the profile."""
+    wanted = (
+        f"{profile.cpus} CPUs, {profile.memory_gb:g} GB, {profile.gpus} GPUs"
+        + (f", {profile.constraint}" if profile.constraint else "")
+    )  # fmt: skip
+    excluded = set(filter(None, (profile.exclude or "").split(",")))
+    fitting = [node for node in nodes if node.name not in excluded and fits(profile, node)]
+    if not fitting:
+        most = max(nodes, key=lambda node: (node.gpus, node.cpus, node.memory_mb), default=None)
+        has = (
+            f"{most.name} has {most.cpus} CPUs, {most.memory_mb / 1024:.3g} GB, {most.gres}"
+            if most
+            else "the partition has no node"
+        )
+        return Check("node", False, f"no node has {wanted}; {has}")
+    up = [node for node in fitting if node.is_up]
+    return Check("node", bool(up), f"{len(up)} of {len(fitting)} nodes with {wanted} are up")
+
+
+def fits(profile: Profile, node: Node) -> bool:
+    """Return whether a node has what a profile asks for; only plain constraints are looked at."""
+    plain = profile.constraint is None or not re.search(r"[|*\[(]", profile.constraint)
+    features = set(re.split("[&,]", profile.constraint or "")) - {""} if plain else set()
+    return (
+        node.cpus >= profile.cpus
+        and node.memory_mb >= profile.memory_gb * 1024
+        and node.gpus >= profile.gpus
+        and _has_kind(profile.gres, node.gres)
+        and features <= node.features
+    )
+
+
+def _has_kind(wanted: str | None, has: str) -> bool:
+    """Return whether a node has GPUs of the kind that ``gpu:kind:count`` names."""
+    kinds = [part.split(":")[1] for part in (wanted or "").split(",") if part.count(":") == 2]
+    return all(f":{kind}:" in f":{has}:" or f":{kind}(" in has for kind in kinds)
+
+
+def _associations(profile: Profile) -> Iterator[Check]:
+    if profile.account is None and profile.qos is None:
+        return
+    try:
+        text = commands.ask(
+            "sacctmgr", "--noheader", "--parsable2", "show", "associations",
+            f"user={getpass.getuser()}", "format=account,qos",
+        )  # fmt: skip
+    except ClusterError:
+        yield Check("account, qos", True, "not looked at: this cluster keeps no accounts")
+        return
+    pairs = [line.split("|") for line in text.splitlines() if line]
+    accounts = {account for account, _ in pairs}
+    qualities = {quality for _, told in pairs for quality in told.split(",") if quality}
+    for name, asked, known in (
+        ("account", profile.account, accounts),
+        ("qos", profile.qos, qualities),
+    ):
+        if asked is not None:
+            told = f"{asked}; yours: {', '.join(sorted(known)) or 'none'}"
+            yield Check(name, asked in known, told)
+
+
+def _reservation(profile: Profile) -> Iterator[Check]:
+    if profile.reservation is None:
+        return
+    try:
+        commands.ask("scontrol", "show", "reservation", profile.reservation)
+    except ClusterError as error:
+        yield Check("reservation", False, str(error))
+    else:
+        yield Check("reservation", True, profile.reservation)
+
+
+def _arrays(profile: Profile) -> Check:
+    told = commands.settings().get("MaxArraySize", "")
+    largest = int(told) if told.isdigit() else 0
+    fits_in = not largest or profile.max_array_size <= largest
+    return Check("arrays", fits_in, f"max_array_size = {profile.max_array_size}; Slurm's: {told}")
+
+
+def _partitions() -> dict[str, dict[str, str]]:
+    text = commands.ask("scontrol", "show", "partition", "--oneliner")
+    found = {}
+    for line in text.splitlines():
+        facts = dict(part.split("=", 1) for part in line.split() if "=" in part)
+        if "PartitionName" in facts:
+            found[facts["PartitionName"]] = facts
+    return found
+
+
+def _nodes(partition: str) -> list[Node]:
+    text = commands.ask("sinfo", "--noheader", "--Node", f"--partition={partition}", "-o", _NODES)
+    return [_parsed(line.split("|")) for line in text.splitlines() if line]
+
+
+def _parsed(fields: Sequence[str]) -> Node:
+    name, cpus, memory, gres, state, features = fields
+    counts = re.findall(r"(?:^|,)gpu(?::[^:,()]+)?:([0-9]+)", gres)
+    return Node(
+        name=name,
+        cpus=int(cpus),
+        memory_mb=int(memory),
+        gpus=sum(map(int, counts)),
+        gres=gres,
+        state=state,
+        features=frozenset(features.split(",")),
+    )

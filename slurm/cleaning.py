@@ -1,0 +1,52 @@
+"""Cleaning: logs and pickles of what is complete; those of failed cells stay."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slurm import submissions, watch
+
+if TYPE_CHECKING:
+    from slurm.submissions import Submission
+
+_TASK = re.compile(
+    r"(?P<job>[0-9]+)(_(?P<task>[0-9]+))?_(0_log\.(out|err)|submitted\.pkl|0_result\.pkl)"
+)
+
+
+def clean(folder: Path) -> int:
+    """Remove the logs and pickles of tasks whose cells are complete; return how many files.
+
+    Raises
+    ------
+    ClusterError
+        When Slurm does not tell which jobs there are: theirs have to stay.
+    """
+    submitted = submissions.read_all(folder)
+    live = {job.job for job in watch.live_jobs(submitted)} if submitted else set()
+    done = {path.stem for path in (folder / "records").glob("cell-*.json")}
+    return sum(_cleaned(folder, one, live, done) for one in submitted)
+
+
+def _cleaned(folder: Path, submission: Submission, live: set[str], done: set[str]) -> int:
+    logs = submissions.logs_of(folder, submission.id)
+    files = [path for path in logs.glob("*") if path.is_file()]
+    if submission.cells <= done and not live & set(submission.jobs):
+        shutil.rmtree(logs, ignore_errors=True)
+        return len(files)
+    finished = [path for path in files if _is_finished(path, submission, live, done)]
+    for path in finished:
+        path.unlink(missing_ok=True)
+    return len(finished)
+
+
+def _is_finished(path: Path, submission: Submission, live: set[str], done: set[str]) -> bool:
+    match = _TASK.fullmatch(path.name)
+    if match is None or match["job"] in live:
+        return False
+    task = int(match["task"] or 0)
+    array = next((a for a in submission.arrays if a.job == match["job"]), None)
+    return array is not None and task < len(array.tasks) and done >= set(array.tasks[task].cells)

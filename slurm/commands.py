@@ -1,0 +1,199 @@
+"""Slurm's commands: asked with a time limit, told as errors of one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+from bench.errors import BenchError, UsageError
+
+NAME = "bench"
+"""What the names of our jobs begin with; a submission's id and an array's number follow."""
+_TIMEOUT_S = 60
+_DISABLED = "accounting storage is disabled"
+_SEPARATOR = "|"
+_QUEUE = _SEPARATOR.join(("%A", "%F", "%K", "%T", "%N", "%r", "%j", "%M"))
+_ACCOUNT = (
+    "JobID", "JobName", "State", "ElapsedRaw", "AllocTRES", "ReqTRES", "TimelimitRaw", "NodeList",
+)  # fmt: skip
+
+
+class ClusterError(BenchError):
+    """Slurm did not do what was asked; its own words are told."""
+
+
+@dataclass(frozen=True)
+class Queued:
+    """One job of ours in Slurm's queue, pending, running or ending."""
+
+    job: str
+    """Its array's job number."""
+    task: int
+    """Its place in the array; 0 for a job of its own."""
+    name: str
+    state: str
+    node: str
+    reason: str
+    seconds: int
+    """How long it has been running."""
+
+
+@dataclass(frozen=True)
+class Accounted:
+    """One run of a job as Slurm's accounting knows it; a requeued job has several."""
+
+    job: str
+    task: int
+    name: str
+    state: str
+    seconds: int
+    gpus: int
+    cpus: int
+    asked_gpus: int
+    minutes: int
+    node: str
+
+
+def is_here() -> bool:
+    """Return whether this machine can submit to a Slurm cluster."""
+    return shutil.which("sbatch") is not None
+
+
+def require() -> None:
+    """Raise a UsageError where no Slurm can be submitted to."""
+    if not is_here():
+        raise UsageError(
+            "there is no sbatch on this machine. Submit from a login node of the cluster, or "
+            "leave out --slurm to run here"
+        )
+
+
+def ask(*command: str) -> str:
+    """Return what a command of Slurm prints.
+
+    Raises
+    ------
+    ClusterError
+        When it is not there, fails or does not answer.
+    """
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
+    except FileNotFoundError:
+        raise ClusterError(f"there is no {command[0]} on this machine") from None
+    except subprocess.TimeoutExpired:
+        raise ClusterError(f"{command[0]} has not answered for {_TIMEOUT_S} s") from None
+    if answer.returncode != 0:
+        raise ClusterError(f"{command[0]}: {first_line(answer.stderr) or 'it failed'}")
+    return answer.stdout
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a text that says something."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def queue() -> list[Queued]:
+    """Return the jobs of ours that Slurm still has; one call of squeue."""
+    text = ask("squeue", "--me", "--array", "--noheader", "--states=all", f"--format={_QUEUE}")
+    found = []
+    for line in text.splitlines():
+        job, array, task, state, node, reason, name, run_time = line.strip().split(_SEPARATOR)
+        if name.startswith(f"{NAME}-") and state in _LIVE:
+            place = int(task) if task.isdigit() else 0
+            seconds = seconds_of(run_time)
+            found.append(Queued(array or job, place, name, state, node, reason, seconds))
+    return found
+
+
+_LIVE = frozenset(
+    ("PENDING", "RUNNING", "SUSPENDED", "CONFIGURING", "COMPLETING", "REQUEUED", "REQUEUE_FED",
+     "REQUEUE_HOLD", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SPECIAL_EXIT",
+     "RESV_DEL_HOLD")
+)  # fmt: skip
+
+
+def seconds_of(clock: str) -> int:
+    """Return the seconds of Slurm's ``days-hours:minutes:seconds``; 0 for what is no time."""
+    days, _, rest = clock.rpartition("-")
+    try:
+        seconds = 0
+        for part in rest.split(":"):
+            seconds = seconds * 60 + int(part)
+        return seconds + 86400 * int(days or 0)
+    except ValueError:
+        return 0
+
+
+def accounts(jobs: list[str]) -> list[Accounted] | None:
+    """Return all runs of these jobs that have begun; None on a cluster without accounting.
+
+    Raises
+    ------
+    ClusterError
+        When there is accounting and it does not answer.
+    """
+    if not jobs:
+        return []
+    if shutil.which("sacct") is None:
+        return None
+    try:
+        text = ask(
+            "sacct", "--allocations", "--duplicates", "--noheader", "--parsable2",
+            f"--format={','.join(_ACCOUNT)}", f"--jobs={','.join(jobs)}",
+        )  # fmt: skip
+    except ClusterError as error:
+        if _DISABLED in str(error):
+            return None
+        raise
+    runs = (line.split(_SEPARATOR) for line in text.splitlines() if line)
+    return [_accounted(run) for run in runs if "[" not in run[0]]  # 7_[3-9]: still pending
+
+
+def _accounted(fields: list[str]) -> Accounted:
+    identifier, name, state, elapsed, allocated, requested, minutes, node = fields
+    job, _, task = identifier.partition("_")
+    given, wanted = _resources(allocated), _resources(requested)
+    return Accounted(
+        job=job,
+        task=int(task) if task.isdigit() else 0,
+        name=name,
+        state=state.partition(" ")[0],
+        seconds=int(elapsed or 0),
+        gpus=given.get("gres/gpu", 0),
+        cpus=given.get("cpu", 0),
+        asked_gpus=wanted.get("gres/gpu", 0),
+        minutes=int(minutes) if minutes.isdigit() else 0,
+        node=node,
+    )
+
+
+def _resources(text: str) -> dict[str, int]:
+    pairs = (part.partition("=") for part in text.split(",") if part)
+    return {name: int(value) for name, _, value in pairs if value.isdigit()}
+
+
+def cancel(jobs: list[str]) -> None:
+    """Cancel jobs, with all that their arrays hold."""
+    for start in range(0, len(jobs), 100):
+        ask("scancel", *jobs[start : start + 100])
+
+
+def settings() -> dict[str, str]:
+    """Return the cluster's settings, as scontrol tells them."""
+    lines = (line.partition("=") for line in ask("scontrol", "show", "config").splitlines())
+    return {name.strip(): value.strip() for name, equals, value in lines if equals}
+
+
+def requeue() -> str:
+    """Ask Slurm to run this very job again; return why it cannot, or an empty text."""
+    if shutil.which("scontrol") is None:
+        return "there is no scontrol on this node"
+    try:
+        ask("scontrol", "requeue", os.environ["SLURM_JOB_ID"])
+    except (ClusterError, KeyError) as error:
+        return f"the job cannot be requeued ({error})"
+    return ""

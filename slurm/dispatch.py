@@ -1,0 +1,265 @@
+"""Dispatch: tasks become submitit's arrays; the command may end as soon as they are submitted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import submitit
+from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.helpers import clean_env
+
+from bench.errors import UsageError
+from slurm import commands, submissions
+from slurm.codes import code_digest
+from slurm.needs import needs
+from slurm.options import parameters
+from slurm.submissions import Submission, SubmittedArray, SubmittedTask, job_name
+from slurm.tasks import Ask, JobArray, arrays
+from slurm.worker import Work
+
+if TYPE_CHECKING:
+    from bench.cells import Plan
+    from bench.datasets import Source
+    from bench.planning import Forecast
+    from bench.results import Results
+    from slurm.profiles import Profile
+
+_DEFAULT_ARRAY_SIZE = 1001
+_UNSAFE = "%\\\n\r"
+"""Slurm fills in or takes apart these in the names of log files, quoted or not."""
+_KEPT = ("SLURM_CONF",)
+
+
+class _Executor(submitit.SlurmExecutor):
+    """submitit's executor; it also writes its texts where there is no Slurm."""
+
+    @classmethod
+    def affinity(cls) -> int:
+        """Return that it can be used."""
+        return 2
+
+    def text(self, tasks: int) -> str:
+        """Return what sbatch would be given for an array of this many tasks."""
+        if tasks > 1:
+            self.parameters["map_count"] = tasks
+        try:
+            return self._make_submission_file_text(self._submitit_command_str, "")
+        finally:
+            self.parameters.pop("map_count", None)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What would be submitted: all of it known before Slurm is asked for anything."""
+
+    submission: Submission
+    expected: Forecast
+    arrays: Sequence[JobArray]
+    profile: Profile
+    results: Path
+    plan: Plan
+    umask: int
+    """The user's: logs and pickles are private, records are as if written by hand."""
+
+    def texts(self) -> list[str]:
+        """Return the texts that sbatch is given, in order; job numbers are still unknown."""
+        made: list[str] = []
+        for number, array in enumerate(self.arrays):
+            before = [f"JOB{i}" for i in self._before(number)]
+            executor = _executor(self, number, before)
+            made.append(executor.text(len(array.tasks)))
+        return made
+
+    def with_submission(self, submission: Submission) -> Prepared:
+        """Return the same with Slurm's job numbers."""
+        return replace(self, submission=submission)
+
+    def _before(self, number: int) -> list[int]:
+        if not self.arrays[number].waits:
+            return []
+        return [i for i, array in enumerate(self.arrays) if array.stage == "artefacts"]
+
+
+def prepare(
+    plan: Plan,
+    results: Results,
+    source: Source,
+    profile: Profile,
+    *,
+    device: str = "auto",
+    left: frozenset[str] = frozenset(),
+    asks: Mapping[str, Ask] | None = None,
+) -> Prepared:
+    """Return what is to be submitted for a plan's cells that have no record.
+
+    Parameters
+    ----------
+    left : frozenset of str
+        Cells to leave out: a job has them already.
+    asks : mapping, optional
+        What earlier attempts at a cell taught, by id.
+
+    Raises
+    ------
+    UsageError
+        For a folder that Slurm cannot write logs in, or what :func:`bench.planning.forecast` says.
+    """
+    folder = results.folder.resolve()
+    if any(sign in str(folder) for sign in _UNSAFE):
+        raise UsageError(
+            f"results folder {folder} has a '%', a backslash or a line break in its path, which "
+            "Slurm does not take as they are. Name another folder with --results"
+        )
+    expected, wanted = needs(plan, results, source, asks or {})
+    wanted = [need for need in wanted if need.cell not in left]
+    made = arrays(wanted, profile, profile.max_array_size or _max_array_size())
+    identifier = submissions.new_id()
+    seconds = {known.cell.id: known.seconds for known in expected.pending}
+    submission = Submission(
+        id=identifier,
+        plan=plan.id,
+        code=code_digest({type(cell.method) for cell in plan.cells}),
+        profile={**asdict(profile), "setup": list(profile.setup), "extra": dict(profile.extra)},
+        arrays=tuple(_submitted(identifier, i, array, profile) for i, array in enumerate(made)),
+        data=None if source.path is None else str(source.path.resolve()),
+        download=source.download,
+        device=device,
+        attempts=_attempts(results, [need.cell for need in wanted]),
+        expected={need.cell: known for need in wanted if (known := seconds[need.cell]) is not None},
+        asked=time.time(),
+    )
+    return Prepared(submission, expected, made, profile, folder, plan, _umask())
+
+
+def submit(prepared: Prepared, results: Results) -> Submission:
+    """Submit the arrays; return the submission with Slurm's job numbers.
+
+    The submission's file is written before the first job is asked for, so that nothing is lost
+    track of should this process end at any point.
+
+    Raises
+    ------
+    ClusterError
+        When Slurm refuses an array; those before it stay submitted.
+    """
+    commands.require()
+    results.save_plan(prepared.plan)
+    prepared.submission.save(prepared.results)
+    jobs: list[str] = []
+    with _private_files(), _clean_environment():
+        logs = submissions.logs_of(prepared.results, prepared.submission.id)
+        logs.mkdir(parents=True)
+        for number, array in enumerate(prepared.arrays):
+            before = [jobs[i] for i in prepared._before(number)]
+            executor = _executor(prepared, number, before)
+            work = [_work(prepared, array, task.cells) for task in array.tasks]
+            jobs.append(_sent(executor, work, logs, number, len(prepared.arrays)))
+            prepared.submission.with_jobs(jobs).save(prepared.results)
+    return prepared.submission.with_jobs(jobs)
+
+
+def _sent(executor: _Executor, work: list[Work], logs: Path, number: int, of: int) -> str:
+    try:
+        sent = executor.submit_array(work)
+    except (FailedJobError, FailedSubmissionError) as error:
+        for left in logs.glob("*.pkl"):
+            if "_" not in left.name:  # those of jobs that Slurm has are named by its numbers
+                left.unlink()
+        told = commands.first_line(str(error))
+        raise commands.ClusterError(
+            f"sbatch refused array {number + 1} of {of}: {told}. "
+            "What was submitted before stays; the same command submits the rest"
+        ) from None
+    for link in logs.glob(".submission_file_*"):
+        link.unlink()
+    return str(sent[0].job_id).partition("_")[0]
+
+
+def _work(prepared: Prepared, array: JobArray, cells: tuple[str, ...]) -> Work:
+    submission = prepared.submission
+    return Work(
+        results=str(prepared.results),
+        plan=submission.plan,
+        cells=cells,
+        submission=submission.id,
+        stage=array.stage,
+        code=submission.code,
+        minutes=array.minutes,
+        attempts={cell: submission.attempts[cell] for cell in cells if cell in submission.attempts},
+        data=submission.data,
+        download=submission.download,
+        device=submission.device,
+        umask=prepared.umask,
+    )
+
+
+def _executor(prepared: Prepared, number: int, before: Sequence[str]) -> _Executor:
+    """Return the executor of an array, which waits for the jobs before it to end in any way."""
+    array, profile = prepared.arrays[number], prepared.profile
+    python = profile.python or shlex.quote(sys.executable)
+    logs = submissions.logs_of(prepared.results, prepared.submission.id)
+    # Without srun the batch script itself gets the warning: Python has to be in its place.
+    executor = _Executor(logs, python=python if profile.use_srun else f"exec {python}")
+    name = job_name(prepared.submission.id, number)
+    executor.update_parameters(**parameters(profile, array, name, before))
+    return executor
+
+
+def _submitted(identifier: str, number: int, array: JobArray, profile: Profile) -> SubmittedArray:
+    return SubmittedArray(
+        name=job_name(identifier, number),
+        stage=array.stage,
+        tasks=tuple(SubmittedTask(task.cells, task.seconds) for task in array.tasks),
+        minutes=array.minutes,
+        memory_gb=array.memory_gb,
+        gpus=profile.gpus,
+        cpus=profile.cpus,
+    )
+
+
+def _attempts(results: Results, cells: Sequence[str]) -> dict[str, int]:
+    folder = results.folder / "failures"
+    failed = {path.stem for path in folder.glob("cell-*.json")} & set(cells)
+    found = {cell: results.failure(cell) for cell in failed}
+    return {cell: failure["attempt"] for cell, failure in found.items() if failure is not None}
+
+
+def _max_array_size() -> int:
+    """Return the tasks that an array may have; Slurm's number is one above the highest index."""
+    try:
+        told = commands.settings().get("MaxArraySize", "")
+    except commands.ClusterError:
+        told = ""
+    return max(1, int(told)) if told.isdigit() else _DEFAULT_ARRAY_SIZE
+
+
+@contextlib.contextmanager
+def _clean_environment() -> Iterator[None]:
+    """Hide what a surrounding job has set; the cluster's configuration stays."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    with clean_env():
+        os.environ.update(kept)
+        yield
+
+
+def _umask() -> int:
+    current = os.umask(0o077)
+    os.umask(current)
+    return current
+
+
+@contextlib.contextmanager
+def _private_files() -> Iterator[None]:
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)

@@ -1,0 +1,168 @@
+"""Needs: what is still to be made for each pending cell; names artefacts, computes nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from bench.context import RunContext
+from bench.contract import ImageDataset
+from bench.identity import canonical_json
+from bench.planning import forecast
+from bench.selecting import select
+from slurm.tasks import Ask, Need
+
+if TYPE_CHECKING:
+    from bench.budgets import Budget
+    from bench.cells import Cell, Plan
+    from bench.context import LazyArtefact
+    from bench.contract import Artefact, Context, Method
+    from bench.datasets import Source
+    from bench.planning import Forecast
+    from bench.results import Results
+
+    Times = dict[tuple[str, str, str], float]
+
+_NO_IMAGES = ImageDataset(
+    np.empty((0, 1, 1, 1), np.uint8), np.empty(0, np.int64), classes=(), keys=()
+)
+
+
+class _Read(Exception):  # noqa: N818  # no error: it ends the asking
+    """The first artefact that a selection reads."""
+
+    def __init__(self, artefact: LazyArtefact) -> None:
+        self.artefact = artefact
+
+
+class _Naming(RunContext):
+    """A context that only names artefacts: reading one ends the selection."""
+
+    def obtain(self, artefact: LazyArtefact) -> LazyArtefact:  # type: ignore[override]
+        raise _Read(artefact)
+
+
+def needs(
+    plan: Plan, results: Results, source: Source, asks: Mapping[str, Ask]
+) -> tuple[Forecast, list[Need]]:
+    """Return a plan's forecast and what each of its pending cells needs.
+
+    Parameters
+    ----------
+    asks : mapping
+        What earlier attempts at a cell taught, by cell id.
+    """
+    expected = forecast(plan, results, source)
+    naming = _Names(results, expected)
+    found = [
+        Need(
+            known.cell.id, known.seconds, naming.missing(known.cell), asks.get(known.cell.id, Ask())
+        )
+        for known in expected.pending
+    ]
+    return expected, found
+
+
+class _Names:
+    """Names the artefacts of cells; what cells share is asked once."""
+
+    def __init__(self, results: Results, expected: Forecast) -> None:
+        self._results = results
+        self._seconds = {known.id: known.seconds for known in expected.artefacts}
+        self._times = _measured(results)
+        self._known: dict[tuple[str, int, Budget], dict[str, float | None]] = {}
+        self._declared: dict[tuple[str, int], _Declared] = {}
+        self._is_there: dict[str, bool] = {}
+
+    def missing(self, cell: Cell) -> dict[str, float | None]:
+        """Return the artefacts behind a cell's compressed set that are not stored."""
+        key = (cell.method.spec, cell.selection_seed, cell.budget)
+        if key not in self._known:
+            named = _closure([self._of(cell).compressed_set(cell.budget)])
+            self._known[key] = {
+                artefact.id: self._expected(artefact, cell)
+                for artefact in named.values()
+                if not self._has(artefact.id)
+            }
+        return self._known[key]
+
+    def _of(self, cell: Cell) -> _Declared:
+        key = (cell.method.spec, cell.selection_seed)
+        if key not in self._declared:
+            self._declared[key] = _Declared(cell, self._results)
+        return self._declared[key]
+
+    def _has(self, artefact: str) -> bool:
+        if artefact not in self._is_there:
+            self._is_there[artefact] = self._results.artefacts.has(artefact)
+        return self._is_there[artefact]
+
+    def _expected(self, artefact: Artefact, cell: Cell) -> float | None:
+        key = (cell.dataset.spec, cell.method.spec, artefact.kind)
+        return self._seconds.get(artefact.id) or self._times.get(key)
+
+
+def selection_key(cell: Cell) -> str:
+    """Return what is the same for cells that train on one compressed set."""
+    return canonical_json([cell.method.identity(), cell.budget.identity(), cell.selection_seed])
+
+
+def selections(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """Return the cells by the compressed set that they train on."""
+    found: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        found[selection_key(cell)].append(cell)
+    return dict(found)
+
+
+class _Declared:
+    """A method whose artefacts have been asked for: they are the same for all budgets."""
+
+    def __init__(self, cell: Cell, results: Results) -> None:
+        self.info = cell.method.info
+        self.context = _Naming(
+            dataset=cell.identity()["dataset"],
+            selection_seed=cell.selection_seed,
+            device="",
+            store=results.artefacts,
+            leases=results.leases,
+            checkpoint=results.checkpoint,
+        )
+        self._identity = cell.method.identity()
+        self._artefacts = tuple(cell.method.artefacts(_NO_IMAGES, self.context))
+
+    def identity(self) -> dict[str, Any]:
+        return self._identity
+
+    def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
+        return self._artefacts
+
+    def compressed_set(self, budget: Budget) -> LazyArtefact:
+        """Return the handle of what :func:`bench.selecting.select` reads for a budget."""
+        try:
+            select(cast("Method", self), _NO_IMAGES, budget, self.context)
+        except _Read as read:
+            return read.artefact
+        raise TypeError(f"{self._identity['name']} has read no artefact")
+
+
+def _closure(artefacts: Sequence[Artefact]) -> dict[str, Artefact]:
+    found: dict[str, Artefact] = {}
+    for artefact in artefacts:
+        found |= _closure(artefact.inputs)
+        found[artefact.id] = artefact
+    return found
+
+
+def _measured(results: Results) -> Times:
+    """Return the seconds of artefacts in the records here, by data set, method and kind."""
+    times: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for record in results.records():
+        specs = record["specs"]
+        for artefact in record["cost"]["artefacts"].values():
+            times[specs["dataset"], specs["method"], artefact["kind"]].append(artefact["seconds"])
+    return {key: median(values) for key, values in times.items()}

@@ -1,0 +1,77 @@
+"""The options of sbatch that a profile and an array ask for; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slurm.profiles import Profile
+    from slurm.tasks import JobArray
+
+_LONGEST_WARNING_S = 120
+_PATIENT = "trap '' USR2"
+"""Until Python listens, a warning that comes early shall not end the job."""
+_THREADS = "export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}"
+_OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
+
+
+def parameters(
+    profile: Profile, array: JobArray, name: str, before: Sequence[str]
+) -> dict[str, Any]:
+    """Return submitit's parameters of an array.
+
+    Parameters
+    ----------
+    name : str
+        The name of its jobs.
+    before : sequence of str
+        Slurm's numbers of the jobs that are to end first, in whatever way.
+    """
+    warning_s = min(_LONGEST_WARNING_S, array.minutes * 60 // 6)
+    additional: dict[str, Any] = {"requeue": True}
+    if not profile.use_srun:
+        additional["signal"] = f"B:USR2@{warning_s}"
+    if before:
+        # afterok would leave cells pending for ever behind an artefact that failed.
+        additional["dependency"] = "afterany:" + ":".join(before)
+    if profile.reservation is not None:
+        additional["reservation"] = profile.reservation
+    additional |= profile.extra
+    return {
+        "job_name": name,
+        "time": array.minutes,
+        "cpus_per_task": profile.cpus,
+        "mem": f"{round(array.memory_gb * 1024)}M",
+        "gpus_per_node": profile.gpus_per_node or None,
+        "gres": profile.gres,
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "constraint": profile.constraint,
+        "exclude": profile.exclude,
+        "array_parallelism": profile.array_parallelism,
+        "signal_delay_s": warning_s,
+        "setup": _setup(profile),
+        "stderr_to_stdout": True,
+        "use_srun": profile.use_srun,
+        "srun_args": ["--cpu-bind=none"] if profile.use_srun else None,
+        "wckey": None,
+        "additional_parameters": additional,
+    }
+
+
+def _setup(profile: Profile) -> list[str]:
+    lines = [_PATIENT, _THREADS]
+    if profile.offline:
+        lines += [f"export {name}=1" for name in _OFFLINE]
+    if profile.scratch is not None:
+        lines += [f"export TMPDIR={_double_quoted(profile.scratch)}", 'mkdir -p "$TMPDIR"']
+    return [*lines, *profile.setup]
+
+
+def _double_quoted(text: str) -> str:
+    """Return a text in quotes within which the shell fills in variables and nothing else."""
+    for sign in ("\\", '"', "`", "$("):
+        text = text.replace(sign, f"\\{sign}")
+    return f'"{text}"'

@@ -1,0 +1,111 @@
+"""Retrying: what is missing or failed, with more of what an attempt had too little of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bench.recording import OUT_OF_MEMORY
+from slurm import commands
+from slurm.submissions import Places
+from slurm.tasks import Ask
+from slurm.worker import TIME_OUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bench.results import Results
+    from slurm.submissions import Submission, SubmittedArray
+
+MOST_ATTEMPTS = 3
+_FACTOR = 2
+_MEMORY_STATES = frozenset({"OUT_OF_MEMORY"})
+_TIME_STATES = frozenset({"TIMEOUT", "DEADLINE"})
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What earlier submissions teach of cells that have no record.
+
+    Parameters
+    ----------
+    asks : mapping
+        What the next job of a cell has to ask for at least.
+    exhausted : frozenset of str
+        Cells that have had all of their attempts.
+    """
+
+    asks: dict[str, Ask] = field(default_factory=dict)
+    exhausted: frozenset[str] = frozenset()
+
+
+def lessons(
+    cells: Iterable[str],
+    results: Results,
+    submitted: Sequence[Submission],
+    most_attempts: int = MOST_ATTEMPTS,
+) -> Lessons:
+    """Return what to ask for when these cells are submitted again.
+
+    Memory is doubled after a job ran out of it, time after one reached its limit; whatever
+    an attempt had is never asked for less again. Without accounting, only what the job itself
+    could still write down is known.
+    """
+    states = _last_states(submitted)
+    arrays = [_by_cell(one) for one in submitted]
+    asks: dict[str, Ask] = {}
+    exhausted = set()
+    for cell in cells:
+        before = [(one, a[cell]) for one, a in zip(submitted, arrays, strict=True) if cell in a]
+        if not before:
+            continue
+        if len(before) >= most_attempts:
+            exhausted.add(cell)
+        cause = _cause(cell, results, before[-1][0])
+        ask = Ask()
+        for one, array in before:
+            ask = ask.joined(_ask_of(array, cause or states.get((one.id, cell), "")))
+        asks[cell] = ask
+    return Lessons(asks, frozenset(exhausted))
+
+
+def _ask_of(array: SubmittedArray, cause: str) -> Ask:
+    if cause == OUT_OF_MEMORY or cause in _MEMORY_STATES:
+        return Ask(memory_gb=_FACTOR * array.memory_gb)
+    if cause == TIME_OUT or cause in _TIME_STATES:
+        return Ask(minutes=_FACTOR * array.minutes)
+    return Ask()
+
+
+def _cause(cell: str, results: Results, newest: Submission) -> str:
+    """Return how a cell failed in its last job; empty where it wrote nothing down."""
+    failure = results.failure(cell)
+    if failure is None or failure["attempt"] <= newest.attempts.get(cell, 0):
+        return ""
+    return str(failure["type"])
+
+
+def _by_cell(submission: Submission) -> dict[str, SubmittedArray]:
+    return {
+        cell: array
+        for array in submission.arrays
+        if array.stage == "cells"
+        for task in array.tasks
+        for cell in task.cells
+    }
+
+
+def _last_states(submitted: Sequence[Submission]) -> dict[tuple[str, str], str]:
+    """Return the last state of each cell's job by submission, as far as Slurm remembers it."""
+    places = Places(submitted)
+    jobs = [job for submission in submitted for job in submission.jobs]
+    states: dict[tuple[str, str], str] = {}
+    try:
+        runs = commands.accounts(jobs) or []
+    except commands.ClusterError:  # as on a cluster without accounting
+        runs = []
+    for run in runs:
+        place = places.of(run)
+        if place is not None and place.array.stage == "cells":
+            states |= {(place.submission.id, cell): run.state for cell in place.task.cells}
+    return states

@@ -1,0 +1,170 @@
+"""Submissions: what was asked of Slurm, kept in the results folder, one file each."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import DamagedFileError
+from bench.storage import read_json, write_json
+from slurm.commands import NAME
+
+if TYPE_CHECKING:
+    from slurm.commands import Accounted, Queued
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class SubmittedTask:
+    """The cells of one job and the seconds that they were expected to take."""
+
+    cells: tuple[str, ...]
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class SubmittedArray:
+    """One call of sbatch.
+
+    ``job`` is Slurm's number, or None while it is being submitted; the name tells it too.
+    """
+
+    name: str
+    stage: str
+    tasks: tuple[SubmittedTask, ...]
+    minutes: int
+    memory_gb: float
+    gpus: int
+    cpus: int
+    job: str | None = None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What one command submitted.
+
+    Parameters
+    ----------
+    id : str
+        The submission's id, part of its jobs' names.
+    plan, code : str
+        The plan's id and the digest of the code that submitted.
+    profile : mapping
+        The profile's values.
+    data : str or None
+        The path that ``--data`` named.
+    attempts : mapping
+        How often cells had failed before, by id; those that never had are left out.
+    expected : mapping
+        Expected seconds of training and testing by cell, where known.
+    asked : float
+        When, in seconds since 1970.
+    """
+
+    id: str
+    plan: str
+    code: str
+    profile: dict[str, Any]
+    arrays: tuple[SubmittedArray, ...]
+    data: str | None = None
+    download: bool = False
+    device: str = "auto"
+    attempts: dict[str, int] = field(default_factory=dict)
+    expected: dict[str, float] = field(default_factory=dict)
+    asked: float = 0.0
+
+    @cached_property
+    def cells(self) -> frozenset[str]:
+        """The ids of all cells that its jobs compute."""
+        return frozenset(
+            cell for array in self.arrays if array.stage == "cells"
+            for task in array.tasks for cell in task.cells
+        )  # fmt: skip
+
+    @property
+    def jobs(self) -> list[str]:
+        """Slurm's numbers of its arrays."""
+        return [array.job for array in self.arrays if array.job is not None]
+
+    def with_jobs(self, jobs: Sequence[str]) -> Submission:
+        """Return the submission with Slurm's numbers for its first arrays."""
+        numbers = [*jobs, *[None] * (len(self.arrays) - len(jobs))]
+        pairs = zip(self.arrays, numbers, strict=True)
+        return replace(self, arrays=tuple(replace(array, job=job) for array, job in pairs))
+
+    def save(self, results: Path) -> None:
+        """Write the submission's file."""
+        write_json(path_of(results, self.id), {"schema": SCHEMA, **asdict(self)})
+
+
+def new_id() -> str:
+    """Return an id that tells the time and that nobody else has."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
+
+
+def job_name(submission: str, array: int) -> str:
+    """Return the name of an array's jobs; jobs are recognised by it."""
+    return f"{NAME}-{submission}-{array}"
+
+
+def path_of(results: Path, submission: str) -> Path:
+    """Return the place of a submission's file."""
+    return results / "submissions" / f"{submission}.json"
+
+
+def logs_of(results: Path, submission: str) -> Path:
+    """Return the folder of a submission's logs and pickles."""
+    return results / "slurm" / submission
+
+
+def read_all(results: Path) -> list[Submission]:
+    """Return the submissions of a results folder, the oldest first; unreadable ones left out."""
+    found = []
+    for path in (results / "submissions").glob("*.json"):
+        try:
+            found.append(_from_json(read_json(path)))
+        except (DamagedFileError, OSError, KeyError, TypeError):
+            continue
+    return sorted(found, key=lambda submission: submission.asked)
+
+
+def _from_json(content: dict[str, Any]) -> Submission:
+    arrays = []
+    for array in content.pop("arrays"):
+        tasks = (SubmittedTask(tuple(t["cells"]), t["seconds"]) for t in array.pop("tasks"))
+        arrays.append(SubmittedArray(tasks=tuple(tasks), **array))
+    content.pop("schema")
+    return Submission(arrays=tuple(arrays), **content)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a job of Slurm belongs: a task of an array of a submission."""
+
+    submission: Submission
+    array: SubmittedArray
+    task: SubmittedTask
+
+
+class Places:
+    """Finds the task of a job by its name, which is known as soon as Slurm has it."""
+
+    def __init__(self, submissions: Sequence[Submission]) -> None:
+        self._arrays = {
+            array.name: (submission, array)
+            for submission in submissions
+            for array in submission.arrays
+        }
+
+    def of(self, job: Queued | Accounted) -> Place | None:
+        """Return the task of a job, or None for another results folder's."""
+        submission, array = self._arrays.get(job.name, (None, None))
+        if submission is None or array is None or job.task >= len(array.tasks):
+            return None
+        return Place(submission, array, array.tasks[job.task])

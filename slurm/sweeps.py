@@ -1,0 +1,56 @@
+"""Submitting a sweep: once, however often it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from bench.errors import UsageError
+from slurm import commands, watch
+from slurm.dispatch import Prepared, prepare, submit
+
+if TYPE_CHECKING:
+    from bench.cells import Plan
+    from bench.datasets import Source
+    from bench.results import Results
+    from slurm.profiles import Profile
+    from slurm.tasks import Ask
+
+_LEASE = "submitting"
+
+
+def submit_once(
+    plan: Plan,
+    results: Results,
+    source: Source,
+    profile: Profile,
+    device: str = "auto",
+    asks: Mapping[str, Ask] | None = None,
+    without: frozenset[str] = frozenset(),
+) -> Prepared | None:
+    """Submit a plan's cells that have neither a record nor a job; None when there are none.
+
+    Cells in ``without`` are left out.
+
+    Raises
+    ------
+    UsageError
+        Where there is no Slurm, or another process is submitting into this folder.
+    ClusterError
+        When Slurm does not tell which jobs there are, or refuses one.
+    """
+    commands.require()
+    results.prepare()
+    with results.leases.taken(_LEASE) as lease:
+        if lease is None:
+            owner = results.leases.owner(_LEASE)
+            raise UsageError(
+                f"{owner} is submitting into {results.folder} just now. Wait for it, then see: "
+                "bench status"
+            )
+        left = without | watch.live_cells(results.folder)
+        prepared = prepare(plan, results, source, profile, device=device, left=left, asks=asks)
+        if not prepared.arrays:
+            return None
+        submitted = submit(prepared, results)
+        return prepared.with_submission(submitted)

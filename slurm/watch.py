@@ -1,0 +1,209 @@
+"""Watching: the state of every cell, from names of files and one question to Slurm."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.cells import cell_id
+from bench.errors import DamagedFileError
+from bench.results import Results
+from bench.storage import read_json
+from slurm import commands, submissions
+from slurm.making import BLOCKED
+from slurm.submissions import Places
+
+if TYPE_CHECKING:
+    from slurm.commands import Queued
+    from slurm.submissions import Submission
+
+
+class State(Enum):
+    """What is known of a cell."""
+
+    DONE = "done"
+    RUNNING = "running"
+    PENDING = "pending"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    LOST = "lost"
+    """Submitted, and gone from Slurm without a record or a failure."""
+    OPEN = "not submitted"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One cell's state, and where or why."""
+
+    state: State
+    told: str = ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What there is to tell of a results folder.
+
+    Parameters
+    ----------
+    cells : mapping
+        Each cell's state by id.
+    left_s : float or None
+        Expected seconds of what is left; None when a cell's are unknown.
+    queue_error : str
+        Why Slurm could not be asked; empty where it could, or where nothing was submitted.
+    """
+
+    cells: dict[str, Seen]
+    live: list[Queued] = field(default_factory=list)
+    left_s: float | None = None
+    left_gpu_s: float | None = None
+    queue_error: str = ""
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of cells of each state that there is."""
+        counted = Counter(seen.state for seen in self.cells.values())
+        return {state.value: counted[state] for state in State if counted[state]}
+
+    def reasons(self) -> dict[str, dict[str, int]]:
+        """Return how many cells of a state are where, or why, the most frequent first."""
+        told: dict[State, Counter[str]] = defaultdict(Counter)
+        for seen in self.cells.values():
+            if seen.told:
+                told[seen.state][seen.told] += 1
+        return {state.value: dict(told[state].most_common()) for state in State if told[state]}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the status as JSON values."""
+        return {
+            "cells": self.counts(),
+            "reasons": self.reasons(),
+            "jobs": [vars(job) for job in self.live],
+            "left_s": self.left_s,
+            "left_gpu_s": self.left_gpu_s,
+            "queue_error": self.queue_error,
+        }
+
+
+def live_jobs(submitted: Iterable[Submission]) -> list[Queued]:
+    """Return the jobs of these submissions that Slurm still has.
+
+    Raises
+    ------
+    ClusterError
+        When Slurm cannot be asked.
+    """
+    places = Places(list(submitted))
+    return [job for job in commands.queue() if places.of(job) is not None]
+
+
+def live_cells(folder: Path) -> frozenset[str]:
+    """Return the cells of a results folder that a job of Slurm has; raise a ClusterError."""
+    submitted = submissions.read_all(folder)
+    if not submitted:
+        return frozenset()
+    places = Places(submitted)
+    found = (places.of(job) for job in commands.queue())
+    return frozenset(
+        cell
+        for place in found
+        if place is not None and place.array.stage == "cells"
+        for cell in place.task.cells
+    )
+
+
+def status(folder: Path) -> Status:
+    """Return the state of all cells of the plans of a results folder."""
+    submitted = submissions.read_all(folder)
+    live: list[Queued] = []
+    error = ""
+    if submitted:
+        try:
+            live = live_jobs(submitted)
+        except commands.ClusterError as told:
+            error = str(told)
+    cells = _Cells(folder, submitted, live).seen()
+    left, left_gpu = _left(cells, submitted)
+    return Status(cells, live, left, left_gpu, error)
+
+
+class _Cells:
+    """Tells cells' states; the names of records suffice, failures alone are read."""
+
+    def __init__(self, folder: Path, submitted: list[Submission], live: list[Queued]) -> None:
+        self._folder = folder
+        self._results = Results(folder)
+        self._done = _stems(folder / "records", ".json")
+        self._failed = _stems(folder / "failures", ".json")
+        self._leased = _stems(folder / "leases", ".lease")
+        self._newest = {cell: one for one in submitted for cell in one.cells}
+        self._jobs: dict[str, Queued] = {}
+        places = Places(submitted)
+        for job in live:
+            place = places.of(job)
+            if place is not None and place.array.stage == "cells":
+                self._jobs |= dict.fromkeys(place.task.cells, job)
+
+    def seen(self) -> dict[str, Seen]:
+        found = dict.fromkeys(planned(self._folder)) | dict.fromkeys(self._newest)
+        return {cell: self._state(cell) for cell in found}
+
+    def _state(self, cell: str) -> Seen:
+        if cell in self._done:
+            return Seen(State.DONE)
+        job = self._jobs.get(cell)
+        failure = self._results.failure(cell) if cell in self._failed else None
+        if failure is not None and (job is None or self._is_new(cell, failure)):
+            is_blocked = failure["phase"] == BLOCKED
+            return Seen(State.BLOCKED if is_blocked else State.FAILED, failure["type"])
+        if job is not None and job.state == "RUNNING":
+            if cell in self._leased:
+                return Seen(State.RUNNING, job.node)
+            return Seen(State.PENDING, "in a running job")
+        if job is not None:
+            return Seen(State.PENDING, _reason(job))
+        if cell in self._leased:
+            return Seen(State.RUNNING, self._results.leases.owner(cell))
+        return Seen(State.LOST) if cell in self._newest else Seen(State.OPEN)
+
+    def _is_new(self, cell: str, failure: dict[str, Any]) -> bool:
+        """Return whether a cell failed after it was submitted last."""
+        before = self._newest[cell].attempts.get(cell, 0) if cell in self._newest else 0
+        return bool(failure["attempt"] > before)
+
+
+def _reason(job: Queued) -> str:
+    return job.reason if job.reason not in ("", "None") else job.state.lower()
+
+
+def _stems(folder: Path, suffix: str) -> set[str]:
+    return {path.name.removesuffix(suffix) for path in folder.glob(f"cell-*{suffix}")}
+
+
+def planned(folder: Path) -> list[str]:
+    """Return the ids of the cells of all plans of a results folder."""
+    found: dict[str, None] = {}
+    for path in sorted((folder / "plans").glob("*.json")):
+        try:
+            found |= dict.fromkeys(map(cell_id, read_json(path)["cells"]))
+        except (DamagedFileError, OSError, KeyError):
+            continue
+    return list(found)
+
+
+def _left(cells: dict[str, Seen], submitted: list[Submission]) -> tuple[float | None, float | None]:
+    """Return the expected seconds, and those times GPUs, of the cells that have a job."""
+    newest = {cell: one for one in submitted for cell in one.cells}
+    going = [c for c, seen in cells.items() if seen.state in (State.RUNNING, State.PENDING)]
+    seconds = gpu_seconds = 0.0
+    for cell in going:
+        one = newest.get(cell)
+        expected = one.expected.get(cell) if one else None
+        if one is None or expected is None:
+            return None, None
+        seconds += expected
+        gpu_seconds += expected * one.arrays[0].gpus
+    return seconds, gpu_seconds

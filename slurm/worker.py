@@ -1,0 +1,225 @@
+"""The worker: what a job runs. It holds data alone, and finds its state on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import submitit
+
+from bench.cells import Cell, Plan, cell_id
+from bench.contract import METHODS
+from bench.datasets import Source
+from bench.errors import BenchError, StorageError
+from bench.results import Results
+from bench.storage import read_json
+from slurm import commands
+from slurm.codes import code_digest
+from slurm.log import Log
+from slurm.making import make_artefacts
+from slurm.signals import WARNING, Stopped, stopping
+
+if TYPE_CHECKING:
+    from bench.execution import Outcome
+
+SOME_FAILED = 1
+_PATIENCE_S = 60
+"""How long a file that was written before the job may take to be seen on this node."""
+_MOST_RESTARTS = 50
+TIME_OUT = "TimeOut"
+STALE_CODE = "StaleCode"
+
+
+@dataclass(frozen=True)
+class Work:
+    """The callable that submitit runs in a job.
+
+    Parameters
+    ----------
+    results, plan : str
+        The results folder and the id of a plan in it.
+    cells : tuple of str
+        The cells to compute, or whose artefacts to make.
+    stage : str
+        ``artefacts`` or ``cells``.
+    code : str
+        The digest of the code that submitted; other code refuses to run.
+    minutes : int
+        The time limit that was asked for.
+    attempts : mapping
+        How often cells had failed when they were submitted; one that has failed since is left.
+    umask : int
+        The submitting user's.
+    """
+
+    results: str
+    plan: str
+    cells: tuple[str, ...]
+    submission: str
+    stage: str
+    code: str
+    minutes: int
+    attempts: dict[str, int] = field(default_factory=dict)
+    data: str | None = None
+    download: bool = False
+    device: str = "auto"
+    umask: int = 0o022
+
+    def __call__(self) -> None:
+        """Do the work and exit; the exit code is 0 when no cell of the job is left."""
+        os.umask(self.umask | 0o002)
+        raise SystemExit(_Run(self).run())
+
+
+class _Run:
+    """One run of a job; a requeued job has several."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._started = time.time()
+        self._results = Results(Path(work.results), warn=print)
+        self._log = Log()
+        self._cells: list[Cell] = []
+        self._before: object = None
+
+    def run(self) -> int:
+        try:
+            with stopping():
+                self._read()
+                self._before = self._progress()
+                self._compute()
+        except Stopped as stop:
+            return self._stopped(stop)
+        except StorageError as error:
+            print(f"error: {error}", flush=True)
+            return SOME_FAILED
+        if self._work.stage == "cells" and self._left():
+            return SOME_FAILED
+        _remove_own_files()
+        return 0
+
+    def _read(self) -> None:
+        """Read the plan's cells of this job; refuse to compute them with other code."""
+        content = _read_late(self._results.folder / "plans" / f"{self._work.plan}.json")
+        wanted = set(self._work.cells)
+        found = [one for one in content["cells"] if cell_id(one) in wanted]
+        self._cells = [Cell.from_identity(identity) for identity in found]
+        names = {identity["method"]["name"] for identity in content["cells"]}
+        if code_digest({METHODS.get(name) for name in names}) != self._work.code:
+            self._fail_all(
+                "start",
+                STALE_CODE,
+                "the code has changed since the sweep was submitted. Submit it again: bench retry",
+            )
+            raise SystemExit(SOME_FAILED)
+
+    def _compute(self) -> None:
+        """Compute what has neither a record nor failed since the job was submitted."""
+        open_cells = self._open()
+        if not open_cells:
+            return
+        try:
+            self._do(open_cells)
+        except StorageError:
+            raise
+        except Exception as error:  # a data set that is missing here, a GPU that is not there
+            told = "" if isinstance(error, BenchError) else traceback.format_exc()
+            self._fail_all("start", type(error).__name__, str(error) or "no message", told)
+
+    def _do(self, cells: Sequence[Cell]) -> Outcome | None:
+        from bench.execution import execute, resolve_device
+
+        device = resolve_device(self._work.device)
+        source = Source(Path(self._work.data) if self._work.data else None, self._work.download)
+        if self._work.stage == "artefacts":
+            make_artefacts(cells, self._results, source, device, self._log)
+            return None
+        return execute(Plan(tuple(cells)), self._results, source, device, self._log)
+
+    def _open(self) -> list[Cell]:
+        return [cell for cell in self._left() if not self._has_failed(cell)]
+
+    def _left(self) -> list[Cell]:
+        return [cell for cell in self._cells if self._results.record(cell.id) is None]
+
+    def _has_failed(self, cell: Cell) -> bool:
+        failure = self._results.failure(cell.id)
+        return failure is not None and failure["attempt"] > self._work.attempts.get(cell.id, 0)
+
+    def _fail_all(self, phase: str, cause: str, message: str, told: str = "") -> None:
+        from bench.metering import peak_memory_bytes
+        from bench.provenance import provenance
+
+        print(f"{cause}: {message}", flush=True)
+        for cell in self._open():
+            content = {
+                "phase": phase,
+                "type": cause,
+                "message": message,
+                "traceback": told,
+                "peak_memory_bytes": peak_memory_bytes(),
+                "provenance": provenance("cpu"),
+            }
+            self._results.write_failure(cell, content)
+
+    def _stopped(self, stop: Stopped) -> int:
+        """End; have the job run again where that leads anywhere."""
+        passed = (time.time() - self._started) / 60
+        print(f"{stop} after {passed:.1f} of {self._work.minutes} minutes", flush=True)
+        if stop.number != WARNING:
+            return SOME_FAILED  # Slurm runs a preempted job again by itself, a cancelled one never
+        if not self._open():
+            return SOME_FAILED
+        refused = self._why_no_requeue(passed)
+        if refused:
+            self._fail_all("time limit", TIME_OUT, f"{refused}. Give it more time: bench retry")
+        return SOME_FAILED
+
+    def _why_no_requeue(self, passed: float) -> str:
+        restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+        if self._progress() == self._before:
+            # One that got all of its time and saved nothing would do the same for ever.
+            return f"the job saved nothing in {passed:.1f} minutes"
+        if restarts >= _MOST_RESTARTS:
+            return f"the job has been restarted {restarts} times"
+        return commands.requeue()
+
+    def _progress(self) -> object:
+        """Return what differs once anything was saved that a restarted job goes on from."""
+        folder = self._results.folder
+        own = {cell.id for cell in self._cells}
+        checkpoints = {
+            path.parent.name: path.stat().st_mtime_ns
+            for path in (folder / "checkpoints").glob("*/newest.json")
+            if path.parent.name in own or not path.parent.name.startswith("cell-")
+        }
+        artefacts = sorted(path.name for path in (folder / "artefacts").glob("*"))
+        return checkpoints, artefacts, len(self._left())
+
+
+def _read_late(path: Path) -> dict[str, Any]:
+    """Read a file that is there; a network file system may show it later."""
+    limit = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return read_json(path)
+        except FileNotFoundError:
+            if time.monotonic() > limit:
+                raise
+            time.sleep(1)
+
+
+def _remove_own_files() -> None:
+    """Remove the log and the pickle of this job: ten thousand cells shall leave few files."""
+    if "SUBMITIT_EXECUTOR" not in os.environ:
+        return  # not run by submitit
+    paths = submitit.JobEnvironment().paths
+    for path in (paths.submitted_pickle, paths.stdout):
+        with contextlib.suppress(OSError):
+            path.unlink()

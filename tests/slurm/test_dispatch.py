@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.datasets import Source
+from bench.errors import UsageError
+from bench.results import Results
+from slurm import submissions
+from slurm.commands import ClusterError
+from slurm.dispatch import prepare, submit
+from slurm.profiles import Profile
+from slurm.sweeps import submit_once
+
+GOLDEN = Path(__file__).with_name("golden")
+FULL = Profile(
+    partition="long", account="lab", qos="high", constraint="a100&ib", reservation="ours",
+    exclude="node[3-4]", gres="gpu:a100:2", cpus=8, memory_gb=31.5, max_minutes=300,
+    array_parallelism=4, setup=("module load cuda", "source 'my env/bin/activate'"),
+    scratch='/scratch/$USER/"$SLURM_JOB_ID"', offline=True, python="singularity exec i.sif python",
+    use_srun=True, extra={"mail-type": "END", "exclusive": True},
+)  # fmt: skip
+
+
+def masked(texts: list[str], folder: Path, identifier: str) -> str:
+    told = "\n=====\n".join(texts).replace(str(folder.parent), "FOLDER").replace(identifier, "ID")
+    return told.replace(sys.executable, "PYTHON") + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "profile", "methods"),
+    [
+        ("plain", Profile(), "random"),
+        ("artefacts", Profile(), "graphcut"),
+        ("full", FULL, "random"),
+    ],
+)
+def test_the_texts_for_sbatch_are_the_golden_ones(tmp_path, plan, name, profile, methods):
+    folder = (tmp_path / 'it\'s my; "folder"').resolve()
+    prepared = prepare(plan(methods, seeds=2, budgets="10,20"), Results(folder), Source(), profile)
+    told = masked(prepared.texts(), folder, prepared.submission.id)
+    path = GOLDEN / f"{name}.sh"
+    if os.environ.get("BENCH_UPDATE_GOLDEN"):
+        path.write_text(told)
+    assert told == path.read_text()
+    assert not folder.exists()
+
+
+def test_a_submission_is_written_down_with_the_numbers_of_its_jobs(submitted, plan, results):
+    sweep = plan("graphcut", seeds=2, budgets="10,20")
+    submission = submitted(sweep)
+    assert submission.jobs == ["101", "102"]
+    assert [array.stage for array in submission.arrays] == ["artefacts", "cells"]
+    assert submission.cells == {cell.id for cell in sweep.cells}
+    assert submissions.read_all(results.folder) == [submission]
+    assert (results.folder / "plans" / f"{sweep.id}.json").exists()
+
+
+def test_cells_wait_for_their_artefacts_to_end_in_any_way(submitted, plan, fake_slurm):
+    submitted(plan("graphcut", seeds=2, budgets="10,20"))
+    text = (fake_slurm.folder / "sent-102.sh").read_text()
+    assert "#SBATCH --dependency=afterany:101" in text
+    assert "dependency" not in (fake_slurm.folder / "sent-101.sh").read_text()
+
+
+def test_leaked_variables_of_a_job_stay_out_and_the_configuration_stays(
+    submitted, plan, fake_slurm, monkeypatch
+):
+    monkeypatch.setenv("SLURM_CPU_BIND", "mask_cpu:0x1")
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "10")
+    monkeypatch.setenv("SBATCH_TIMELIMIT", "1")
+    monkeypatch.setenv("SLURM_CONF", "/etc/ours.conf")
+    submitted(plan())
+    seen = (fake_slurm.folder / "environment-101").read_text()
+    assert "SLURM_CONF=/etc/ours.conf" in seen
+    assert not re.search("SLURM_CPU_BIND|SLURM_MEM|SBATCH_", seen)
+    assert os.environ["SLURM_CPU_BIND"] == "mask_cpu:0x1"
+
+
+def test_logs_and_pickles_are_private_and_few(submitted, plan, results):
+    submission = submitted(plan(seeds=10))
+    logs = submissions.logs_of(results.folder, submission.id)
+    tasks = sum(len(array.tasks) for array in submission.arrays)
+    assert len(list(logs.iterdir())) == tasks + len(submission.arrays)
+    for path in (logs, *logs.iterdir()):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_refusal_is_told_and_what_was_accepted_is_known(submitted, plan, results, fake_slurm):
+    (fake_slurm.folder / "refused").write_text("101")
+    with pytest.raises(ClusterError, match=r"sbatch refused array 2 of 2: .*QOS limit"):
+        submitted(plan("graphcut", seeds=2, budgets="10,20"))
+    (submission,) = submissions.read_all(results.folder)
+    assert [array.job for array in submission.arrays] == ["101", None]
+    assert len(list(submissions.logs_of(results.folder, submission.id).glob("*.pkl"))) == 2
+
+
+@pytest.mark.usefixtures("fake_slurm")
+@pytest.mark.parametrize("sign", ["%", "\\", "\n"])
+def test_a_folder_that_slurm_would_take_apart_is_refused(tmp_path, plan, sign):
+    results = Results(tmp_path / f"a{sign}b")
+    with pytest.raises(UsageError, match="Name another folder"):
+        prepare(plan(), results, Source(), Profile())
+
+
+def test_without_sbatch_two_lines_say_so(plan, results, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="no sbatch on this machine"):
+        submit_once(plan(), results, Source(), Profile())
+
+
+def test_cells_with_a_job_are_not_submitted_again(plan, results, fake_slurm):
+    first = submit_once(plan(seeds=4), results, Source(), Profile())
+    name = first.submission.arrays[0].name
+    lines = [f"{200 + i}|101|{i}|PENDING||Priority|{name}|0:00" for i in range(4)]
+    fake_slurm.says("squeue", "\n".join(lines[:3]))
+    again = submit_once(plan(seeds=4), results, Source(), Profile())
+    assert again.submission.cells == set(first.submission.arrays[0].tasks[3].cells)
+    fake_slurm.says("squeue", "\n".join(lines))
+    assert submit_once(plan(seeds=4), results, Source(), Profile()) is None
+    fake_slurm.fails("squeue", "Unable to contact slurm controller")
+    with pytest.raises(ClusterError, match="Unable to contact"):
+        submit_once(plan(seeds=4), results, Source(), Profile())
+
+
+def test_two_processes_do_not_submit_at_once(plan, results, fake_slurm):
+    other = Results(results.folder)
+    with (
+        other.leases.taken("submitting"),
+        pytest.raises(UsageError, match="is submitting into"),
+    ):
+        submit_once(plan(), results, Source(), Profile())
+
+
+def test_arrays_keep_to_the_cluster_s_size(submitted, plan, fake_slurm):
+    fake_slurm.says("scontrol", "MaxArraySize            = 3\n")
+    submission = submitted(plan(seeds=7))
+    assert [len(array.tasks) for array in submission.arrays] == [3, 3, 1]
+
+
+def test_failures_before_are_remembered(plan, results, fake_slurm):
+    sweep = plan(seeds=2)
+    results.write_failure(sweep.cells[0], {"phase": "training", "type": "X", "message": "m"})
+    prepared = prepare(sweep, results, Source(), Profile())
+    assert prepared.submission.attempts == {sweep.cells[0].id: 1}
+    submit(prepared, results)

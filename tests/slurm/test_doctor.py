@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from bench import calibration
+from bench.calibration import Calibration
+from bench.cli import cli
+from slurm.checks import check
+from slurm.profiles import Profile
+
+PARTITIONS = (
+    "PartitionName=long Default=YES MaxTime=1-00:00:00 State=UP\\n"
+    "PartitionName=old Default=NO MaxTime=UNLIMITED State=DOWN\\n"
+)
+NODES = "n1|16|64000|gpu:a100:4(S:0-1)|idle|ib,a100\nn2|8|32000|(null)|drained*|ib\n"
+
+
+@pytest.fixture
+def cluster(fake_slurm):
+    fake_slurm.write(
+        "scontrol",
+        '#!/bin/sh\ncase "$2" in\n'
+        f"partition) printf '{PARTITIONS}';;\n"
+        "config) echo 'MaxArraySize = 100';;\n"
+        'reservation) [ "$3" = ours ] || { echo "not found" >&2; exit 1; };;\nesac\n',
+    )
+    fake_slurm.says("sinfo", NODES)
+    fake_slurm.says("sacctmgr", "lab|normal,high\n")
+    return fake_slurm
+
+
+def wrong(profile):
+    return [one.name for one in check(profile) if not one.is_fine]
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(
+    ("profile", "problems"),
+    [
+        (Profile(), []),
+        (Profile(gpus_per_node=4, cpus=16, constraint="a100&ib", account="lab", qos="high"), []),
+        (Profile(gres="gpu:a100:2", reservation="ours"), []),
+        (Profile(partition="lnog"), ["partition"]),
+        (Profile(partition="old"), ["partition"]),
+        (Profile(max_minutes=1441), ["time"]),
+        (Profile(gpus_per_node=5), ["node"]),
+        (Profile(gres="gpu:h100:1"), ["node"]),
+        (Profile(memory_gb=63), ["node"]),
+        (Profile(cpus=17), ["node"]),
+        (Profile(constraint="v100"), ["node"]),
+        (Profile(exclude="n1"), ["node"]),
+        (Profile(account="other"), ["account"]),
+        (Profile(qos="other"), ["qos"]),
+        (Profile(reservation="theirs"), ["reservation"]),
+        (Profile(max_array_size=101), ["arrays"]),
+    ],
+)
+def test_what_the_cluster_cannot_give_is_told(profile, problems):
+    assert wrong(profile) == problems
+
+
+def test_a_slurm_that_does_not_answer_is_the_finding(fake_slurm):
+    fake_slurm.fails("scontrol", "Unable to contact")
+    assert wrong(Profile()) == ["Slurm"]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_command_ends_with_1_for_a_profile_that_does_not_fit(tmp_path):
+    path = tmp_path / "p.toml"
+    path.write_text("gpus_per_node = 9\n")
+    done = CliRunner().invoke(cli, ["doctor", "--slurm", str(path)])
+    assert done.exit_code == 1
+    assert "no node has 2 CPUs, 8 GB, 9 GPUs; n1 has 16 CPUs" in done.output
+    path.write_text("gpus_per_node = 1\n")
+    assert CliRunner().invoke(cli, ["doctor", "--slurm", str(path)]).exit_code == 0
+
+
+def test_this_machine_is_told_with_what_limits_what(fake_slurm, monkeypatch, tmp_path):
+    monkeypatch.setattr(calibration, "calibrate", lambda device: Calibration(1e12, 2e12, 1e10))
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    (tmp_path / "mae.pth").write_text("")
+    done = CliRunner().invoke(cli, ["doctor", "--json"])
+    found = {one["name"]: one for one in json.loads(done.output)["findings"]}
+    assert done.exit_code == 0
+    assert found["digits"]["is_fine"]
+    assert not found["cifar10"]["is_fine"]
+    assert "mae.pth" in found["weights"]["told"]
+    assert found["packages"]["told"].startswith("numpy ")
+    assert found["speed"]["told"].startswith("1 TFLOP/s in fp32, 2 in bf16")
+    assert found["Slurm"]["is_fine"]

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurm.profiles import Profile
+from slurm.tasks import Ask, Need, arrays, shared, time_limit
+
+SECONDS = st.one_of(st.none(), st.floats(0, 20000))
+ASKS = st.sampled_from([Ask(), Ask(memory_gb=16), Ask(minutes=30)])
+
+
+@st.composite
+def cells(draw):
+    count = draw(st.integers(0, 40))
+    artefacts = {f"a{i}": draw(SECONDS) for i in range(8)}
+    found = []
+    for number in range(count):
+        names = draw(st.sets(st.sampled_from(sorted(artefacts)), max_size=3))
+        missing = {name: artefacts[name] for name in sorted(names)}
+        found.append(Need(f"cell-{number}", draw(SECONDS), missing, draw(ASKS)))
+    return found
+
+
+@st.composite
+def profiles(draw):
+    return Profile(
+        max_minutes=draw(st.integers(1, 600)),
+        minutes_per_job=draw(st.integers(1, 200)),
+        cells_per_job=draw(st.integers(0, 5)),
+        array_parallelism=draw(st.integers(1, 8)),
+    )
+
+
+@given(needs=cells(), profile=profiles(), largest=st.integers(1, 20))
+def test_each_cell_is_in_one_task_and_each_artefact_in_one_at_most(needs, profile, largest):
+    made = arrays(needs, profile, largest)
+    tasks = [task for array in made for task in array.tasks if array.stage == "cells"]
+    assert sorted(c for task in tasks for c in task.cells) == sorted(n.cell for n in needs)
+    missing = {need.cell: need.missing for need in needs}
+    owners = {}
+    for array in made:
+        assert 1 <= len(array.tasks) <= largest
+        for task in array.tasks:
+            assert (task.minutes, task.memory_gb) == (array.minutes, array.memory_gb)
+            assert 1 <= task.minutes <= profile.max_minutes
+            if array.stage == "artefacts":
+                for artefact in {name for cell in task.cells for name in missing[cell]}:
+                    assert owners.setdefault(artefact, task) is task
+    waiting = {c for task in tasks if task.waits for c in task.cells}
+    staged = {c for a in made if a.stage == "artefacts" for t in a.tasks for c in t.cells}
+    assert waiting == staged
+
+
+@given(needs=cells(), profile=profiles())
+def test_tasks_ask_for_what_their_cells_were_taught(needs, profile):
+    asks = {need.cell: need.ask for need in needs}
+    for array in arrays(needs, profile, 100):
+        for task in array.tasks:
+            assert task.memory_gb >= max(asks[cell].memory_gb for cell in task.cells)
+            least = max(asks[cell].minutes for cell in task.cells)
+            assert task.minutes >= min(least, profile.max_minutes)
+
+
+def test_short_cells_share_a_job_and_long_ones_have_their_own():
+    profile = Profile(minutes_per_job=60, max_minutes=480)
+    short = [Need(f"s{i}", 60.0) for i in range(120)]
+    long = [Need(f"l{i}", 7200.0) for i in range(3)]
+    tasks = [task for array in arrays([*short, *long], profile, 1000) for task in array.tasks]
+    assert sorted(len(task.cells) for task in tasks) == [1, 1, 1, 60, 60]
+    assert {task.minutes for task in tasks} == {120, 240}
+
+
+def test_unknown_times_ask_for_all_there_is_and_make_few_jobs():
+    profile = Profile(array_parallelism=4, max_minutes=99)
+    (array,) = arrays([Need(f"c{i}", None) for i in range(1000)], profile, 1000)
+    assert array.minutes == 99
+    assert len(array.tasks) == 16
+
+
+def test_cells_that_share_make_one_group_through_any_chain():
+    needs = [
+        Need("one", None, {"a": None}),
+        Need("two", None, {"a": None, "b": None}),
+        Need("three", None, {"b": None}),
+        Need("alone", None, {"c": None}),
+        Need("ready", None, {}),
+    ]
+    (group,) = shared(needs)
+    assert {need.cell for need in group} == {"one", "two", "three"}
+
+
+def test_artefacts_that_take_no_time_get_no_job_of_their_own():
+    quick = [Need(f"c{i}", 1.0, {"a": 5.0}) for i in range(2)]
+    slow = [Need(f"c{i}", 1.0, {"a": 500.0}) for i in range(2)]
+    assert [array.stage for array in arrays(quick, Profile(), 10)] == ["cells"]
+    assert [array.stage for array in arrays(slow, Profile(), 10)] == ["artefacts", "cells"]
+
+
+def test_a_cell_that_makes_its_own_artefacts_is_given_their_time():
+    (array,) = arrays([Need("c", 600.0, {"a": 6000.0})], Profile(), 10)
+    assert array.minutes == time_limit(6600.0, Profile())

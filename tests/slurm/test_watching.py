@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from bench.cli import cli
+from bench.datasets import Source
+from bench.execution import execute
+from bench.storage import write_json
+from slurm import submissions
+from slurm.accounting import accounts
+from slurm.cleaning import clean
+from slurm.commands import seconds_of
+from slurm.retrying import lessons
+from slurm.tasks import Ask
+from slurm.watch import status
+
+
+def fail(results, cell, cause="ValueError", phase="training"):
+    results.write_failure(cell, {"phase": phase, "type": cause, "message": "m"})
+
+
+def in_queue(fake_slurm, submission, *states):
+    array = submission.arrays[-1]
+    lines = [
+        f"{i}|{array.job}|{i}|{state}|node{i}|{reason}|{array.name}|1:00"
+        for i, (state, reason) in enumerate(states)
+    ]
+    fake_slurm.says("squeue", "\n".join([*lines, "9|9|0|RUNNING|x|None|bench-of-others-0|0:01"]))
+
+
+def test_each_state_is_told_with_its_reason(submitted, plan, results, fake_slurm):
+    sweep = plan(seeds=8)
+    done, failed, blocked, running, *_ = sweep.cells
+    submission = submitted(sweep)
+    execute(type(sweep)((done,)), results, Source(), "cpu")
+    fail(results, failed)
+    fail(results, blocked, "OutOfMemory", "blocked")
+    live = [("PENDING", "Priority")] * 3 + [("RUNNING", "None")] * 2 + [("PENDING", "Resources")]
+    in_queue(fake_slurm, submission, *live)
+    with results.leases.taken(running.id):
+        seen = status(results.folder)
+    assert seen.counts() == {
+        "done": 1, "running": 1, "pending": 2, "failed": 1, "blocked": 1, "lost": 2,
+    }  # fmt: skip
+    assert seen.reasons() == {
+        "running": {"node3": 1},
+        "pending": {"in a running job": 1, "Resources": 1},
+        "failed": {"ValueError": 1},
+        "blocked": {"OutOfMemory": 1},
+    }
+
+
+def test_a_failure_of_an_earlier_job_does_not_hide_the_new_one(
+    submitted, plan, results, fake_slurm
+):
+    sweep = plan(seeds=1)
+    fail(results, sweep.cells[0])
+    in_queue(fake_slurm, submitted(sweep), ("PENDING", "Priority"))
+    assert status(results.folder).counts() == {"pending": 1}
+    fail(results, sweep.cells[0])
+    assert status(results.folder).counts() == {"failed": 1}
+
+
+def test_without_submissions_the_plans_are_told(plan, results):
+    results.save_plan(plan(seeds=3))
+    assert status(results.folder).counts() == {"not submitted": 3}
+
+
+def test_a_slurm_that_does_not_answer_is_told_and_no_error(submitted, plan, results, fake_slurm):
+    submitted(plan(seeds=1))
+    fake_slurm.fails("squeue", "Unable to contact slurm controller")
+    seen = status(results.folder)
+    assert "Unable to contact" in seen.queue_error
+
+
+def test_squeue_is_asked_once(submitted, plan, results, fake_slurm):
+    submitted(plan(seeds=4))
+    fake_slurm.write("squeue", f"#!/bin/sh\necho asked >> '{fake_slurm.folder}/asked'\n")
+    status(results.folder)
+    assert (fake_slurm.folder / "asked").read_text() == "asked\n"
+
+
+class TestRetry:
+    def learnt(self, sweep, results, **values):
+        submitted = submissions.read_all(results.folder)
+        return lessons([cell.id for cell in sweep.cells], results, submitted, **values)
+
+    def test_more_memory_and_more_time_after_what_the_job_wrote_down(
+        self, submitted, plan, results
+    ):
+        sweep = plan(seeds=3)
+        submitted(sweep)
+        fail(results, sweep.cells[0], "OutOfMemory")
+        fail(results, sweep.cells[1], "TimeOut")
+        asks = self.learnt(sweep, results).asks
+        assert [asks[cell.id] for cell in sweep.cells] == [
+            Ask(memory_gb=16.0), Ask(minutes=480), Ask(),
+        ]  # fmt: skip
+
+    def test_more_memory_and_more_time_after_what_slurm_knows(
+        self, submitted, plan, results, fake_slurm
+    ):
+        sweep = plan(seeds=2)
+        array = submitted(sweep).arrays[0]
+        fake_slurm.says("sacct", "\n".join(
+            f"{array.job}_{task}|{array.name}|{state}|60|cpu=2|cpu=2|240|n1"
+            for task, state in enumerate(["OUT_OF_MEMORY", "TIMEOUT"])
+        ))  # fmt: skip
+        by_cell = {task.cells[0]: number for number, task in enumerate(array.tasks)}
+        asks = self.learnt(sweep, results).asks
+        told = {by_cell[cell]: ask for cell, ask in asks.items()}
+        assert told == {0: Ask(memory_gb=16.0), 1: Ask(minutes=480)}
+
+    def test_a_cell_has_three_attempts(self, submitted, plan, results):
+        sweep = plan(seeds=2)
+        for count in range(1, 4):
+            submitted(sweep)
+            exhausted = self.learnt(sweep, results).exhausted
+            assert len(exhausted) == (2 if count == 3 else 0)
+        assert self.learnt(sweep, results, most_attempts=4).exhausted == frozenset()
+
+    def test_the_command_submits_what_is_missing_or_failed_with_more_memory(
+        self, submitted, plan, results, fake_slurm
+    ):
+        sweep = plan(seeds=3)
+        submitted(sweep)
+        execute(type(sweep)(sweep.cells[:1]), results, Source(), "cpu")
+        fail(results, sweep.cells[1], "OutOfMemory")
+        command = ["retry", "--slurm", "cpu", "--results", str(results.folder)]
+        told = CliRunner().invoke(cli, command, catch_exceptions=False).output
+        assert "2 of 3 cells submitted" in told
+        newest = submissions.read_all(results.folder)[-1]
+        assert sorted(array.memory_gb for array in newest.arrays) == [8, 16]
+
+    @pytest.mark.usefixtures("fake_slurm")
+    def test_without_slurm_the_cells_are_computed_here(self, plan, results):
+        sweep = plan(seeds=2)
+        results.save_plan(sweep)
+        command = ["retry", "--results", str(results.folder)]
+        told = CliRunner().invoke(cli, command, catch_exceptions=False)
+        assert told.exit_code == 0
+        assert "2 cells computed, 0 failed" in told.output
+        assert status(results.folder).counts() == {"done": 2}
+
+
+class TestClean:
+    def test_files_of_complete_tasks_go_and_those_of_others_stay(
+        self, submitted, plan, results, fake_slurm
+    ):
+        sweep = plan(seeds=3)
+        submission = submitted(sweep)
+        logs = submissions.logs_of(results.folder, submission.id)
+        array = submission.arrays[0]
+        for number in range(3):
+            (logs / f"{array.job}_{number}_0_log.out").write_text("told")
+        done = [cell for cell in sweep.cells if cell.id in array.tasks[1].cells]
+        execute(type(sweep)(tuple(done)), results, Source(), "cpu")
+        assert clean(results.folder) == 2
+        assert sorted(path.name for path in logs.glob("*.out")) == [
+            f"{array.job}_{number}_0_log.out" for number in (0, 2)
+        ]
+        execute(sweep, results, Source(), "cpu")
+        in_queue(fake_slurm, submission, ("COMPLETING", "None"))
+        assert clean(results.folder) == 0
+        fake_slurm.says("squeue", "")
+        assert clean(results.folder) == 5
+        assert not logs.exists()
+
+
+class TestAccounting:
+    def record(self, number, job, seconds, artefacts):
+        cost = {"training_s": seconds, "testing_s": 1.0, "artefacts": artefacts}
+        slurm = {"SLURM_ARRAY_JOB_ID": job}
+        return {"provenance": {"finished": str(number), "slurm": slurm}, "cost": cost}
+
+    def test_all_runs_of_a_job_are_allocated_and_artefacts_used_once(
+        self, submitted, plan, results, fake_slurm, monkeypatch
+    ):
+        array = submitted(plan(seeds=2)).arrays[0]
+        runs = [("0", "PREEMPTED", 30), ("0", "COMPLETED", 50), ("1", "COMPLETED", 20)]
+        tres = "billing=2,cpu=2,gres/gpu=2,mem=1G"
+        fake_slurm.says("sacct", "\n".join(
+            f"{array.job}_{task}|{array.name}|{state}|{seconds}|{tres}|{tres}|240|n1"
+            for task, state, seconds in runs
+        ))  # fmt: skip
+        bins = {"bins-1": {"seconds": 5.0}}
+        records = [self.record(n, array.job, 10.0, bins) for n in range(2)]
+        monkeypatch.setattr(results, "records", lambda: iter(records))
+        (account,) = accounts(results, submissions.read_all(results.folder))
+        assert account.allocated_s == 2 * (30 + 50 + 20)
+        assert account.used_s == 2 * (2 * 11.0 + 5.0)
+        assert account.asked_s == 2 * 2 * 240 * 60
+        assert account.wasted_s == account.allocated_s - account.used_s
+        kept = json.loads((results.folder / "accounting" / f"{array.job}.json").read_text())
+        assert kept["allocated_s"] == account.allocated_s
+
+    def test_a_cluster_without_accounts_is_no_error(self, submitted, plan, results):
+        submitted(plan(seeds=1))
+        assert accounts(results, submissions.read_all(results.folder)) is None
+
+
+def test_accounts_that_do_not_answer_are_told_by_status(submitted, plan, results, fake_slurm):
+    submitted(plan(seeds=1))
+    fake_slurm.fails("sacct", "sacct: unrecognized option")
+    told = CliRunner().invoke(cli, ["status", "--results", str(results.folder)])
+    assert told.exit_code == 0
+    assert "accounting does not answer: sacct: sacct: unrecognized option" in told.output
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [("0:01", 1), ("1:02:03", 3723), ("2-00:00:01", 172801), ("INVALID", 0), ("10:00", 600)],
+)
+def test_slurm_s_clock_is_read(told, seconds):
+    assert seconds_of(told) == seconds
+
+
+def test_a_damaged_submission_harms_nothing(submitted, plan, results):
+    submitted(plan(seeds=1))
+    write_json(results.folder / "submissions" / "x.json", {"schema": 1})
+    (results.folder / "submissions" / "y.json").write_text("{")
+    assert len(submissions.read_all(results.folder)) == 1
+
+
+def test_status_in_words_and_cancel(submitted, plan, results, fake_slurm):
+    submission = submitted(plan(seeds=2))
+    in_queue(fake_slurm, submission, ("RUNNING", "None"), ("PENDING", "Priority"))
+    fake_slurm.write("scancel", f"#!/bin/sh\necho \"$@\" > '{fake_slurm.folder}/cancelled'\n")
+    runner = CliRunner()
+    told = runner.invoke(cli, ["status", "--results", str(results.folder)]).output
+    assert "2 cells: 2 pending" in told
+    assert "1 in a running job, 1 Priority" in told
+    told = runner.invoke(cli, ["cancel", "--results", str(results.folder)]).output
+    assert "1 jobs cancelled (2 tasks)" in told
+    assert (fake_slurm.folder / "cancelled").read_text() == f"{submission.jobs[0]}\n"

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from bench import execution
+from bench.contract import METHODS, CompressedSet, Method, MethodInfo
+from bench.datasets import Source
+from bench.results import Results
+from slurm import commands, worker
+from slurm.codes import code_digest
+from slurm.worker import STALE_CODE, TIME_OUT, Work
+
+INFO = MethodInfo(title="t", paper="none", year=2026, kind="selection", code="here")
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """Return a function that registers a method for one test."""
+
+    def enter(compress, artefacts=lambda self, train, ctx: ()):
+        METHODS.names()
+        monkeypatch.setattr(METHODS, "_classes", dict(METHODS._classes))
+
+        @METHODS.register("made")
+        @dataclass(frozen=True)
+        class Made(Method):
+            info: ClassVar[MethodInfo] = INFO
+
+        Made.compress = compress
+        Made.artefacts = artefacts
+        return "made"
+
+    return enter
+
+
+@pytest.fixture
+def work(results):
+    """Return a function that makes the work of a plan's cells."""
+
+    def make(plan, **values):
+        results.save_plan(plan)
+        cells = tuple(cell.id for cell in plan.cells)
+        code = code_digest({type(cell.method) for cell in plan.cells})
+        usual = {"stage": "cells", "code": code, "minutes": 10, "device": "cpu"}
+        folder = str(results.folder)
+        return Work(folder, plan.id, cells, "sub", **(usual | values))
+
+    return make
+
+
+def ended(work) -> int:
+    """The exit code of a job."""
+    with pytest.raises(SystemExit) as stop:
+        pickle.loads(pickle.dumps(work))()
+    return stop.value.code
+
+
+def test_a_job_s_records_equal_those_of_a_local_run(work, plan, results, tmp_path):
+    sweep = plan(seeds=2)
+    assert ended(work(sweep)) == 0
+    local = Results(tmp_path / "local")
+    execution.execute(sweep, local, Source(), "cpu")
+    for cell in sweep.cells:
+        there, here = results.record(cell.id), local.record(cell.id)
+        assert there["weights_digest"] == here["weights_digest"]
+        assert there["metrics"] == here["metrics"]
+
+
+def test_a_job_computes_its_own_cells_alone(work, plan, results):
+    sweep = plan(seeds=3)
+    job = work(sweep)
+    one = Work(**{**vars(job), "cells": job.cells[1:2]})
+    assert ended(one) == 0
+    assert [record["id"] for record in results.records()] == [job.cells[1]]
+
+
+def test_records_name_the_job_that_wrote_them(work, plan, results, monkeypatch):
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "77")
+    monkeypatch.setenv("SLURMD_NODENAME", "n5")
+    sweep = plan(seeds=1)
+    ended(work(sweep))
+    record = results.record(sweep.cells[0].id)
+    assert record["provenance"]["slurm"] == {"SLURM_ARRAY_JOB_ID": "77", "SLURMD_NODENAME": "n5"}
+
+
+def test_other_code_is_refused_and_nothing_computed(work, plan, results):
+    sweep = plan(seeds=2)
+    assert ended(work(sweep, code="other")) == 1
+    assert {failure["type"] for failure in results.failures()} == {STALE_CODE}
+    assert list(results.records()) == []
+
+
+def test_a_data_set_that_is_missing_on_the_node_is_told_for_each_cell(work, plan, results):
+    sweep = plan(seeds=2)
+    assert ended(work(sweep, device="cuda:99")) == 1
+    failures = list(results.failures())
+    assert [failure["type"] for failure in failures] == ["DeviceError"] * 2
+    assert {failure["phase"] for failure in failures} == {"start"}
+
+
+def test_an_artefact_that_fails_blocks_its_cells_until_they_are_submitted_anew(
+    work, plan, results, register
+):
+    asked = []
+
+    def compress(self, train, budget, ctx):
+        asked.append(budget)
+        if len(asked) <= 1:
+            raise ValueError("broken")
+        return CompressedSet(np.arange(budget.images(len(train))))
+
+    sweep = plan(register(compress), seeds=1)
+    assert ended(work(sweep, stage="artefacts")) == 0
+    (failure,) = results.failures()
+    assert (failure["phase"], failure["type"]) == ("blocked", "ValueError")
+    assert ended(work(sweep)) == 1
+    assert len(asked) == 1, "a blocked cell was tried"
+    assert ended(work(sweep, attempts={sweep.cells[0].id: 1})) == 0
+    assert results.failure(sweep.cells[0].id) is None
+
+
+def test_what_the_artefact_stage_made_is_not_made_again(work, plan, results, register):
+    made = []
+
+    def compress(self, train, budget, ctx):
+        made.append(budget)
+        return CompressedSet(np.arange(budget.images(len(train))))
+
+    sweep = plan(register(compress), seeds=1, budgets="10,20")
+    ended(work(sweep, stage="artefacts"))
+    assert list(results.records()) == []
+    assert ended(work(sweep)) == 0
+    assert len(made) == 2
+
+
+class TestSignals:
+    def stopped_by(self, number, work, plan, register, results, first=()):
+        def compress(self, train, budget, ctx):
+            if ctx.selection_seed not in first:
+                os.kill(os.getpid(), number)
+            return CompressedSet(np.arange(budget.images(len(train))))
+
+        sweep = plan(register(compress), seeds=2)
+        before = {one: signal.getsignal(one) for one in (signal.SIGUSR2, signal.SIGTERM)}
+        try:
+            assert ended(work(sweep)) == 1
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+        assert list((results.folder / "leases").glob("cell-*")) == []
+        return sweep
+
+    @pytest.fixture(autouse=True)
+    def requeued(self, monkeypatch):
+        asked = []
+        monkeypatch.setattr(commands, "requeue", lambda: asked.append(1) or "")
+        return asked
+
+    def test_the_end_of_a_job_leaves_its_cells_as_they_are(
+        self, work, plan, register, results, requeued
+    ):
+        self.stopped_by(signal.SIGTERM, work, plan, register, results)
+        assert list(results.failures()) == []
+        assert requeued == []
+
+    def test_a_warning_after_progress_has_the_job_run_again(
+        self, work, plan, register, results, requeued
+    ):
+        self.stopped_by(signal.SIGUSR2, work, plan, register, results, first=[0])
+        assert len(list(results.records())) == 1
+        assert list(results.failures()) == []
+        assert requeued == [1]
+
+    def test_a_warning_before_any_progress_is_told_as_too_little_time(
+        self, work, plan, register, results, requeued
+    ):
+        self.stopped_by(signal.SIGUSR2, work, plan, register, results)
+        assert [failure["type"] for failure in results.failures()] == [TIME_OUT] * 2
+        assert requeued == []
+
+    def test_where_no_requeue_is_possible_the_cells_are_left_to_a_retry(
+        self, work, plan, register, results, monkeypatch
+    ):
+        monkeypatch.setattr(commands, "requeue", lambda: "there is no scontrol on this node")
+        self.stopped_by(signal.SIGUSR2, work, plan, register, results, first=[0])
+        (failure,) = results.failures()
+        assert failure["type"] == TIME_OUT
+        assert "no scontrol" in failure["message"]
+
+    def test_restarts_have_a_limit(self, work, plan, register, results, requeued, monkeypatch):
+        monkeypatch.setenv("SLURM_RESTART_COUNT", str(worker._MOST_RESTARTS))
+        self.stopped_by(signal.SIGUSR2, work, plan, register, results, first=[0])
+        assert requeued == []
+        assert "restarted" in next(results.failures())["message"]
