@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.budgets import Budget
+from bench.components import Component
 from bench.contract import METHODS, Method
 from bench.datasets import DATASETS, Dataset
 from bench.errors import UsageError
-from bench.identity import IDENTITY_VERSION, identifier
+from bench.identity import IDENTITY_VERSION, canonical_json, identifier, identifier_of_text
 from bench.models import MODELS, Model
 from bench.protocols import PROTOCOLS, Protocol
+from bench.registry import Registry
 from bench.storage import read_json, write_json
 
+C = TypeVar("C", bound=Component)
 BASELINES = ("full", "random")
 EVERYTHING = Budget.parse("100")
 
@@ -42,19 +46,34 @@ class Cell:
         """Return all fields with their defaults filled in, as JSON values."""
         return {
             "identity_version": IDENTITY_VERSION,
-            "dataset": {**self.dataset.identity(), "fingerprint": self.fingerprint},
-            "method": self.method.identity(),
+            "dataset": {**_identity(self.dataset), "fingerprint": self.fingerprint},
+            "method": _identity(self.method),
             "budget": self.budget.identity(),
             "selection_seed": self.selection_seed,
-            "model": self.model.identity(),
-            "protocol": self.protocol.identity(),
+            "model": _identity(self.model),
+            "protocol": _identity(self.protocol),
             "training_seed": self.training_seed,
         }
 
     @cached_property
     def id(self) -> str:
         """The cell's id, the same from a plan and from a record."""
-        return cell_id(self.identity())
+        return identifier_of_text("cell", self._canonical())
+
+    def _canonical(self) -> str:
+        """Return the canonical JSON of the identity, put together from that of shared parts.
+
+        A plan's cells share a few components: 100,000 ids would take a minute otherwise.
+        """
+        dataset = _dataset_text(self.dataset, self.dataset.version, self.fingerprint)
+        return (
+            f'{{"budget":{_budget_text(self.budget)},"dataset":{dataset},'
+            f'"identity_version":{IDENTITY_VERSION},'
+            f'"method":{_sorted_text(self.method, self.method.version)},'
+            f'"model":{_sorted_text(self.model, self.model.version)},'
+            f'"protocol":{_sorted_text(self.protocol, self.protocol.version)},'
+            f'"selection_seed":{self.selection_seed},"training_seed":{self.training_seed}}}'
+        )
 
     def specs(self) -> dict[str, str]:
         """Return the short names of the components, for people and reports."""
@@ -75,8 +94,14 @@ class Cell:
         return f"{self.method.spec} {self.budget.words} {self.model.spec} seed {told}"
 
     @classmethod
-    def from_identity(cls, identity: dict[str, Any]) -> Cell:
-        """Return the cell of an identity; refuse one that this version cannot compute."""
+    def from_identity(
+        cls, identity: dict[str, Any], made: dict[tuple[str, str], Any] | None = None
+    ) -> Cell:
+        """Return the cell of an identity; refuse one that this version cannot compute.
+
+        Cells that are given the same ``made`` share the components that they have in common.
+        """
+        made = {} if made is None else made
         if identity["identity_version"] != IDENTITY_VERSION:
             raise UsageError(
                 f"the plan has identity version {identity['identity_version']}, this bench has "
@@ -85,12 +110,12 @@ class Cell:
         dataset = dict(identity["dataset"])
         return cls(
             fingerprint=dataset.pop("fingerprint"),
-            dataset=DATASETS.from_identity(dataset),
-            method=METHODS.from_identity(identity["method"]),
+            dataset=_component(DATASETS, dataset, made),
+            method=_component(METHODS, identity["method"], made),
             budget=Budget.from_identity(identity["budget"]),
             selection_seed=identity["selection_seed"],
-            model=MODELS.from_identity(identity["model"]),
-            protocol=PROTOCOLS.from_identity(identity["protocol"]),
+            model=_component(MODELS, identity["model"], made),
+            protocol=_component(PROTOCOLS, identity["protocol"], made),
             training_seed=identity["training_seed"],
         )
 
@@ -98,6 +123,43 @@ class Cell:
 def cell_id(identity: dict[str, Any]) -> str:
     """Return the id of a cell's identity, taken from a plan or from a record."""
     return identifier("cell", identity)
+
+
+def _component(
+    registry: Registry[C], identity: dict[str, Any], made: dict[tuple[str, str], Any]
+) -> C:
+    key = registry.kind, canonical_json(identity)
+    if key not in made:
+        made[key] = registry.from_identity(identity)
+    component: C = made[key]
+    return component
+
+
+def _identity(component: Component) -> dict[str, Any]:
+    """Return a component's identity, one that the caller may change."""
+    told: dict[str, Any] = json.loads(_text(component, component.version))
+    return told
+
+
+@cache
+def _text(component: Component, version: int) -> str:
+    """Return a component's identity as JSON; its version belongs to the class, not to equality."""
+    return json.dumps(component.identity(), allow_nan=False)
+
+
+@cache
+def _sorted_text(component: Component, version: int) -> str:
+    return canonical_json(json.loads(_text(component, version)))
+
+
+@cache
+def _dataset_text(dataset: Dataset, version: int, fingerprint: str) -> str:
+    return canonical_json({**_identity(dataset), "fingerprint": fingerprint})
+
+
+@cache
+def _budget_text(budget: Budget) -> str:
+    return canonical_json(budget.identity())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +241,8 @@ class Plan:
             raise UsageError(f"cannot read plan {path}: {error.strerror}") from None
         if "cells" not in content:
             raise UsageError(f"{path} is no plan. Name one of RESULTS/plans/plan-*.json")
-        return cls(tuple(Cell.from_identity(identity) for identity in content["cells"]))
+        made: dict[tuple[str, str], Any] = {}
+        return cls(tuple(Cell.from_identity(identity, made) for identity in content["cells"]))
 
 
 def with_baselines(methods: Sequence[Method]) -> list[Method]:

@@ -26,12 +26,23 @@ def digest(value: Any, size: int = 10) -> str:
         Bytes of the digest; 10 bytes keep the chance of one collision in a million ids
         below 1e-12.
     """
-    return hashlib.blake2b(canonical_json(value).encode(), digest_size=size).hexdigest()
+    return text_digest(canonical_json(value), size)
 
 
 def identifier(kind: str, identity: Any) -> str:
     """Return the id of a cell, plan or artefact: kind, rule's version, digest."""
-    return f"{kind}-{IDENTITY_VERSION}-{digest([IDENTITY_VERSION, kind, identity])}"
+    return identifier_of_text(kind, canonical_json(identity))
+
+
+def identifier_of_text(kind: str, text: str) -> str:
+    """Return the id of an identity that is given as its canonical JSON."""
+    digested = text_digest(f'[{IDENTITY_VERSION},"{kind}",{text}]', size=10)
+    return f"{kind}-{IDENTITY_VERSION}-{digested}"
+
+
+def text_digest(text: str, size: int) -> str:
+    """Return the hexadecimal blake2b digest of a text, of ``size`` bytes."""
+    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
 
 
 def derive_seed(seed: int, *names: str | int) -> int:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.artefacts import ArtefactStore
 from bench.cells import Cell, Plan
 from bench.checkpoints import Checkpoint
+from bench.consolidation import LEAST, Consolidation, Part
 from bench.errors import BenchError, DamagedFileError, StorageError, UsageError
-from bench.identity import digest
+from bench.identity import canonical_json, text_digest
 from bench.leases import Leases
-from bench.storage import read_json, require_writable, set_aside, write_json
+from bench.records import RECORD_SCHEMA, read_named, read_record, refuse_newer
+from bench.storage import require_writable, set_aside, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RECORD_SCHEMA = 1
 _MARK = "bench-results.json"
 
 
@@ -37,6 +39,9 @@ class Results:
         self._warn = warn
         self.artefacts = ArtefactStore(folder / "artefacts", warn)
         self.leases = Leases(folder / "leases")
+        self._consolidation = Consolidation(
+            folder / "consolidated.zip", folder / "records", self.record, warn
+        )
 
     def prepare(self) -> None:
         """Make the folder, or raise a BenchError when it is not one that can be written."""
@@ -49,14 +54,14 @@ class Results:
                 "Name an empty or a new folder with --results"
             )
         require_writable(self.folder)
-        marked = self._read(mark)
-        if marked is None:
+        marked = self._read(mark, read_named)
+        if marked is not None:
+            try:
+                refuse_newer(marked["schema"])
+            except StorageError as error:
+                raise StorageError(f"{self.folder} {error}") from None
+        if marked is None or marked["schema"] < RECORD_SCHEMA:  # an older bench shall refuse it
             write_json(mark, {"schema": RECORD_SCHEMA, "id": mark.stem})
-        elif marked["schema"] > RECORD_SCHEMA:
-            raise StorageError(
-                f"{self.folder} was written by a newer bench (schema {marked['schema']}, this one "
-                f"reads {RECORD_SCHEMA}). Update bench or name another folder"
-            )
 
     def record(self, cell_id: str) -> dict[str, Any] | None:
         """Return a cell's record, or None when there is none; a damaged one is set aside."""
@@ -102,11 +107,15 @@ class Results:
         return path
 
     def records(self, cell_ids: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the records of these cells, or all there are, sorted by id."""
-        folder = self.folder / "records"
-        if cell_ids is None:
-            cell_ids = (path.stem for path in folder.glob("cell-*.json"))
-        for identifier in sorted(cell_ids):
+        """Yield the records of these cells, or all there are, sorted by id.
+
+        Where there are many, objects that they share are the same ones: do not change them.
+        """
+        wanted = None if cell_ids is None else set(cell_ids)
+        if wanted is None or len(wanted) >= LEAST:
+            yield from self._consolidation.records(wanted)
+            return
+        for identifier in sorted(wanted):
             record = self.record(identifier)
             if record is not None:
                 yield record
@@ -136,12 +145,11 @@ class Results:
     def _failure_path(self, cell_id: str) -> Path:
         return self.folder / "failures" / f"{cell_id}.json"
 
-    def _read(self, path: Path) -> dict[str, Any] | None:
+    def _read(
+        self, path: Path, read: Callable[[Path], dict[str, Any]] = read_record
+    ) -> dict[str, Any] | None:
         try:
-            content = read_json(path)
-            if content.get("id") != path.stem:
-                raise DamagedFileError(f"{path} is damaged: it tells of {content.get('id')}")
-            return content
+            return read(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except DamagedFileError as error:
@@ -161,16 +169,20 @@ def _head(cell: Cell) -> dict[str, Any]:
     }
 
 
-def load(folder: Path, cell_ids: Iterable[str] | None = None) -> pd.DataFrame:
+def load(
+    folder: Path,
+    cell_ids: Iterable[str] | None = None,
+    warn: Callable[[str], None] = lambda message: None,
+) -> pd.DataFrame:
     """Return the records of a results folder as one tidy table, a row a cell.
 
     Columns are the cell's axes (``method``, ``percent`` ``of`` images or bytes, ``model``,
     ``protocol``, seeds), the metrics (percent), the accounts (images, bytes) and the costs
-    (seconds).
+    (seconds). ``warn`` is told of damaged files, which are left out.
     """
     import pandas as pd
 
-    return pd.DataFrame([flat(record) for record in Results(folder).records(cell_ids)])
+    return pd.DataFrame([flat(record) for record in Results(folder, warn).records(cell_ids)])
 
 
 def flat(record: dict[str, Any]) -> dict[str, Any]:
@@ -213,5 +225,20 @@ def flat(record: dict[str, Any]) -> dict[str, Any]:
 
 def identities(cell: Mapping[str, Any]) -> dict[str, str]:
     """Return the digests of a cell's method and of its setting (data set, model, protocol)."""
-    setting = [cell[axis] for axis in ("dataset", "model", "protocol")]
-    return {"method_id": digest(cell["method"], 4), "setting_id": digest(setting, 4)}
+    method, dataset = _canonical(cell["method"]), _canonical(cell["dataset"])
+    model, protocol = _canonical(cell["model"]), _canonical(cell["protocol"])
+    return {"method_id": _method_id(method), "setting_id": _setting_id(dataset, model, protocol)}
+
+
+def _canonical(identity: Mapping[str, Any]) -> str:
+    return identity.canonical if isinstance(identity, Part) else canonical_json(identity)
+
+
+@lru_cache(maxsize=10_000)
+def _method_id(method: str) -> str:
+    return text_digest(method, 4)
+
+
+@lru_cache(maxsize=10_000)
+def _setting_id(dataset: str, model: str, protocol: str) -> str:
+    return text_digest(f"[{dataset},{model},{protocol}]", 4)

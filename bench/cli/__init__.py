@@ -10,7 +10,18 @@ from typing import NoReturn
 
 import click
 
-from bench.cli import completion, inspect, run
+from bench.cli import (
+    check,
+    cluster,
+    completion,
+    compress,
+    doctor,
+    inspect,
+    pictures,
+    reproduce,
+    run,
+    store,
+)
 from bench.cli.codes import INTERRUPTED, SOME_FAILED, WRONG_USE
 from bench.errors import BenchError, UsageError
 
@@ -27,7 +38,11 @@ def cli() -> None:
     """  # noqa: D301  # click needs the true character
 
 
-for command in (run.run, run.plan, inspect.report, inspect.why, inspect.listing, completion.script):
+for command in (
+    run.run, run.plan, reproduce.reproduce, compress.compress, check.check, pictures.pictures,
+    inspect.report, inspect.why, store.merge, store.export, inspect.listing, completion.script,
+    cluster.status, cluster.cancel, cluster.retry, cluster.clean, doctor.doctor,
+):  # fmt: skip
     cli.add_command(command)
 
 
