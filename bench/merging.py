@@ -29,13 +29,15 @@ class Version:
     accuracy: float
     host: str
     device: str
+    code: str
+    """Digest of the code's source."""
     kept: str
     """Where the record lies now."""
 
     @property
     def words(self) -> str:
         """The version in one line."""
-        return f"{self.accuracy:.2f} % in {self.folder} ({self.host}, {self.device})"
+        return f"{self.accuracy:.2f} % in {self.folder} ({self.host}, {self.device}, code {self.code[:8]})"
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,7 @@ def _version(folder: Path, record: Record, kept: Path) -> Version:
         accuracy=record["metrics"]["accuracy"],
         host=origin.get("machine", {}).get("host", "unknown host"),
         device=origin["device"]["device"],
+        code=origin.get("source", {}).get("digest", "unknown"),
         kept=str(kept),
     )
 

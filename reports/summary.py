@@ -122,7 +122,7 @@ def cost_table(results: Collection, setting: Setting) -> Table:
         )
     devices = ", ".join(sorted({row["device"] for row in here.rows})) or "no device"
     notes = [
-        "Bytes: the kept images uncompressed, with their labels.",
+        "Bytes: what keeping the set takes; whole images count uncompressed, with their labels.",
         f"Times: mean seconds of one cell, trained and tested on {devices}; selection charges "
         "every artefact behind it (network, embeddings, bins, scores) to each method that uses "
         "it, cached or not.",

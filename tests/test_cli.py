@@ -20,12 +20,15 @@ Bench = Callable[..., subprocess.CompletedProcess[str]]
 COMMAND = [sys.executable, "-c", "from bench.cli import main; main()"]
 SWEEP = ("--methods", "random", "--ratios", "10,20", "--seeds", "1", "--no-baselines",
          "--protocol", "smoke[epochs=1]")  # fmt: skip
-COMMANDS = ("completion", "list", "plan", "report", "run", "why")
+COMMANDS = (
+    "cancel", "check", "clean", "completion", "compress", "doctor", "list", "pictures", "plan",
+    "report", "reproduce", "retry", "run", "status", "why",
+)  # fmt: skip
 SHOWN = {
     "methods": ("random", "dq", "adq", "alpha=0.65   a number from 0 to 1"),
     "datasets": ("digits", "cifar10", "imagefolder", "size=0   a whole number from 0 to 1024"),
     "models": ("resnet8", "resnet18", "width=16   a whole number from 1 to 1024"),
-    "protocols": ("smoke", "paper", "schedule=epoch   epoch or step"),
+    "protocols": ("smoke", "paper", "schedule=epoch   epoch or step or drop"),
 }
 
 
@@ -93,6 +96,7 @@ class TestHelp:
             "--device",
             "--threads",
             "--dry-run",
+            "--slurm",
         }
 
     def test_version_is_that_of_the_project(self, bench: Bench) -> None:

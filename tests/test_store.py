@@ -78,7 +78,7 @@ def test_merge_tells_conflicts_with_both_numbers_and_exits_with_1(bench, folders
     assert answer.returncode == 1
     line = next(line for line in answer.stdout.splitlines() if line.startswith("conflict"))
     assert cell("dq", 0).id in line
-    assert "95.00 % in A (host-A, cpu); 96.50 % in B (host-B, cpu)" in line
+    assert "95.00 % in A (host-A, cpu, code d); 96.50 % in B (host-B, cpu, code d)" in line
     assert "C/conflicts/CELL/" in answer.stdout
     assert len(list((folders / "C" / "conflicts" / cell("dq", 0).id).iterdir())) == 2
     told = json.loads(bench("merge", "A", "B", "--into", "D", "--json").stdout)

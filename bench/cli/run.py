@@ -159,12 +159,13 @@ def _announce(plan: Plan, pending: int, device: str) -> None:
 
 
 def _show_tables(results: Results, plan: Plan, as_json: bool) -> None:
-    from reports import markdown, summary, tables
+    from reports import summary, tables
+    from reports.report import write_report
     from reports.summary import all_tables
 
     ids = {cell.id for cell in plan.cells}
     records, failures = list(results.records()), list(results.failures())
-    path = markdown.write_report(results.folder, records, failures)
+    path = write_report(results.folder, records, failures, ("md",))[0]
     here = summary.Collection.of(
         (r for r in records if r["id"] in ids), (f for f in failures if f["id"] in ids)
     )

@@ -73,7 +73,7 @@ def _told(done: Merged, into: Path) -> Iterator[str]:
         yield f"... and {len(done.conflicts) - _SHOWN} more conflicts (all of them: --json)"
     if done.conflicts:
         yield (
-            f"Nothing of these is in the results. Compute them anew with bench run --results "
+            f"{len(done.conflicts)} cells in conflict are not in the results. Compute them anew with bench run --results "
             f"{into}, or copy the record that you trust from {into}/conflicts/CELL/ to "
             f"{into}/records/CELL.json"
         )
