@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from bench.arrays import IntArray, Pixels
 
 
+torch.backends.cudnn.allow_tf32 = False  # "fp32" means fp32 on every device, from the start
+
 _BLOCK = 250
 """Images whose pixels are counted at a time; they may be decoded on demand."""
 

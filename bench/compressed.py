@@ -109,7 +109,9 @@ class CompressedSet:
     def _check_form(self, train: ImageDataset) -> None:
         indices = self.indices
         if len(self) == 0:
-            raise DataError("the method kept nothing. Keep at least one image")
+            raise DataError(
+                f"nothing is kept of {len(train)} images. Raise the ratio, or keep at least one"
+            )
         if len(np.unique(indices)) != len(indices):
             raise DataError("the method kept an image twice. Keep each image once")
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(train):

@@ -138,6 +138,10 @@ class Method(Component):
         """Whether every class keeps its share of the budget; None where nothing is promised."""
         return None
 
+    def bytes_each(self, train: ImageDataset) -> int:
+        """Return the bytes that one kept image takes, with its label."""
+        return train.bytes_per_image
+
     def facts(self) -> dict[str, Any]:
         """Return what a reader of a record should know of the method, as JSON values."""
         info = self.info
@@ -146,12 +150,16 @@ class Method(Component):
             "paper": info.paper,
             "year": info.year,
             "kind": info.kind,
-            "edition": self.values().get(EDITION, "paper"),
+            "edition": "reconstruction" if info.reconstruction else self._edition,
             "released": info.released,
             "reconstruction": info.reconstruction,
             "seeded": info.seeded,
             "keeps": self.keeps.name.lower(),
         }
+
+    @property
+    def _edition(self) -> str:
+        return str(self.values().get(EDITION, "paper"))
 
     def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
         """Return the artefacts that :meth:`compress` will read.

@@ -37,7 +37,8 @@ class Version:
     @property
     def words(self) -> str:
         """The version in one line."""
-        return f"{self.accuracy:.2f} % in {self.folder} ({self.host}, {self.device}, code {self.code[:8]})"
+        origin = f"{self.host}, {self.device}, code {self.code[:8]}"
+        return f"{self.accuracy:.2f} % in {self.folder} ({origin})"
 
 
 @dataclass(frozen=True)
@@ -209,10 +210,10 @@ class _Merge:
             kept = place / f"{number}.json"
             _copy(folder / "records" / name, kept)
             versions.append(_version(folder, record, kept))
-        record = self._into / "records" / name
-        with told_as_storage_error(record):
-            record.parent.mkdir(exist_ok=True)  # for the version that somebody copies back
-            record.unlink(missing_ok=True)
+        result = self._into / "records" / name
+        with told_as_storage_error(result):
+            result.parent.mkdir(exist_ok=True)  # for the version that somebody copies back
+            result.unlink(missing_ok=True)
         self._in_conflict.add(cell)
         self.done.conflicts.append(Conflict(cell, versions))
 

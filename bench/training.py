@@ -315,7 +315,6 @@ def deterministic() -> Iterator[None]:
     # The same switch as use_deterministic_algorithms, without its 3 s import of the compiler.
     before = torch.get_deterministic_debug_mode()
     torch.set_deterministic_debug_mode("error")
-    torch.backends.cudnn.allow_tf32 = False  # "fp32" means fp32 on every device
     try:
         yield
     finally:

@@ -46,6 +46,11 @@ class NamesMethod:
             raise UsageError(f"{_NAME} cannot be its own base. Name a selection method")
         if method.info.kind not in ("selection", "baseline") or not method.info.budgeted:
             raise UsageError(f"'{method.spec}' selects no images by a budget. Name for example dq")
+        if method.balanced is False:
+            raise UsageError(
+                f"'{method.spec}' does not keep to its classes' numbers. Name another method, or "
+                "one of its parameters that does"
+            )
         if method.keeps is not Keeps.IMAGES:
             raise UsageError(
                 f"'{method.spec}' keeps {method.keeps.value}, not what it is given. "
@@ -142,6 +147,8 @@ class Classwise(Method):
         UsageError
             When the base refuses them, or did not keep to them.
         """
+        each = self.method.bytes_each(train)
+        budget = budget.for_images_of(each, train.bytes_per_image, len(train))
         quota, told = self._quota(train, budget, ctx)
         given = ClassBudget.of_classes(quota.tolist(), len(train))
         try:

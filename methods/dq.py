@@ -94,7 +94,8 @@ class DatasetQuantization(GraphCutMethod):
     @property
     def balanced(self) -> bool:
         """Whether every class keeps its share of the budget."""
-        return self.class_quota and self.rounding == "exact"
+        is_aligned = self.drop == 0 or self.alignment == "key"
+        return self.class_quota and self.rounding == "exact" and is_aligned
 
     @property
     def stage(self) -> PixelStage | None:
@@ -114,6 +115,10 @@ class DatasetQuantization(GraphCutMethod):
             edition,
         )
 
+    def bytes_each(self, train: ImageDataset) -> int:
+        """Return the bytes that one kept image takes, with its mask and label."""
+        return super().bytes_each(train) if self.stage is None else self.stage.bytes_each(train)
+
     def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
         """Return the bins and, where patches are dropped, the reconstructions."""
         bins = self.bins_of(train, ctx)
@@ -125,7 +130,7 @@ class DatasetQuantization(GraphCutMethod):
             return self.draws(train, budget, ctx)
         from methods.parts.pixels import with_pixels
 
-        each = self.stage.bytes_each(train)
+        each = self.bytes_each(train)
         budget = budget.for_images_of(each, train.bytes_per_image, len(train))
         return with_pixels(self.draws(train, budget, ctx), self.stage, train, ctx)
 

@@ -120,6 +120,11 @@ class ActiveDatasetQuantization(EmbeddingMethod):
             )
 
     @property
+    def balanced(self) -> bool:
+        """Whether every class keeps its share of the budget."""
+        return False
+
+    @property
     def sizes(self) -> list[float]:
         """The rounds' sizes, in percent of the training split."""
         sizes = [self.start]

@@ -45,7 +45,7 @@ class Asked:
         from bench.budgets import Budget
         from bench.compressing.indices import read_indices
         from bench.compressing.request import ByIndices, ByMethod
-        from bench.contract import METHODS
+        from bench.contract import METHODS, Keeps
 
         if self.from_indices is not None:
             return ByIndices(
@@ -56,6 +56,11 @@ class Asked:
             )
         assert self.method is not None  # as check() says
         method = METHODS.make_one(self.method)
+        if method.keeps is Keeps.BYTES:
+            raise UsageError(
+                f"'{method.spec}' counts the bytes of pixels, not those of your files. Name a "
+                "method that selects images, e.g. adq"
+            )
         if self.ratio is None and method.info.budgeted:
             raise UsageError("give --ratio, the percent of the images to keep, e.g. --ratio 20")
         return ByMethod(

@@ -73,9 +73,9 @@ def _told(done: Merged, into: Path) -> Iterator[str]:
         yield f"... and {len(done.conflicts) - _SHOWN} more conflicts (all of them: --json)"
     if done.conflicts:
         yield (
-            f"{len(done.conflicts)} cells in conflict are not in the results. Compute them anew with bench run --results "
-            f"{into}, or copy the record that you trust from {into}/conflicts/CELL/ to "
-            f"{into}/records/CELL.json"
+            f"{len(done.conflicts)} cells in conflict are not in the results. Compute them anew "
+            f"with bench run --results {into}, or copy the record that you trust from "
+            f"{into}/conflicts/CELL/ to {into}/records/CELL.json"
         )
 
 

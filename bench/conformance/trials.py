@@ -38,6 +38,8 @@ _FORMS = (
     ("indices", ("int64",), 1),
     ("images", ("uint8", "float32"), 4),
     ("labels", ("int64",), 1),
+    ("soft_labels", ("float32",), 2),
+    ("weights", ("float32",), 1),
 )
 """The arrays of a compressed set: name, types, dimensions."""
 
@@ -151,7 +153,11 @@ class Trial:
         pixels = [b""] * len(keys)
         if kept.images is not None:
             pixels = [image.tobytes() for image in kept.images]
-        told = list(zip(keys, pixels, strict=True))
+        beside = [b""] * len(keys)
+        for values in (kept.soft_labels, kept.weights):
+            if values is not None:
+                beside = [a + b.tobytes() for a, b in zip(beside, values, strict=True)]
+        told = list(zip(keys, pixels, beside, strict=True))
         return told if in_order else sorted(told)
 
 

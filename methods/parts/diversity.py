@@ -104,8 +104,9 @@ class Discriminator:
 class UntrainedHead:
     """The released ``diversity.py:25-39,145-176``: two random crops under a head as initialised.
 
-    Penultimate features of the extractor, at the images' own size and normalised by the training
-    split, go through a perceptron of two layers that is never trained.
+    Penultimate features of the extractor, at the images' own size and normalised by the released
+    constants (grey images by the training split), go through a perceptron of two layers that is
+    never trained.
 
     Notes
     -----
@@ -121,10 +122,12 @@ class UntrainedHead:
 
         def make() -> Arrays:
             from bench.augment import Normalisation
+            from bench.training import PUBLISHED_NORMALISATIONS
 
             loaded = self.extractor.load(network, train, ctx)
             take_size(loaded, train.shape[:2])
-            statistics = Normalisation.of(train.images)
+            published = PUBLISHED_NORMALISATIONS["released"]
+            statistics = published if train.shape[2] == 3 else Normalisation.of(train.images)
             head = self._head(ctx)
             views: Arrays = {}
             for name in ("anchors", "positives"):
@@ -134,7 +137,7 @@ class UntrainedHead:
             return views
 
         params = {"head": "untrained", "width": WIDTH}
-        return ctx.artefact("gram vectors", make, inputs=[network], params=params)
+        return ctx.artefact("gram vectors", make, inputs=[network], params=params, version=2)
 
     @staticmethod
     def _head(ctx: Context) -> Callable[[Float32Array], Float32Array]:

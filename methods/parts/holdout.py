@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.budgets import Budget
+from bench.errors import UsageError
 from bench.models import MODELS
 from bench.protocols import Cpu, Protocol
 from methods.parts.draws import lowest
@@ -148,6 +149,11 @@ class Learners:
         from bench.augment import Normalisation
 
         held_out = self.held_out(train, number, ctx)
+        if not len(held_out):
+            raise UsageError(
+                "no class has an image to spare for judging the learners. "
+                "Give at least one class two images, or another method"
+            )
         seen = _taken(draw, held_out, train.labels)
         learnt, judge = train.subset(seen), train.subset(held_out)
         if images is not None:

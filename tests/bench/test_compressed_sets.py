@@ -65,7 +65,7 @@ def test_accounts_tell_images_bytes_and_classes(train):
 @pytest.mark.parametrize(
     ("compressed", "problem"),
     [
-        (CompressedSet(np.array([], np.int64)), "kept nothing"),
+        (CompressedSet(np.array([], np.int64)), "nothing is kept"),
         (CompressedSet(np.array([0, 1, 2])), "kept 3 images; 10 % of 40 is 4"),
         (CompressedSet(np.array([0, 1, 2, 2])), "twice"),
         (CompressedSet(np.array([0, 1, 2, 40])), "outside 0 to 39"),

@@ -12,8 +12,8 @@ import pytest
 
 pytestmark = pytest.mark.cluster
 LONG = (
-    "--methods", "random", "--no-baselines", "--ratios", "30", "--seeds", "4",
-    "--protocol", "smoke[epochs=60,test_every=30]",
+    "--methods", "random", "--no-baselines", "--ratios", "30", "--seeds", "2",
+    "--protocol", "smoke[epochs=40,test_every=20]",
 )  # fmt: skip
 NAPS = (
     "--methods", "nap", "--no-baselines", "--ratios", "10,20", "--seeds", "3",
@@ -41,7 +41,7 @@ def parent_of(process):
 
 
 def test_a_preempted_cell_goes_on_from_its_checkpoint(site):
-    site.submit(*LONG, cells_per_job=2)
+    site.submit(*LONG, cells_per_job=1)
     wait_for(lambda: in_a_cell(site))
     site.cluster.slurm(
         "sbatch", "-p", "high", "-N2", "--exclusive", "--output=/dev/null", "--wrap=sleep 3"
@@ -50,20 +50,20 @@ def test_a_preempted_cell_goes_on_from_its_checkpoint(site):
     site.wait()
     runs = site.cluster.slurm("sacct", "-nPXD", "-o", "JobName,State")
     assert "PREEMPTED" in runs
-    site.require_same_as_local(*LONG, cells=4)
+    site.require_same_as_local(*LONG, cells=2)
 
 
 def test_a_worker_killed_in_a_cell_leaves_it_to_a_retry(site):
-    site.submit(*LONG, cells_per_job=2)
+    site.submit(*LONG, cells_per_job=1)
     cell, process = next(iter(wait_for(lambda: in_a_cell(site)).items()))
     os.kill(process, signal.SIGKILL)
     site.wait()
     status = site.status()
     assert status["cells"]["lost"] >= 1
     assert (site.results / "checkpoints" / cell / "newest.json").exists()
-    site.bench("retry", "--slurm", site.profile(cells_per_job=2))
+    site.bench("retry", "--slurm", site.profile(cells_per_job=1))
     site.wait()
-    site.require_same_as_local(*LONG, cells=4)
+    site.require_same_as_local(*LONG, cells=2)
 
 
 @pytest.mark.slow
@@ -80,7 +80,7 @@ def test_a_worker_killed_in_an_artefact_is_replaced_by_the_cells(site):
 
 @pytest.mark.slow
 def test_a_node_that_dies_has_its_cells_run_elsewhere(site):
-    site.submit(*LONG, cells_per_job=2)
+    site.submit(*LONG, cells_per_job=1)
     workers = wait_for(lambda: in_a_cell(site))
     process = next(iter(workers.values()))
     node = site.node_of(process)
@@ -94,13 +94,13 @@ def test_a_node_that_dies_has_its_cells_run_elsewhere(site):
     finally:
         site.cluster.start_node(node)
     assert "NODE_FAIL" in site.cluster.slurm("sacct", "-nPXD", "-o", "State")
-    site.require_same_as_local(*LONG, cells=4)
+    site.require_same_as_local(*LONG, cells=2)
     wait_for(lambda: site.cluster.slurm("sinfo", "-h", "-o", "%T %D").strip() == "idle 2")
 
 
 @pytest.mark.slow
 def test_a_daemon_that_dies_alone_has_no_cell_computed_twice(site):
-    site.submit(*LONG, cells_per_job=2)
+    site.submit(*LONG, cells_per_job=1)
     process = next(iter(wait_for(lambda: in_a_cell(site)).values()))
     node = site.node_of(process)
     site.cluster.kill(f"slurmd {node}")  # its jobs live on, and Slurm runs them elsewhere too
@@ -108,13 +108,13 @@ def test_a_daemon_that_dies_alone_has_no_cell_computed_twice(site):
         site.wait(240)
     finally:
         site.cluster.start_node(node)
-    site.require_same_as_local(*LONG, cells=4)
+    site.require_same_as_local(*LONG, cells=2)
     wait_for(lambda: site.cluster.slurm("sinfo", "-h", "-o", "%T %D").strip() == "idle 2")
 
 
 @pytest.mark.slow
 def test_a_restarted_controller_changes_nothing(site):
-    site.submit(*LONG, cells_per_job=2)
+    site.submit(*LONG, cells_per_job=1)
     wait_for(lambda: in_a_cell(site))
     site.cluster.kill("slurmctld")
     told = site.bench("status")
@@ -123,7 +123,7 @@ def test_a_restarted_controller_changes_nothing(site):
     assert "squeue" in refused
     site.cluster.start_controller()
     site.wait()
-    site.require_same_as_local(*LONG, cells=4)
+    site.require_same_as_local(*LONG, cells=2)
 
 
 @pytest.mark.slow
