@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cells import cell_id
 from bench.errors import DamagedFileError
+from bench.leases import PATIENCE_S
 from bench.results import Results
 from bench.storage import read_json
 from slurm import commands, submissions
@@ -165,9 +168,20 @@ class _Cells:
             return Seen(State.PENDING, "in a running job")
         if job is not None:
             return Seen(State.PENDING, _reason(job))
-        if cell in self._leased:
+        if cell in self._leased and self._is_held(cell):
             return Seen(State.RUNNING, self._results.leases.owner(cell))
         return Seen(State.LOST) if cell in self._newest else Seen(State.OPEN)
+
+    def _is_held(self, cell: str) -> bool:
+        """Return whether a lease without a job is somebody's: a killed worker leaves its own."""
+        host, _, process = self._results.leases.owner(cell).rpartition(":")
+        if host == socket.gethostname() and Path("/proc").exists():
+            return Path("/proc", process).exists()
+        try:
+            beat = (self._folder / "leases" / f"{cell}.lease").stat().st_mtime
+        except OSError:
+            return False
+        return time.time() - beat < PATIENCE_S
 
     def _is_new(self, cell: str, failure: dict[str, Any]) -> bool:
         """Return whether a cell failed after it was submitted last."""

@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.cluster
 LONG = (
     "--methods", "random", "--no-baselines", "--ratios", "30", "--seeds", "2",
-    "--protocol", "smoke[epochs=40,test_every=20]",
+    "--protocol", "smoke[epochs=60,test_every=30]",
 )  # fmt: skip
 NAPS = (
     "--methods", "nap", "--no-baselines", "--ratios", "10,20", "--seeds", "3",
@@ -36,6 +36,16 @@ def in_a_cell(site):
     return {cell: process for cell, process in site.workers().items() if cell in started}
 
 
+def halted_in_a_cell(site):
+    """Halt a worker in the middle of a cell; return the cell and the process."""
+    for cell, process in in_a_cell(site).items():
+        os.kill(process, signal.SIGSTOP)
+        if not (site.results / "records" / f"{cell}.json").exists() and cell in site.workers():
+            return cell, process
+        os.kill(process, signal.SIGCONT)
+    return None
+
+
 def parent_of(process):
     return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
@@ -55,7 +65,7 @@ def test_a_preempted_cell_goes_on_from_its_checkpoint(site):
 
 def test_a_worker_killed_in_a_cell_leaves_it_to_a_retry(site):
     site.submit(*LONG, cells_per_job=1)
-    cell, process = next(iter(wait_for(lambda: in_a_cell(site)).items()))
+    cell, process = wait_for(lambda: halted_in_a_cell(site))
     os.kill(process, signal.SIGKILL)
     site.wait()
     status = site.status()

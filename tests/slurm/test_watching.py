@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 
 import pytest
 from click.testing import CliRunner
@@ -62,6 +64,24 @@ def test_a_failure_of_an_earlier_job_does_not_hide_the_new_one(
     assert status(results.folder).counts() == {"pending": 1}
     fail(results, sweep.cells[0])
     assert status(results.folder).counts() == {"failed": 1}
+
+
+@pytest.mark.usefixtures("fake_slurm")
+def test_the_lease_of_a_killed_worker_hides_no_lost_cell(submitted, plan, results):
+    sweep = plan(seeds=1)
+    submitted(sweep)
+    with results.leases.taken(sweep.cells[0].id):
+        assert status(results.folder).counts() == {"running": 1}
+        path = results.folder / "leases" / f"{sweep.cells[0].id}.lease"
+        owner = json.loads(path.read_text())
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        path.write_text(json.dumps(owner | {"process": ended.pid}))
+        assert status(results.folder).counts() == {"lost": 1}
+        path.write_text(json.dumps(owner | {"host": "elsewhere"}))
+        assert status(results.folder).counts() == {"running": 1}
+        os.utime(path, (0, 0))
+        assert status(results.folder).counts() == {"lost": 1}
 
 
 def test_without_submissions_the_plans_are_told(plan, results):
