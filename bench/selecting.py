@@ -39,7 +39,7 @@ def select(method: Method, train: ImageDataset, budget: Budget, ctx: Context) ->
     artefact = ctx.artefact(
         "compressed",
         make,
-        inputs=method.artefacts(seen, ctx),
+        inputs=method.artefacts(train, ctx),
         params={"method": method.identity(), "budget": budget.identity()},
         seeded=method.info.seeded,
     )

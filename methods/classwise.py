@@ -46,15 +46,15 @@ class NamesMethod:
             raise UsageError(f"{_NAME} cannot be its own base. Name a selection method")
         if method.info.kind not in ("selection", "baseline") or not method.info.budgeted:
             raise UsageError(f"'{method.spec}' selects no images by a budget. Name for example dq")
-        if method.balanced is False:
-            raise UsageError(
-                f"'{method.spec}' does not keep to its classes' numbers. Name another method, or "
-                "one of its parameters that does"
-            )
         if method.keeps is not Keeps.IMAGES:
             raise UsageError(
                 f"'{method.spec}' keeps {method.keeps.value}, not what it is given. "
                 "Name its paper edition, or another method"
+            )
+        if method.balanced is False:
+            raise UsageError(
+                f"'{method.spec}' does not keep to its classes' numbers. Name another method, or "
+                "one of its parameters that does"
             )
         return method.spec
 
