@@ -141,7 +141,7 @@ class AdaptiveDatasetQuantization(DatasetQuantization):
         """The scores that are computed: of ``rs`` and ``ds``."""
         if self.shares == "segments" or self.scores == "none" or self._has_constants:
             return ()
-        if self.alpha == 0 and self.shares in ("budget", "literal"):
+        if self.alpha == 0 and self.shares == "budget":
             return ()
         return ("rs", "ds") if self.scores == "released" else tuple(self.scores.split("+"))
 

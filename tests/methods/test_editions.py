@@ -254,10 +254,11 @@ def released_graphcut(rows, budget):
     """NaiveGreedy on the released GraphCut: float32 cosines, sums over the picks for every gain."""
     unit_of = np.linalg.norm(rows, axis=1)
     similar = 0.5 + 0.5 * (rows @ rows.copy().T) / (unit_of[:, None] * unit_of)
+    total = np.sum(similar[:, np.ones(len(rows), bool)], axis=0)  # the copy's layout decides bits
     picked = np.zeros(len(rows), bool)
     for _ in range(budget):
         left = np.flatnonzero(~picked)
-        gain = similar.sum(axis=0)[left] - 2 * similar[np.ix_(picked, left)].sum(axis=0)
+        gain = -2.0 * np.sum(similar[np.ix_(picked, ~picked)], axis=0) + total[left]
         picked[left[gain.argmax()]] = True
     return np.flatnonzero(picked)
 

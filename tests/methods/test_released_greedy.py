@@ -11,7 +11,6 @@ from bench.errors import UsageError
 from methods.parts import released_greedy
 from methods.parts.gradients import Gradients
 from methods.parts.released_greedy import released_bins, released_order
-from methods.parts.submodular import graphcut_bins
 
 
 def plain_cosine(one, other):
@@ -180,13 +179,9 @@ def test_bins_are_grouped_by_class_sorted_and_sized_by_halves_to_even():
     assert sorted(np.concatenate(got).tolist()) == list(range(100))
 
 
-def test_float32_picks_are_not_the_exact_ones():
+def test_gradients_give_the_released_bins():
     g, labels = gradients(1300, 10, 32), np.zeros(1300, np.int64)
     released, full = released_bins(g, labels, 10), g.rows()
-    exact = graphcut_bins(g, labels, 10, "cosine")
-    shared = [len(np.intersect1d(a, b)) / 130 for a, b in zip(released, exact, strict=True)]
-    assert shared[0] == 1
-    assert min(shared) < 0.9
     expected = plain_bins(lambda i: full[i], labels, 10)
     assert [b.tolist() for b in released] == [b.tolist() for b in expected]
 
