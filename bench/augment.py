@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -100,6 +101,11 @@ class DeviceImages:
         index = torch.arange(start, stop, device=self.device)
         centre = torch.full_like(index, self.padding)
         return self._normalised(self._gather(index, centre, centre, None))
+
+    def blocks(self, size: int) -> Iterator[Tensor]:
+        """Yield all images in order, normalised, ``size`` of them at a time."""
+        for start in range(0, len(self), size):
+            yield self.plain(start, min(start + size, len(self)))
 
     def augmented(self, index: Tensor, top: Tensor, left: Tensor, flip: Tensor | None) -> Tensor:
         """Return cropped and mirrored images, normalised: float32 [B, C, H, W].

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,56 +11,74 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.augment import DeviceImages, Epoch
-from bench.dsa import SiameseAugmentation
+from bench.dsa import Draws, SiameseAugmentation
 from bench.identity import derive_seed
 
 if TYPE_CHECKING:
+    from bench.arrays import IntArray
+    from bench.team import Piece
     from bench.training import Job
+
+
+@dataclass(frozen=True)
+class Part:
+    """What goes through the network at once: a step's whole batch, or a piece of it.
+
+    Parameters
+    ----------
+    images : float32 [B, C, H, W]
+        Augmented and normalised, on the device.
+    index : int64 [B]
+        Their positions in the compressed set.
+    piece : Piece
+        Which piece of the batch it is.
+    """
+
+    images: Tensor
+    index: Tensor
+    piece: Piece
 
 
 class Batches:
     """The batches of a run by the number of their step; passes follow each other endlessly.
 
     What a step sees depends on its number and the training seed alone, so that a run that was
-    interrupted needs no generator's state.
+    interrupted needs no generator's state, and several processes can share a step.
 
     Parameters
     ----------
-    images : DeviceImages
-        The compressed set on its device.
+    labels : int64 [N]
+        Of the compressed set's images.
     job : Job
         Its protocol and seed, and the soft labels and weights, if any.
+    device : torch.device
+        Where the batches are handed over.
     """
 
-    def __init__(self, images: DeviceImages, job: Job) -> None:
-        self.images = images
+    def __init__(self, labels: IntArray, job: Job, device: torch.device) -> None:
+        self.device = device
         self._job = job
+        self._count = len(labels)
         self._steps = job.protocol.steps_per_pass(job.load)
         self._size = job.protocol.batch(job.load)
         is_siamese = job.protocol.augmentation == "dsa"
         self._siamese = SiameseAugmentation() if is_siamese else None
-        self._pass = -1
-        self._drawn: Epoch | None = None
-        on_device = (
-            None if values is None else torch.from_numpy(values).to(images.device)
-            for values in (job.soft_labels, job.weights)
+        self._labels, self._soft_labels, self._weights = (
+            None if values is None else torch.from_numpy(values).to(device)
+            for values in (labels, job.soft_labels, job.weights)
         )
-        self._soft_labels, self._weights = on_device
 
-    def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return a step's augmented images [B, C, H, W] and their positions, int64 [B]."""
-        number, within = divmod(step, self._steps)
-        chosen = self._choices(number)
-        stop = (within + 1) * self._size if within + 1 < self._steps else len(self.images)
-        batch = slice(within * self._size, stop)
-        index = chosen.order[batch]
-        flip = None if chosen.flip is None else chosen.flip[batch]
-        images = self.images.augmented(index, chosen.top[batch], chosen.left[batch], flip)
-        return (images if self._siamese is None else self._distorted(images, step)), index
+    @abstractmethod
+    def at(self, step: int) -> list[Part]:
+        """Return what this process sees of a step."""
+
+    def close(self) -> None:
+        """Give back what the batches hold besides memory."""
 
     def loss(self, logits: Tensor, index: Tensor) -> Tensor:
-        """Return the mean cross-entropy of a batch, against soft labels and weighted if given."""
-        labels = self.images.labels if self._soft_labels is None else self._soft_labels
+        """Return the mean cross-entropy of images, against soft labels and weighted if given."""
+        labels = self._labels if self._soft_labels is None else self._soft_labels
+        assert labels is not None
         smoothing = self._job.protocol.label_smoothing
         if self._weights is None:
             return functional.cross_entropy(logits, labels[index], label_smoothing=smoothing)
@@ -67,17 +87,59 @@ class Batches:
         )
         return (losses * self._weights[index]).mean()
 
-    def _distorted(self, images: Tensor, step: int) -> Tensor:
-        """Return images after one operation, drawn for the batch, with parameters of their own."""
-        assert self._siamese is not None
+    def _places(self, step: int) -> tuple[int, slice]:
+        """Return the pass that a step belongs to, and the places of its images in the order."""
+        number, within = divmod(step, self._steps)
+        stop = (within + 1) * self._size if within + 1 < self._steps else self._count
+        return number, slice(within * self._size, stop)
+
+    def _drawn(self, number: int, padding: int) -> Epoch:
+        """Return a pass's order, crops and mirrorings, on the CPU."""
+        flips = self._job.protocol.augmentation == "crop+flip"
+        return Epoch.draw(
+            self._count, padding, flips, derive_seed(self._job.seed, "epoch", number + 1)
+        )
+
+    def _distorted(self, images: Tensor, step: int, count: int, piece: Piece) -> Tensor:
+        """Return a piece's images after what is done to a whole batch on the device.
+
+        One operation is drawn for the batch, with parameters of its own for each image.
+        """
+        if self._siamese is None:
+            return images
         generator = torch.Generator().manual_seed(derive_seed(self._job.seed, "dsa", step))
-        draws = self._siamese.draw(len(images), generator, one_operation=True)
-        return self._siamese.apply(images, draws)
+        draws = self._siamese.draw(count, generator, one_operation=True)
+        own = Draws(draws.operation[piece.images], draws.numbers[piece.images])
+        return self._siamese.apply(images, own)
+
+
+class ResidentBatches(Batches):
+    """Batches of images that live on the device: one gather crops, flips and shuffles."""
+
+    def __init__(self, images: DeviceImages, labels: IntArray, job: Job) -> None:
+        super().__init__(labels, job, images.device)
+        self.images = images
+        self._pass = -1
+        self._chosen: Epoch | None = None
+
+    def at(self, step: int) -> list[Part]:
+        """Return what this process sees of a step."""
+        number, places = self._places(step)
+        chosen = self._choices(number)
+        index = chosen.order[places]
+        top, left = chosen.top[places], chosen.left[places]
+        flip = None if chosen.flip is None else chosen.flip[places]
+        parts = []
+        for piece in self._job.team.pieces(len(index)):
+            own = piece.images
+            mirrored = None if flip is None else flip[own]
+            images = self.images.augmented(index[own], top[own], left[own], mirrored)
+            images = self._distorted(images, step, len(index), piece)
+            parts.append(Part(images, index[own], piece))
+        return parts
 
     def _choices(self, number: int) -> Epoch:
-        if self._drawn is None or number != self._pass:
-            flips = self._job.protocol.augmentation == "crop+flip"
-            seed = derive_seed(self._job.seed, "epoch", number + 1)
-            drawn = Epoch.draw(len(self.images), self.images.padding, flips, seed)
-            self._pass, self._drawn = number, drawn.to(self.images.device)
-        return self._drawn
+        if self._chosen is None or number != self._pass:
+            drawn = self._drawn(number, self.images.padding)
+            self._pass, self._chosen = number, drawn.to(self.device)
+        return self._chosen

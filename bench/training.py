@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from bench.augment import DeviceImages, Normalisation
-from bench.batches import Batches
+from bench.batches import Batches, ResidentBatches
 from bench.checkpoints import Checkpoint, TrainingState
 from bench.errors import TrainingError
 from bench.identity import derive_seed
 from bench.metering import DeviceTimer
 from bench.protocols import Load
+from bench.team import ALONE, Team
 
 if TYPE_CHECKING:
     from bench.arrays import Float32Array
@@ -82,6 +83,8 @@ class Job:
         Probabilities to learn instead of the labels.
     weights : float32 [N] or None
         Weights of the images in the loss; their mean is 1.
+    team : Team
+        Which of the processes that train this network together this one is.
     """
 
     model: Model
@@ -95,6 +98,7 @@ class Job:
     share: float = 1.0
     soft_labels: Float32Array | None = None
     weights: Float32Array | None = None
+    team: Team = ALONE
 
     @property
     def load(self) -> Load:
@@ -180,7 +184,8 @@ def _run(
     protocol = job.protocol
     network = fresh_network(job.model, job.train, job.seed).to(device)
     optimizer = _optimizer(network, protocol)
-    batches = Batches(_on_device(job.train, job, device, protocol.padding), job)
+    held = _on_device(job.train, job, device, protocol.padding)
+    batches: Batches = ResidentBatches(held, job.train.labels, job)
     test = None if job.test is None else _on_device(job.test, job, device)
     curve, done = Curve(), 0
     state = checkpoint.load() if checkpoint else None
@@ -229,25 +234,25 @@ def _on_device(
 def _train_epoch(
     network: Network, optimizer: torch.optim.Optimizer, batches: Batches, job: Job, epoch: int
 ) -> float:
-    protocol, train = job.protocol, batches.images
+    protocol = job.protocol
     steps = protocol.steps_per_epoch(job.load)
-    loss_sum, seen = torch.zeros((), device=train.device), 0
+    loss_sum, seen = torch.zeros((), device=batches.device), 0
     if protocol.schedule == "drop" and epoch == protocol.drop_epoch + 1:
         optimizer.state.clear()
     network.train()
     torch.manual_seed(derive_seed(job.seed, "dropout", epoch))
     for step in range(steps):
-        images, index = batches.at((epoch - 1) * steps + step)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(protocol, epoch - 1, step, steps)
-        with _autocast(train.device, protocol.precision):
-            logits = network(images)
-        loss = batches.loss(logits.float(), index)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        for part in batches.at((epoch - 1) * steps + step):
+            with _autocast(batches.device, protocol.precision):
+                logits = network(part.images)
+            loss = batches.loss(logits.float(), part.index)
+            loss.backward()  # type: ignore[no-untyped-call]
+            loss_sum += loss.detach() * len(part.index)
+            seen += len(part.index)
         optimizer.step()
-        loss_sum += loss.detach() * len(index)
-        seen += len(index)
     mean_loss = float(loss_sum) / seen
     if not math.isfinite(mean_loss):
         raise TrainingError(
@@ -288,8 +293,7 @@ def predict(network: Network, images: DeviceImages, precision: str) -> Tensor:
     """Return the predicted label of every image, int64 [N]."""
     network.eval()
     guesses = []
-    for start in range(0, len(images), TEST_BATCH):
-        batch = images.plain(start, min(start + TEST_BATCH, len(images)))
+    for batch in images.blocks(TEST_BATCH):
         with _autocast(images.device, precision):
             guesses.append(network(batch).argmax(1))
     return torch.cat(guesses)
