@@ -76,22 +76,22 @@ class DeviceImages:
         padding: int = 0,
         fill: Literal["zeros", "reflect"] = "zeros",
     ) -> None:
-        self._height, self._width, channels = images.shape[1:]
+        self._height, self._width, self._channels = map(int, images.shape[1:])
         self.padding = padding
         border = ((0, 0), (padding, padding), (padding, padding), (0, 0))
         padded = torch.from_numpy(
             np.pad(images, border, mode="constant" if fill == "zeros" else "reflect")
         )
         self._padded_height, self._padded_width = padded.shape[1:3]
-        self._pixels = padded.reshape(-1, channels).to(device)
+        self._padded = padded.to(device)
+        self._mirrors = False
         self.labels = torch.from_numpy(labels).to(device)
         self.device = device
         scale = 255 * torch.tensor(normalisation.deviation, dtype=torch.float64)
         mean = 255 * torch.tensor(normalisation.mean, dtype=torch.float64)
-        self._mean = mean.float().to(device)
-        self._factor = (1 / scale).float().to(device)
-        self._rows = torch.arange(self._height, device=device)
-        self._columns = torch.arange(self._width, device=device)
+        self._mean = mean.float().repeat(self._width).to(device)
+        self._factor = (1 / scale).float().repeat(self._width).to(device)
+        self._rows = torch.arange(self._height, device=device) * self._padded_width
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -121,18 +121,41 @@ class DeviceImages:
         """
         return self._normalised(self._gather(index, top, left, flip))
 
-    def _gather(self, index: Tensor, top: Tensor, left: Tensor, flip: Tensor | None) -> Tensor:
-        rows = index[:, None] * self._padded_height + top[:, None] + self._rows
-        columns = left[:, None] + self._columns
-        if flip is not None:
-            mirrored = left[:, None] + (self._width - 1 - self._columns)
-            columns = torch.where(flip[:, None], mirrored, columns)
-        flat = rows[:, :, None] * self._padded_width + columns[:, None, :]
-        pixels = self._pixels.index_select(0, flat.reshape(-1))
-        return pixels.view(len(index), self._height, self._width, -1)
+    @property
+    def pixels(self) -> int:
+        """Pixels of an image."""
+        return self._height * self._width
 
-    def _normalised(self, pixels: Tensor) -> Tensor:
-        return pixels.float().sub_(self._mean).mul_(self._factor).permute(0, 3, 1, 2)
+    def _gather(self, index: Tensor, top: Tensor, left: Tensor, flip: Tensor | None) -> Tensor:
+        """Return the rows of cut images, as they are stored: [B * H, W * C].
+
+        A row of a cut is one piece of memory, and so is a mirrored one in the mirrored image;
+        picking whole rows is some ten times faster than picking pixels.
+        """
+        if flip is not None:
+            self._mirror()
+            index = index + flip * len(self)
+            left = torch.where(flip, 2 * self.padding - left, left)
+        first = (index * self._padded_height + top) * self._padded_width + left
+        starts = (first[:, None] + self._rows).reshape(-1)
+        return self._row_at_every_pixel().index_select(0, starts)
+
+    def _row_at_every_pixel(self) -> Tensor:
+        """Return a view in which every pixel is the start of a row: [pixels, W * C]."""
+        length = self._width * self._channels
+        count = self._padded.numel() // self._channels - (self._width - 1)
+        return self._padded.as_strided((count, length), (self._channels, 1))
+
+    def _mirror(self) -> None:
+        """Put the mirrored images behind the others, once."""
+        if not self._mirrors:
+            self._padded = torch.cat([self._padded, self._padded.flip(2)])
+            self._mirrors = True
+
+    def _normalised(self, rows: Tensor) -> Tensor:
+        images = rows.float().sub_(self._mean).mul_(self._factor)
+        images = images.view(-1, self._height, self._width, self._channels)
+        return images.permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -155,5 +178,13 @@ class Epoch:
 
     def to(self, device: torch.device) -> Epoch:
         """Return the choices on a device."""
-        flip = None if self.flip is None else self.flip.to(device)
-        return Epoch(self.order.to(device), self.top.to(device), self.left.to(device), flip)
+        if device.type == "cpu":
+            return self
+        order, top, left, flip = (
+            None if one is None else one.pin_memory().to(device, non_blocking=True)
+            for one in (self.order, self.top, self.left, self.flip)
+        )
+        assert order is not None
+        assert top is not None
+        assert left is not None
+        return Epoch(order, top, left, flip)

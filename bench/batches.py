@@ -1,4 +1,4 @@
-"""Which images each optimizer step sees, and their loss."""
+"""Which images each optimizer step sees, what they are to be recognised as, and their loss."""
 
 from __future__ import annotations
 
@@ -39,6 +39,42 @@ class Part:
     piece: Piece
 
 
+@dataclass(frozen=True)
+class Targets:
+    """What images of a batch are to be recognised as.
+
+    Parameters
+    ----------
+    labels : int64 [B] or float32 [B, classes]
+        Labels, or probabilities.
+    weights : float32 [B] or None
+        Weights of the images in the loss.
+    """
+
+    labels: Tensor
+    weights: Tensor | None
+
+    def clone(self) -> Targets:
+        """Return the same in memory of their own."""
+        return Targets(self.labels.clone(), None if self.weights is None else self.weights.clone())
+
+    def copy_(self, other: Targets) -> None:
+        """Take the values of others of the same kind."""
+        self.labels.copy_(other.labels)
+        if self.weights is not None and other.weights is not None:
+            self.weights.copy_(other.weights)
+
+
+def mean_loss(logits: Tensor, targets: Targets, smoothing: float) -> Tensor:
+    """Return the mean cross-entropy of images, weighted if their targets are."""
+    if targets.weights is None:
+        return functional.cross_entropy(logits, targets.labels, label_smoothing=smoothing)
+    losses = functional.cross_entropy(
+        logits, targets.labels, label_smoothing=smoothing, reduction="none"
+    )
+    return (losses * targets.weights).mean()
+
+
 class Batches:
     """The batches of a run by the number of their step; passes follow each other endlessly.
 
@@ -75,17 +111,11 @@ class Batches:
     def close(self) -> None:
         """Give back what the batches hold besides memory."""
 
-    def loss(self, logits: Tensor, index: Tensor) -> Tensor:
-        """Return the mean cross-entropy of images, against soft labels and weighted if given."""
+    def targets(self, index: Tensor) -> Targets:
+        """Return what images are to be recognised as, by their positions, int64 [B]."""
         labels = self._labels if self._soft_labels is None else self._soft_labels
         assert labels is not None
-        smoothing = self._job.protocol.label_smoothing
-        if self._weights is None:
-            return functional.cross_entropy(logits, labels[index], label_smoothing=smoothing)
-        losses = functional.cross_entropy(
-            logits, labels[index], label_smoothing=smoothing, reduction="none"
-        )
-        return (losses * self._weights[index]).mean()
+        return Targets(labels[index], None if self._weights is None else self._weights[index])
 
     def _places(self, step: int) -> tuple[int, slice]:
         """Return the pass that a step belongs to, and the places of its images in the order."""

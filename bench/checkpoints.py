@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,10 +45,13 @@ class Checkpoint:
     stamp : str
         What must be equal for going on to give the same bytes: code, packages, device, threads.
         A state with another stamp, or an unreadable one, counts as none.
+    share : float
+        The most that saving may take of the time; 1 saves every state (see :class:`Pace`).
     """
 
     folder: Path
     stamp: str = ""
+    share: float = 1.0
 
     def save(self, state: TrainingState) -> None:
         """Write the state; the one before stays until this one is complete."""
@@ -85,3 +90,36 @@ class Checkpoint:
     def clear(self) -> None:
         """Remove the checkpoint of a run that is complete."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Pace:
+    """When a state is worth saving: as soon as what would be lost outweighs what saving costs.
+
+    A large network's state takes longer to write than an epoch on a small set takes to train. The
+    first state is always due.
+
+    Parameters
+    ----------
+    share : float
+        The most that saving may take of the time, in 0 ... 1.
+    clock : callable
+        Tells the seconds.
+    """
+
+    def __init__(self, share: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._share = share
+        self._clock = clock
+        self._saved_at = clock()
+        self._cost_s = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether enough time has passed since the last state."""
+        return self._share * (self._clock() - self._saved_at + self._cost_s) >= self._cost_s
+
+    def save(self, checkpoint: Checkpoint, state: TrainingState) -> None:
+        """Save a state and remember what that took."""
+        start = self._clock()
+        checkpoint.save(state)
+        self._saved_at = self._clock()
+        self._cost_s = self._saved_at - start

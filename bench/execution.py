@@ -21,6 +21,7 @@ from bench.protocols import Load
 from bench.provenance import continuation_stamp, module_facts, provenance
 from bench.recording import (
     cause_of,
+    engine_facts,
     metrics,
     model_facts,
     process_cost,
@@ -214,11 +215,14 @@ class _Worker:
     """Computes cells of one data set on one device."""
 
     def __init__(self, results: Results, splits: Splits, device: str, progress: Progress) -> None:
+        from bench import training
+
         self._results = results
         self._splits = splits
         self._device = device
         self._progress = progress
         self._phase = ""
+        self._trainers = training.Trainers()
 
     def attend(self, cell: Cell) -> State:
         """Compute a cell unless it is complete or another worker's."""
@@ -270,11 +274,13 @@ class _Worker:
             job,
             self._checkpoint(cell.id),
             lambda done, total: self._progress.stage("training", done, total),
+            trainers=self._trainers,
         )
         return {
             "metrics": metrics(curve, self._splits.test),
             "compressed": compressed.accounts(train),
             "model": model_facts(job, network),
+            "engine": engine_facts(job, curve),
             "normalisation": asdict(normalisation),
             "cost": training_cost(job, curve) | selection_cost(costs) | process_cost(),
             "weights_digest": training.weights_digest(network),

@@ -81,8 +81,10 @@ class Protocol(Component):
     normalisation : {"dataset", "released", "deepcore"}
         Channel means and deviations of the data set's training split, or the constants of the
         released ``validate_cifar.py``, or of DeepCore's ``CIFAR10.py``.
-    precision : {"fp32", "bf16"}
-        Number format of the convolutions; weights and updates are float32 always.
+    precision : {"auto", "fp32", "bf16"}
+        Number format of the products; weights and updates are float32 always. ``auto`` takes bf16
+        where the device has units for it and the network gains by them (:mod:`bench.precision`);
+        the record names what was taken, and why.
     test_every : int
         Epochs between tests on the test split; the last epoch is always tested.
     """
@@ -107,7 +109,7 @@ class Protocol(Component):
     crop_padding: Annotated[int, Between(0, 64)] = 4
     crop_fill: Literal["zeros", "reflect"] = "zeros"
     normalisation: Literal["dataset", "released", "deepcore"] = "dataset"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     test_every: Annotated[int, Between(1)] = 1
 
     @property
@@ -180,6 +182,7 @@ class Smoke(Protocol):
     warmup_epochs: Annotated[float, Between(0)] = 2.0
     augmentation: Literal["none", "crop", "crop+flip", "dsa"] = "crop"
     crop_padding: Annotated[int, Between(0, 64)] = 1
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
     test_every: Annotated[int, Between(1)] = 5
 
 
@@ -194,7 +197,6 @@ class Cpu(Protocol):
     nesterov: bool = True
     schedule: Literal["epoch", "step", "drop"] = "step"
     warmup_epochs: Annotated[float, Between(0)] = 2.0
-    precision: Literal["fp32", "bf16"] = "bf16"
     test_every: Annotated[int, Between(1)] = 10
 
 

@@ -54,6 +54,19 @@ def model_facts(job: Job, network: Network) -> dict[str, Any]:
     }
 
 
+def engine_facts(job: Job, curve: Curve) -> dict[str, Any]:
+    """Return how a network was trained, where the protocol leaves that to the device or the set.
+
+    The batch is the whole set where the protocol's is larger.
+    """
+    return {
+        "precision": curve.precision,
+        "precision_reason": curve.precision_reason,
+        "batch_size": min(job.protocol.batch(job.load), len(job.train)),
+        "is_captured": curve.is_captured,
+    }
+
+
 def training_cost(job: Job, curve: Curve) -> dict[str, Any]:
     """Return what training and testing took, and how near to the machine's best it came.
 
@@ -75,7 +88,7 @@ def training_cost(job: Job, curve: Curve) -> dict[str, Any]:
         "images_seen": seen,
         "training_operations": operations,
         "operations_per_s": rate,
-        "share_of_peak": rate / calibration.peak(job.protocol.precision),
+        "share_of_peak": rate / calibration.peak(curve.precision),
         "calibration": calibration.to_json(),
     }
 

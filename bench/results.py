@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MARK = "bench-results.json"
+CHECKPOINT_SHARE = 0.02
+"""The most that saving checkpoints may take of a training run's time."""
 
 
 class Results:
@@ -89,7 +91,7 @@ class Results:
 
     def checkpoint(self, identifier: str, stamp: str = "") -> Checkpoint:
         """Return the place for the training state of a cell or an artefact."""
-        return Checkpoint(self.folder / "checkpoints" / identifier, stamp)
+        return Checkpoint(self.folder / "checkpoints" / identifier, stamp, CHECKPOINT_SHARE)
 
     def require(self) -> None:
         """Raise a UsageError when this is no results folder."""

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from bench.augment import DeviceImages, Normalisation
 from bench.batches import Batches, ResidentBatches
-from bench.checkpoints import Checkpoint, TrainingState
+from bench.checkpoints import Checkpoint, Pace, TrainingState
 from bench.errors import TrainingError
-from bench.identity import derive_seed
+from bench.identity import canonical_json, derive_seed
 from bench.metering import DeviceTimer
+from bench.precision import Precision, choose
 from bench.protocols import Load
+from bench.stepping import Trainer, autocast
 from bench.team import ALONE, Team
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 TEST_BATCH = 250
 """Images a test batch: what keeps a small network's maps in the cache of a CPU core."""
+_GPU_TEST_PIXELS = 2500 * 32 * 32
+"""Pixels a test batch on a GPU: what fills one."""
 
 PUBLISHED_NORMALISATIONS = {
     "released": Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
@@ -50,6 +54,10 @@ class Curve:
     testing_s: float = 0.0
     before_s: float = 0.0
     """Seconds of the two that an interrupted run spent, which this one went on from."""
+    precision: str = "fp32"
+    precision_reason: str = ""
+    is_captured: bool = False
+    """Whether steps were replayed from a captured CUDA graph."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the curve as JSON values."""
@@ -105,6 +113,11 @@ class Job:
         """What the run has to get through."""
         return Load(len(self.train), self.full_images or len(self.train), self.share)
 
+    @property
+    def precision(self) -> Precision:
+        """The number format of the products, and why."""
+        return choose(self.protocol, self.model, self.device)
+
 
 class Observer:
     """What is recorded of a network while it trains; this one records nothing.
@@ -137,11 +150,43 @@ def fresh_network(model: Model, train: ImageDataset, seed: int) -> Network:
     return network.to(memory_format=torch.channels_last)
 
 
+class Trainers:
+    """Gives a run its trainer; the last one is kept, since graphs take a while to capture.
+
+    Whoever hands the same trainers to several runs is done with a run's network before the next
+    begins: it is the same one with other weights.
+    """
+
+    def __init__(self) -> None:
+        self._kept: tuple[str, Trainer] | None = None
+
+    def trainer(self, job: Job) -> Trainer:
+        """Return a trainer with the fresh network of a job."""
+        device = torch.device(job.device)
+        network = fresh_network(job.model, job.train, job.seed)
+        key = _trainer_key(job)
+        if self._kept is not None and self._kept[0] == key:
+            self._kept[1].restart(network.to(device))
+            return self._kept[1]
+        self._kept = None  # its memory is given back before there is another one
+        trainer = Trainer(network, job.protocol, job.precision, device, job.team.size == 1)
+        if trainer.captures:
+            self._kept = key, trainer
+        return trainer
+
+
+def _trainer_key(job: Job) -> str:
+    """Return what two runs must have in common to share captured steps."""
+    told = (job.model.identity(), job.protocol.identity(), job.train.shape, job.train.classes)
+    return canonical_json([*told, job.device])
+
+
 def run(
     job: Job,
     checkpoint: Checkpoint | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     observer: Observer | None = None,
+    trainers: Trainers | None = None,
 ) -> tuple[Network, Curve]:
     """Train a network and test it at the protocol's epochs.
 
@@ -155,6 +200,9 @@ def run(
         Told the epochs done and all epochs.
     observer : Observer, optional
         Shown the network after every epoch; its time is training time.
+    trainers : Trainers, optional
+        Where runs that follow each other share captured steps. The network that is returned is
+        then good until the next run.
 
     Returns
     -------
@@ -171,57 +219,45 @@ def run(
     device = torch.device(job.device)
     forked = [device.index or 0] if device.type == "cuda" else []
     with deterministic(), torch.random.fork_rng(devices=forked):
-        return _run(job, device, checkpoint, progress, observer or Observer())
+        trainer = (trainers or Trainers()).trainer(job)
+        with trainer.at_work():
+            curve = _run(job, trainer, checkpoint, progress, observer or Observer())
+    return trainer.network.eval(), curve
 
 
 def _run(
     job: Job,
-    device: torch.device,
+    trainer: Trainer,
     checkpoint: Checkpoint | None,
     progress: Callable[[int, int], None],
     observer: Observer,
-) -> tuple[Network, Curve]:
-    protocol = job.protocol
-    network = fresh_network(job.model, job.train, job.seed).to(device)
-    optimizer = _optimizer(network, protocol)
+) -> Curve:
+    protocol, device, network = job.protocol, trainer.device, trainer.network
     held = _on_device(job.train, job, device, protocol.padding)
     batches: Batches = ResidentBatches(held, job.train.labels, job)
     test = None if job.test is None else _on_device(job.test, job, device)
     curve, done = Curve(), 0
     state = checkpoint.load() if checkpoint else None
     if state is not None:
-        _restore(state, network, optimizer, observer)
+        _restore(state, trainer, observer)
         curve, done = Curve.from_json(state.progress), state.epoch
         curve.before_s = curve.training_s + curve.testing_s
+    curve.precision, curve.precision_reason = trainer.precision.name, trainer.precision.reason
+    curve.is_captured = trainer.captures
+    pace = Pace(checkpoint.share if checkpoint else 0.0)
     for epoch in range(done + 1, protocol.epochs + 1):
         timer = DeviceTimer(device)
-        curve.train_loss.append(_train_epoch(network, optimizer, batches, job, epoch))
+        curve.train_loss.append(_train_epoch(trainer, batches, job, epoch))
         observer.observe(epoch, network)
         curve.training_s += timer.lap()
         if test is not None and protocol.is_tested(epoch):
-            guessed = predict(network, test, protocol.precision)
+            guessed = predict(network, test, trainer.precision)
             curve.tests[epoch] = _right_by_class(guessed, test.labels, len(job.train.classes))
             curve.testing_s += timer.lap()
-        if checkpoint:
-            checkpoint.save(_state(epoch, network, optimizer, curve, observer))
+        if checkpoint and epoch < protocol.epochs and pace.is_due:
+            pace.save(checkpoint, _state(epoch, trainer, curve, observer))
         progress(epoch, protocol.epochs)
-    return network.eval(), curve
-
-
-def _optimizer(network: Network, protocol: Protocol) -> torch.optim.Optimizer:
-    settings: dict[str, Any] = {
-        "lr": protocol.learning_rate,
-        "weight_decay": protocol.weight_decay,
-        "fused": True,
-    }
-    if protocol.optimizer == "adamw":
-        return torch.optim.AdamW(network.parameters(), **settings)
-    return torch.optim.SGD(
-        network.parameters(),
-        momentum=protocol.momentum,
-        nesterov=protocol.nesterov and protocol.momentum > 0,
-        **settings,
-    )
+    return curve
 
 
 def _on_device(
@@ -231,33 +267,23 @@ def _on_device(
     return DeviceImages(images.images, images.labels, job.normalisation, device, padding, fill)
 
 
-def _train_epoch(
-    network: Network, optimizer: torch.optim.Optimizer, batches: Batches, job: Job, epoch: int
-) -> float:
+def _train_epoch(trainer: Trainer, batches: Batches, job: Job, epoch: int) -> float:
     protocol = job.protocol
-    steps = protocol.steps_per_epoch(job.load)
-    loss_sum, seen = torch.zeros((), device=batches.device), 0
+    steps, seen = protocol.steps_per_epoch(job.load), 0
     if protocol.schedule == "drop" and epoch == protocol.drop_epoch + 1:
-        optimizer.state.clear()
-    network.train()
+        trainer.forget_momenta()
+    trainer.begin_epoch()
     torch.manual_seed(derive_seed(job.seed, "dropout", epoch))
     for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(protocol, epoch - 1, step, steps)
-        optimizer.zero_grad(set_to_none=True)
-        for part in batches.at((epoch - 1) * steps + step):
-            with _autocast(batches.device, protocol.precision):
-                logits = network(part.images)
-            loss = batches.loss(logits.float(), part.index)
-            loss.backward()  # type: ignore[no-untyped-call]
-            loss_sum += loss.detach() * len(part.index)
-            seen += len(part.index)
-        optimizer.step()
-    mean_loss = float(loss_sum) / seen
+        parts = batches.at((epoch - 1) * steps + step)
+        trainer.step(parts, batches, learning_rate(protocol, epoch - 1, step, steps))
+        seen += sum(len(part.index) for part in parts)
+    mean_loss = float(trainer.loss_sum) / seen
     if not math.isfinite(mean_loss):
         raise TrainingError(
             f"the loss is {mean_loss} in epoch {epoch} of {protocol.epochs}. "
-            f"Lower the learning rate (now {protocol.learning_rate:g}) or raise the precision"
+            f"Lower the learning rate (now {protocol.learning_rate:g}) or raise the precision "
+            f"(now {trainer.precision.name})"
         )
     return mean_loss
 
@@ -289,14 +315,20 @@ def _cosine(protocol: Protocol, share: float) -> float:
 
 
 @torch.inference_mode()
-def predict(network: Network, images: DeviceImages, precision: str) -> Tensor:
+def predict(network: Network, images: DeviceImages, precision: Precision) -> Tensor:
     """Return the predicted label of every image, int64 [N]."""
     network.eval()
     guesses = []
-    for batch in images.blocks(TEST_BATCH):
-        with _autocast(images.device, precision):
+    for batch in images.blocks(_test_batch(images)):
+        with autocast(images.device, precision):
             guesses.append(network(batch).argmax(1))
     return torch.cat(guesses)
+
+
+def _test_batch(images: DeviceImages) -> int:
+    if images.device.type == "cpu":
+        return TEST_BATCH
+    return max(16, _GPU_TEST_PIXELS // images.pixels)
 
 
 def weights_digest(network: Network) -> str:
@@ -318,48 +350,37 @@ def deterministic() -> Iterator[None]:
     """Have torch use deterministic algorithms only, within the block."""
     # The same switch as use_deterministic_algorithms, without its 3 s import of the compiler.
     before = torch.get_deterministic_debug_mode()
+    memory: Any = torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory
     torch.set_deterministic_debug_mode("error")
+    # Nothing here reads what it did not write; filling all new memory takes a tenth of a step.
+    memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.set_deterministic_debug_mode(before)
+        memory.fill_uninitialized_memory = filled
 
 
-def _autocast(device: torch.device, precision: str) -> torch.autocast:
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+def _state(epoch: int, trainer: Trainer, curve: Curve, observer: Observer) -> TrainingState:
+    groups = {
+        "network": trainer.network.state_dict(),
+        "optimizer": trainer.optimizer_tensors(),
+        "observed": observer.tensors(),
+    }
+    tensors = {
+        f"{kind}/{name}": value.detach().contiguous()
+        for kind, group in groups.items()
+        for name, value in group.items()
+    }
+    return TrainingState(epoch, tensors, curve.to_json())
 
 
-def _state(
-    epoch: int, network: Network, optimizer: torch.optim.Optimizer, curve: Curve, observer: Observer
-) -> TrainingState:
-    tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
-    tensors |= {f"observed/{name}": value for name, value in observer.tensors().items()}
-    for number, state in optimizer.state_dict()["state"].items():
-        for name, value in state.items():
-            if value is not None:
-                tensors[f"optimizer/{number}/{name}"] = value
-    contiguous = {name: value.detach().contiguous() for name, value in tensors.items()}
-    return TrainingState(epoch, contiguous, curve.to_json())
-
-
-def _restore(
-    state: TrainingState, network: Network, optimizer: torch.optim.Optimizer, observer: Observer
-) -> None:
-    weights, observed = {}, {}
-    optimized: dict[int, dict[str, Tensor]] = {}
-    parameters = list(network.parameters())
+def _restore(state: TrainingState, trainer: Trainer, observer: Observer) -> None:
+    groups: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}, "observed": {}}
     for name, value in state.tensors.items():
         kind, _, rest = name.partition("/")
-        if kind == "network":
-            weights[rest] = value
-        elif kind == "observed":
-            observed[rest] = value
-        else:
-            number, _, name = rest.partition("/")
-            like = parameters[int(number)]
-            if value.shape == like.shape:  # in the parameter's own memory layout, for the fusion
-                value = torch.empty_like(like, dtype=value.dtype).copy_(value)
-            optimized.setdefault(int(number), {})[name] = value
-    network.load_state_dict(weights)
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": optimized})
-    observer.restore(observed)
+        groups[kind][rest] = value
+    trainer.network.load_state_dict(groups["network"])
+    trainer.restore_optimizer(groups["optimizer"])
+    observer.restore(groups["observed"])

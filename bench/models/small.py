@@ -68,6 +68,7 @@ class ConvNet3(Model):
     """
 
     about: ClassVar[str] = "the ConvNet of dataset condensation (Zhao and Bilen), 8 pixels and more"
+    gains_by_bf16_on_cpu: ClassVar[bool] = False  # its instance normalisation does not
 
     width: Annotated[int, Between(1, 4096)] = 128
 

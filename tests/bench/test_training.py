@@ -279,3 +279,30 @@ def test_dms_protocol_trains_on_distorted_images(job):
     curves = [training.run(one)[1] for one in (distorted, plain)]
     assert sum(curves[0].tests[4]) > sum(curves[0].tests[2]) * 0.9
     assert curves[0].train_loss[-1] > curves[1].train_loss[-1]  # distorted images are harder
+
+
+# checkpoints
+
+
+def test_states_are_saved_as_often_as_their_cost_allows():
+    from bench.checkpoints import Pace
+
+    now = [0.0]
+
+    class Slow:
+        """Takes two seconds to save."""
+
+        def save(self, state):
+            now[0] += 2
+
+    pace = Pace(0.05, clock=lambda: now[0])
+    saved = []
+    for epoch in range(1, 101):
+        now[0] += 1
+        if pace.is_due:
+            pace.save(Slow(), None)
+            saved.append(epoch)
+    assert saved == [1, 39, 77]  # 2 s of saving for 38 s of training
+    always = Pace(1.0, clock=lambda: now[0])
+    always.save(Slow(), None)
+    assert always.is_due

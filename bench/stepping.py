@@ -1,0 +1,239 @@
+"""One optimizer step: operation by operation, or on a GPU as a graph that is captured once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from bench.batches import Targets, mean_loss
+
+if TYPE_CHECKING:
+    from bench.batches import Batches, Part
+    from bench.models.networks import Network
+    from bench.precision import Precision
+    from bench.protocols import Protocol
+
+WARM_UP = 3
+"""Steps of a batch size before it is captured: libraries set themselves up in the first ones."""
+_RANDOM_LAYERS = ("Dropout", "DropPath", "StochasticDepth", "RReLU")
+
+
+class Trainer:
+    """A network with its optimizer, on one device.
+
+    On a GPU a step of some thousand kernels is bound by their launches. The step of each batch
+    size is therefore captured as a CUDA graph, after :data:`WARM_UP` steps that count as training,
+    and replayed from then on. :meth:`restart` gives the network other weights in the same place:
+    the next seed, or the next compressed set, is trained by the graphs that are there.
+
+    Networks that draw random numbers while they train are not captured: how much a replayed graph
+    takes from the generator is torch's own matter, and interrupted runs are to equal others.
+
+    Parameters
+    ----------
+    network : Network
+        Moved to the device.
+    protocol : Protocol
+        Its optimizer and its label smoothing.
+    precision : Precision
+        Of the products.
+    captures : bool
+        Whether graphs are wanted, where there is a GPU.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        protocol: Protocol,
+        precision: Precision,
+        device: torch.device,
+        captures: bool = True,
+    ) -> None:
+        self.network = network.to(device)
+        self.device = device
+        self.precision = precision
+        self.captures = (
+            captures and device.type == "cuda" and not draws_random_numbers(self.network)
+        )
+        self.loss_sum = torch.zeros((), device=device)
+        """Sum of the losses of all images since :meth:`begin_epoch`, on the device."""
+        self._smoothing = protocol.label_smoothing
+        self._rate = torch.zeros((), device=device) if device.type == "cuda" else None
+        self.optimizer = _optimizer(network, protocol, self._rate)
+        self._stream: Any = None
+        if device.type == "cuda":
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._steps: Counter[_Shape] = Counter()
+        self._graphs: dict[_Shape, _Captured] = {}
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Run the block on the trainer's own stream, as captured graphs need it."""
+        if self._stream is None:
+            yield
+            return
+        outer = torch.cuda.current_stream(self.device)
+        self._stream.wait_stream(outer)
+        try:
+            with torch.cuda.stream(self._stream):
+                yield
+        finally:
+            outer.wait_stream(self._stream)
+
+    def restart(self, network: Network) -> None:
+        """Take the weights of another network of the same kind, and forget the momenta."""
+        own, fresh = self.network.state_dict(), network.state_dict()
+        with torch.no_grad():
+            for name, value in own.items():
+                value.copy_(fresh[name])
+        self.forget_momenta()
+
+    def forget_momenta(self) -> None:
+        """Set all that the optimizer remembers to zero, which is where it began."""
+        for state in self.optimizer.state.values():
+            for value in state.values():
+                if isinstance(value, Tensor):
+                    value.zero_()
+
+    def begin_epoch(self) -> None:
+        """Set the sum of losses to zero; put the network into training mode."""
+        self.loss_sum.zero_()
+        self.network.train()
+
+    def step(self, parts: list[Part], batches: Batches, rate: float) -> None:
+        """Change the weights once, by the parts of one batch; nothing waits for the device."""
+        self._set_rate(rate)
+        if not (self.captures and len(parts) == 1):
+            self._eager(parts, batches)
+            return
+        (part,) = parts
+        targets = batches.targets(part.index)
+        shape = _Shape.of(part.images, targets)
+        if shape not in self._graphs:
+            self._steps[shape] += 1
+            if self._steps[shape] <= WARM_UP:
+                self._eager(parts, batches)
+                return
+            self._graphs[shape] = self._captured(part.images, targets)
+        self._graphs[shape].replay(part.images, targets)
+
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """Return what the optimizer remembers, by the parameter's number and a name."""
+        found = {}
+        for number, parameter in enumerate(self.network.parameters()):
+            for name, value in self.optimizer.state.get(parameter, {}).items():
+                if isinstance(value, Tensor):
+                    found[f"{number}/{name}"] = value
+        return found
+
+    def restore_optimizer(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what :meth:`optimizer_tensors` returned; captured graphs stay valid."""
+        self.forget_momenta()
+        parameters = list(self.network.parameters())
+        for key, value in tensors.items():
+            number, _, name = key.partition("/")
+            parameter = parameters[int(number)]
+            state = self.optimizer.state[parameter]
+            if name not in state:  # in the parameter's own memory layout, for the fusion
+                is_map = value.shape == parameter.shape
+                like = parameter if is_map else value
+                state[name] = torch.empty_like(like, dtype=value.dtype, device=self.device)
+            state[name].copy_(value)
+
+    def _set_rate(self, rate: float) -> None:
+        if self._rate is not None:
+            self._rate.fill_(rate)
+            return
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def _eager(self, parts: list[Part], batches: Batches) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        for part in parts:
+            self._backward(part.images, batches.targets(part.index), part.piece.share)
+        self.optimizer.step()
+
+    def _backward(self, images: Tensor, targets: Targets, share: float = 1.0) -> None:
+        with autocast(self.device, self.precision):
+            logits = self.network(images)
+        loss = mean_loss(logits.float(), targets, self._smoothing)
+        (loss if share == 1 else loss * share).backward()  # type: ignore[no-untyped-call]
+        self.loss_sum += loss.detach() * len(images)
+
+    def _captured(self, images: Tensor, targets: Targets) -> _Captured:
+        """Capture a step; it is recorded and not run."""
+        held = torch.empty_like(images).copy_(images), targets.clone()
+        self.optimizer.zero_grad(set_to_none=True)
+        graph = torch.cuda.CUDAGraph()
+        # Other threads (a display, a lease's heartbeat) are free to go on meanwhile.
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            self._backward(*held)
+            self.optimizer.step()
+        return _Captured(graph.replay, *held)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What two batches must have in common to be trained on by one graph."""
+
+    images: torch.Size
+    strides: tuple[int, ...]
+    labels: torch.dtype
+    is_weighted: bool
+
+    @classmethod
+    def of(cls, images: Tensor, targets: Targets) -> _Shape:
+        is_weighted = targets.weights is not None
+        return cls(images.shape, images.stride(), targets.labels.dtype, is_weighted)
+
+
+@dataclass(frozen=True)
+class _Captured:
+    """A captured step and the places that it reads its batch from."""
+
+    run: Callable[[], None]
+    images: Tensor
+    targets: Targets
+
+    def replay(self, images: Tensor, targets: Targets) -> None:
+        self.images.copy_(images)
+        self.targets.copy_(targets)
+        self.run()
+
+
+def draws_random_numbers(network: torch.nn.Module) -> bool:
+    """Return whether a network draws random numbers while it trains, as dropout does."""
+    for module in network.modules():
+        if type(module).__name__.startswith(_RANDOM_LAYERS):
+            shares = (getattr(module, name, None) for name in ("p", "drop_prob"))
+            if any(share != 0 for share in shares if share is not None):
+                return True
+    return False
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Return the context in which a network computes in a precision."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision.name == "bf16")
+
+
+def _optimizer(network: Network, protocol: Protocol, rate: Tensor | None) -> torch.optim.Optimizer:
+    """Return the protocol's optimizer; on a GPU it reads its rate from a tensor there."""
+    settings: dict[str, Any] = {
+        "lr": protocol.learning_rate if rate is None else rate,
+        "weight_decay": protocol.weight_decay,
+        "fused": True,
+    }
+    if protocol.optimizer == "adamw":
+        return torch.optim.AdamW(network.parameters(), capturable=rate is not None, **settings)
+    return torch.optim.SGD(
+        network.parameters(),
+        momentum=protocol.momentum,
+        nesterov=protocol.nesterov and protocol.momentum > 0,
+        **settings,
+    )

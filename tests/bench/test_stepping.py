@@ -1,0 +1,153 @@
+"""Steps: replayed, restarted and eager ones give the same weights; none waits for the device."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bench import stepping, training
+from bench.augment import Normalisation
+from bench.datasets import DATASETS, Source
+from bench.models import MODELS
+from bench.protocols import PROTOCOLS
+from bench.training import weights_digest
+
+
+@pytest.fixture(scope="module")
+def train():
+    found = DATASETS.make_one("digits").load(Source()).train
+    return found.subset(np.arange(0, len(found), 12))  # 120 images: steps of 32 and one of 24
+
+
+def job_of(train, spec="smoke[epochs=3]", seed=0, **changed):
+    return training.Job(
+        model=MODELS.make_one(changed.pop("model", "resnet8[width=4]")),
+        protocol=PROTOCOLS.make_one(spec),
+        train=train,
+        test=None,
+        normalisation=Normalisation.of(train.images),
+        seed=seed,
+        device="cpu",
+        **changed,
+    )
+
+
+class Replaying(stepping.Trainer):
+    """A trainer that replays on the CPU: its graphs run the step on the captured places."""
+
+    captured = 0
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.captures = True
+
+    def _captured(self, images, targets):
+        self.captured += 1
+        held = torch.empty_like(images).copy_(images), targets.clone()
+
+        def run():
+            self.optimizer.zero_grad(set_to_none=True)
+            self._backward(*held)
+            self.optimizer.step()
+
+        return stepping._Captured(run, *held)
+
+
+@pytest.fixture
+def replaying(monkeypatch):
+    monkeypatch.setattr(training, "Trainer", Replaying)
+
+
+OPTIMIZERS = ["smoke[epochs=3]", "smoke[epochs=3,optimizer=adamw]", "smoke[epochs=4,schedule=drop]"]
+
+
+@pytest.mark.parametrize("spec", OPTIMIZERS)
+def test_replayed_steps_give_the_weights_of_eager_ones(train, monkeypatch, spec):
+    eager, curve = training.run(job_of(train, spec))
+    monkeypatch.setattr(training, "Trainer", Replaying)
+    trainers = training.Trainers()
+    replayed, again = training.run(job_of(train, spec), trainers=trainers)
+    assert weights_digest(replayed) == weights_digest(eager)
+    assert again.train_loss == curve.train_loss
+    assert (again.is_captured, curve.is_captured) == (True, False)
+    assert trainers._kept[1].captured == (1 if "drop" not in spec else 2)
+
+
+@pytest.mark.parametrize("spec", OPTIMIZERS)
+def test_the_next_seed_is_trained_by_the_graphs_that_are_there(train, replaying, spec):
+    trainers = training.Trainers()
+    training.run(job_of(train, spec, seed=0), trainers=trainers)
+    (_, trainer) = trainers._kept
+    captured = trainer.captured
+    other = train.subset(np.arange(96))  # another set, whose steps have the same batch size
+    for one, seed in ((train, 1), (other, 2), (train, 0)):
+        network, curve = training.run(job_of(one, spec, seed), trainers=trainers)
+        alone, own_curve = training.run(job_of(one, spec, seed))
+        assert network is trainer.network
+        assert weights_digest(network) == weights_digest(alone)
+        assert curve.train_loss == own_curve.train_loss
+    assert trainer.captured <= captured + 1  # a last batch of another size at most
+
+
+def test_another_protocol_or_network_gets_a_trainer_of_its_own(train, replaying):
+    trainers = training.Trainers()
+    first, _ = training.run(job_of(train), trainers=trainers)
+    second, _ = training.run(job_of(train, "smoke[epochs=3,weight_decay=0]"), trainers=trainers)
+    third, _ = training.run(
+        job_of(train, "smoke[epochs=3,weight_decay=0]", model="resnet8[width=8]"), trainers=trainers
+    )
+    assert first is not second is not third
+
+
+def test_soft_labels_and_weights_are_replayed_too(train, replaying, monkeypatch):
+    rng = np.random.default_rng(0)
+    given = {
+        "soft_labels": rng.dirichlet(np.ones(10), len(train)).astype(np.float32),
+        "weights": rng.uniform(0.5, 1.5, len(train)).astype(np.float32),
+    }
+    replayed, _ = training.run(job_of(train, **given))
+    monkeypatch.undo()
+    eager, _ = training.run(job_of(train, **given))
+    assert weights_digest(replayed) == weights_digest(eager)
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often a value is read from the device, which waits for all work before."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("batch", [8, 32])
+@pytest.mark.parametrize("augmentation", ["crop+flip", "dsa"])
+def test_the_device_is_read_once_an_epoch_however_many_steps_it_has(train, batch, augmentation):
+    counts = []
+    for epochs in (2, 5):
+        spec = f"smoke[epochs={epochs},batch_size={batch},augmentation={augmentation}]"
+        with Reads() as reads:
+            training.run(job_of(train, spec))
+        counts.append(reads.count)
+    assert counts[1] - counts[0] == 3  # the loss; what is left is read before the first step
+
+
+def test_networks_with_active_random_layers_are_known():
+    swin, vit = (MODELS.make_one(name).build((32, 32, 3), 10) for name in ("swin", "vit"))
+    assert stepping.draws_random_numbers(swin)  # timm's Swin drops paths
+    assert not stepping.draws_random_numbers(vit)  # its dropouts have a share of 0
+    assert stepping.draws_random_numbers(torch.nn.Sequential(torch.nn.Dropout(0.1)))
+
+
+def test_the_rules_of_determinism_are_put_back_after_a_run(train):
+    memory = torch.utils.deterministic
+    before = torch.get_deterministic_debug_mode(), memory.fill_uninitialized_memory
+    training.run(dataclasses.replace(job_of(train, "smoke[epochs=1]")))
+    assert (torch.get_deterministic_debug_mode(), memory.fill_uninitialized_memory) == before
