@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from methods.parts.points import F64, Index, Points
 
-BLOCK = 256  # rows a product: `a @ a.T` in one call crashed in OpenBLAS at n = 50,000
+BLOCK = 512  # rows a product: `a @ a.T` in one call crashed in OpenBLAS at n = 50,000
 CACHED = 512  # rows that are kept where the matrix is not: 100 MB at n = 50,000
 FETCHED = 128  # rows a product there: about half of them become picks before the next
 
@@ -29,7 +29,8 @@ class MatrixRows:
             np.matmul(factors[0][i:end], factors[0][i:].T, out=block)
             for factor in factors[1:]:
                 block *= factor[i:end] @ factor[i:].T
-            matrix[end:, i:end] = block[:, end - i :].T
+            for j in range(end, n, BLOCK):
+                matrix[j : j + BLOCK, i:end] = matrix[i:end, j : j + BLOCK].T
         if points.offset is not None:
             matrix += points.offset.astype(matrix.dtype)
         self.eps = float(np.finfo(matrix.dtype).eps)

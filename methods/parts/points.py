@@ -91,7 +91,7 @@ class VectorPoints(Points):
         super().__init__(*values.shape)
         self._values = _tamed(values, by_row=kernel == "cosine")
         self._centre: F64 | None = None
-        self._factor = np.ones((self.n, 1))
+        self._factor = np.ones(self.n)
         self._sum = np.zeros(self.width)
         rows: F32 = np.empty(values.shape, np.float32)
         self.factors = (rows,)
@@ -99,17 +99,18 @@ class VectorPoints(Points):
             self._centre_them()
             self.offset = np.empty(self.n)
         for block in self.blocks():
-            points = self._exact(block)
+            points = self._unscaled(block)
             square = np.einsum("ij,ij->i", points, points)
             if self.offset is None:
-                self._factor[block, 0] = _inverse(np.sqrt(square))
-                points *= self._factor[block]
+                self._factor[block] = _inverse(np.sqrt(square))
                 self.scale = 1.0
             else:
+                square *= self._factor[block] ** 2
                 self.offset[block] = -0.5 * square
                 self.scale = max(self.scale, float(square.max()))
-            self._sum += points.sum(axis=0)
-            rows[block] = points
+            factor = self._factor[block]
+            self._sum += np.einsum("i,ij->j", factor, points)
+            np.multiply(points, factor[:, None], out=rows[block], casting="same_kind")
 
     def sum_all(self) -> F64:
         """Return the sum over the pool, [d]."""
@@ -117,29 +118,31 @@ class VectorPoints(Points):
 
     def total(self, some: Some) -> F64:
         """Return the sum over points, [d]."""
-        total: F64 = self._exact(some).sum(axis=0)
+        total: F64 = np.einsum("i,ij->j", self._factor[some], self._unscaled(some))
         return total
 
     def products(self, some: Some, w: F64) -> F64:
         """Return ``c(x) . w``; equal rows have equal ones."""
         # Not BLAS: its rounding depends on where a row lies, and on a busy machine its threads
         # wait for each other, 12 ms a call were measured.
-        products: F64 = np.einsum("ij,j->i", self._exact(some), w)
+        products: F64 = np.einsum("ij,j->i", self._unscaled(some), w)
+        products *= self._factor[some]
         return products
 
     def _centre_them(self) -> None:
         """Set the centre, and the unit that brings the largest number near 1."""
-        total = sum((self._exact(block).sum(axis=0) for block in self.blocks()), start=np.zeros(()))
+        sums = (self._unscaled(block).sum(axis=0) for block in self.blocks())
+        total = sum(sums, start=np.zeros(()))
         # A centre of float32 digits: float32 rows less it are exact in float64.
         self._centre = centre = (total / self.n).astype(np.float32).astype(np.float64)
         top, bottom = self._values.max(axis=0), self._values.min(axis=0)
         self._factor[:] = _unit(np.maximum(top - centre, centre - bottom).max())
 
-    def _exact(self, some: Some) -> F64:
+    def _unscaled(self, some: Some) -> F64:
+        """Return the points before their factors, which sums and products take in more cheaply."""
         points = self._values[some].astype(np.float64)
         if self._centre is not None:
             points -= self._centre
-        points *= self._factor[some]
         return points
 
 
@@ -150,7 +153,7 @@ class GradientPoints(Points):
         residuals, features = gradients.residuals, gradients.features
         super().__init__(len(gradients), residuals.shape[1] + features.shape[1] + 1)
         self._gradients = gradients
-        self._left, self._right = np.ones((self.n, 1)), np.ones((self.n, 1))
+        self._left, self._right = np.ones(self.n), np.ones(self.n)
         left: NDArray[Any] = np.empty(residuals.shape, dtype)
         right: NDArray[Any] = np.empty((self.n, features.shape[1] + 1), dtype)
         self.factors = left, right
@@ -159,38 +162,47 @@ class GradientPoints(Points):
             self._right[:] = _unit(max(1.0, np.abs(features).max()))
             self.offset = np.empty(self.n)
         for block in self.blocks():
-            p, e = self._exact(block)
-            p2, e2 = np.einsum("ij,ij->i", p, p), np.einsum("ij,ij->i", e, e)
+            p, e = self._unscaled(block)
+            p2, e2 = np.einsum("ij,ij->i", p, p), 1 + np.einsum("ij,ij->i", e, e)
             if self.offset is None:
-                self._left[block, 0] = _inverse(np.sqrt(p2))
-                self._right[block, 0] = _inverse(np.sqrt(e2))
-                p *= self._left[block]
-                e *= self._right[block]
+                self._left[block] = _inverse(np.sqrt(p2))
+                self._right[block] = _inverse(np.sqrt(e2))
                 self.scale = 1.0
             else:
+                p2 *= self._left[block] ** 2
+                e2 *= self._right[block] ** 2
                 self.offset[block] = -0.5 * p2 * e2
                 self.scale = max(self.scale, float((p2 * e2).max()))
-            left[block], right[block] = p, e
+            right[block, 0] = self._right[block]
+            for factor, to, points in (
+                (self._left, left[block], p),
+                (self._right, right[block, 1:], e),
+            ):
+                np.multiply(points, factor[block, None], out=to, casting="same_kind")
 
     def total(self, some: Some) -> F64:
         """Return the sum over points as ``sum p e^T``, [C, d + 1]."""
-        p, e = self._exact(some)
-        total: F64 = p.T @ e
+        p, e = self._unscaled(some)
+        p *= (self._left[some] * self._right[some])[:, None]
+        total = np.empty((p.shape[1], e.shape[1] + 1))
+        p.sum(axis=0, out=total[:, 0])
+        np.matmul(p.T, e, out=total[:, 1:])
         return total
 
     def products(self, some: Some, w: F64) -> F64:
         """Return ``p(x)^T w e(x)``."""
-        p, e = self._exact(some)
-        products: F64 = np.einsum("ij,ij->i", p @ w, e)
+        p, e = self._unscaled(some)
+        products: F64 = np.einsum("ij,ij->i", p, e @ w[:, 1:].T + w[:, 0])
+        products *= self._left[some] * self._right[some]
         return products
 
-    def _exact(self, some: Some) -> tuple[F64, F64]:
-        p = self._gradients.residuals[some] * self._left[some]
-        features = self._gradients.features[some]
-        e = np.ones((len(features), features.shape[1] + 1))
-        e[:, 1:] = features
-        e *= self._right[some]
-        return p, e
+    def _unscaled(self, some: Some) -> tuple[F64, F64]:
+        """Return ``p`` and ``e``, without its 1, before their factors."""
+        gradients = self._gradients
+        return (
+            gradients.residuals[some].astype(np.float64),
+            gradients.features[some].astype(np.float64),
+        )
 
 
 def points_of(embeddings: NDArray[Any] | Gradients, kernel: str) -> Points:
