@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from bench.identity import digest
+from bench.memory import uncollected
 from reports.reading import Row, cell_row, failure_row
 from reports.statistics import Effect, Estimate, interval_over_seeds, paired_effect
 from reports.tables import Column, ascii_name
@@ -71,9 +73,10 @@ class Collection:
     ) -> Collection:
         """Return the collection of records and failures as they are stored; each is read once."""
         rows, protocols = [], {}
-        for record in records:
-            rows.append(cell_row(record))
-            protocols[record["specs"]["protocol"]] = record["cell"]["protocol"]["parameters"]
+        with uncollected():
+            for record in records:
+                rows.append(cell_row(record))
+                protocols[record["specs"]["protocol"]] = record["cell"]["protocol"]["parameters"]
         return cls(rows, [failure_row(failure) for failure in failures], protocols)
 
     def settings(self) -> list[Setting]:
@@ -87,6 +90,12 @@ class Collection:
     def slug(self, setting: Setting) -> str:
         """Return a setting's short ASCII name, different from all others'."""
         return self._slugs[setting]
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells these rows from others; a method's id stands for its parameters."""
+        values = [[row[key] for key in row if key != "parameters"] for row in self.rows]
+        return digest([values, list(self.failures), dict(self.protocols)])
 
     @cached_property
     def groups(self) -> Groups:

@@ -16,11 +16,13 @@ from reports.arithmetic import arithmetic_table
 from reports.claims import Verdict, ledger, read_claims
 from reports.collection import Collection
 from reports.papers import budget_tables, overlap_tables, paper_tables, stored_indices
+from reports.runs import series_of
 from reports.statistics_tables import comparisons_table, optimism_table, orders_table
 from reports.summary import accuracy_table, cost_table, failure_table, speed_table
 from reports.tables import ascii_name
 
 if TYPE_CHECKING:
+    from reports.runs import Series
     from reports.tables import Table
 
 Records = Sequence[Mapping[str, Any]]
@@ -91,7 +93,7 @@ class Report:
 
 def stamp_of(results: Collection) -> str:
     """Return the digest of what a report is made from."""
-    return digest([_FORMAT, list(results.rows), list(results.failures), dict(results.protocols)])
+    return digest([_FORMAT, results.digest])
 
 
 def contents(
@@ -110,14 +112,15 @@ def contents(
     figures : bool
         Whether it has figures.
     """
+    series = series_of(records)
     found = [
         _section("accuracy", "Accuracy", _of_settings(results, accuracy_table)),
-        _section("papers", "In the papers' layout", paper_tables(records)),
+        _section("papers", "In the papers' layout", paper_tables(series)),
         _section("cost", "Cost", _costs(results)),
         _section("ablations", "Ablations", _ablations(results)),
         _section("statistics", "Comparisons and orders", _statistics(results)),
-        _section("budgets", "Budgets kept", budget_tables(records)),
-        _section("overlap", "Overlap", _overlap(records, folder)),
+        _section("budgets", "Budgets kept", budget_tables(series)),
+        _section("overlap", "Overlap", _overlap(series, folder)),
         _section("failures", "Failures", [failure_table(results)] if results.failures else []),
         _claims(results),
         Section("figures", "Figures", figures=_figures(records, folder) if figures else []),
@@ -187,8 +190,8 @@ def _statistics(results: Collection) -> list[Table]:
     return [table for table in [*made, optimism_table(results.rows)] if table.rows]
 
 
-def _overlap(records: Records, folder: Path | None) -> list[Table]:
-    return [] if folder is None else overlap_tables(records, stored_indices(folder))
+def _overlap(series: Sequence[Series], folder: Path | None) -> list[Table]:
+    return [] if folder is None else overlap_tables(series, stored_indices(folder))
 
 
 def _claims(results: Collection) -> Section:

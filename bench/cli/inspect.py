@@ -82,11 +82,13 @@ def _formats(text: str) -> tuple[str, ...]:
 
 
 def _recorded(results: Path) -> tuple[Path, list[dict[str, Any]], list[dict[str, Any]]]:
+    from bench.memory import uncollected
     from bench.results import Results
 
     folder = Results(results, warn=_warn)
     folder.require()
-    return results, list(folder.records()), list(folder.failures())
+    with uncollected():
+        return results, list(folder.records()), list(folder.failures())
 
 
 def _check(

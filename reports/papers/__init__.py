@@ -10,7 +10,7 @@ from reports.papers.costs import table_two
 from reports.papers.layout import ARITHMETIC
 from reports.papers.modules import table_three
 from reports.papers.overlaps import overlap_tables, stored_indices
-from reports.runs import Record
+from reports.runs import Series
 from reports.tables import Table
 
 __all__ = [
@@ -25,9 +25,9 @@ __all__ = [
 ]
 
 
-def paper_tables(records: Iterable[Record]) -> list[Table]:
+def paper_tables(series: Iterable[Series]) -> list[Table]:
     """Return every table of the paper for which the records suffice."""
-    kept = list(records)
+    kept = list(series)
     return [
         *table_one(kept), *table_one(kept, "random"), *table_two(kept), *table_three(kept),
     ]  # fmt: skip

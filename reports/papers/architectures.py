@@ -17,14 +17,12 @@ from reports.papers.layout import (
     specs_note,
 )
 from reports.runs import (
-    Record,
     Series,
     accuracy,
     by_setting,
     control_at,
     difference,
     labels,
-    series_of,
 )
 from reports.statistics import Estimate
 from reports.tables import Column, Table, ascii_name
@@ -35,7 +33,7 @@ _AVERAGE = "Average"
 _TRANSFORMERS = "transformer"
 
 
-def table_one(records: Iterable[Record], against: str = "dq") -> list[Table]:
+def table_one(series: Iterable[Series], against: str = "dq") -> list[Table]:
     """Return Table 1's layout: architectures by method and ratio, with averages.
 
     Behind the accuracies stand the differences to another method, paired over common seeds: to
@@ -43,7 +41,7 @@ def table_one(records: Iterable[Record], against: str = "dq") -> list[Table]:
 
     Parameters
     ----------
-    records : iterable of mapping
+    series : iterable of Series
         Those of other experiments are left out.
     against : str
         The method that the others are compared with, ``dq`` or ``random``.
@@ -55,7 +53,7 @@ def table_one(records: Iterable[Record], against: str = "dq") -> list[Table]:
         ``transformer``, stand with the networks of the others.
     """
     shown = ("full", *TABLE_ONE) if against == "dq" else ("full", "random", "graphcut", *TABLE_ONE)
-    chosen = [one for one in series_of(records) if one.name in shown and not one.is_ablation]
+    chosen = [one for one in series if one.name in shown and not one.is_ablation]
     tables = []
     for where, settings in _families(by_setting(chosen)).items():
         here = [one for setting in settings for one in chosen if one.setting == setting]

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from reports.papers.layout import Cells
-from reports.runs import Record, Series, labels, series_of
+from reports.runs import Series, labels
 from reports.tables import Column, Table, ascii_name, number
 
 
-def budget_tables(records: Iterable[Record]) -> list[Table]:
+def budget_tables(series: Iterable[Series]) -> list[Table]:
     """Return what is kept for what was asked, in images and in bytes, a table for a data set."""
     found: dict[tuple[str, str], dict[tuple[Any, ...], Series]] = {}
-    for one in series_of(records):
+    for one in series:
         place = found.setdefault((one.setting.dataset, one.setting.fingerprint), {})
         place.setdefault((*one.method, one.of, one.percent), one)
-    return [_budgets(*place, list(series.values())) for place, series in found.items()]
+    return [_budgets(*place, list(members.values())) for place, members in found.items()]
 
 
 def _budgets(dataset: str, fingerprint: str, series: Sequence[Series]) -> Table:

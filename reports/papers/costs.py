@@ -17,7 +17,6 @@ from reports.runs import (
     evaluation_s,
     labels,
     selection_s,
-    series_of,
 )
 from reports.statistics import Estimate
 from reports.tables import Column, Table, ascii_name, duration, number
@@ -25,9 +24,9 @@ from reports.tables import Column, Table, ascii_name, duration, number
 _METHODS = ("random", "graphcut", "dm", "dq", "adq")
 
 
-def table_two(records: Iterable[Record]) -> list[Table]:
+def table_two(series: Iterable[Series]) -> list[Table]:
     """Return Table 2's layout: runs, error bars and hours, with three kinds of cost apart."""
-    chosen = [one for one in series_of(records) if one.name in _METHODS and not one.is_ablation]
+    chosen = [one for one in series if one.name in _METHODS and not one.is_ablation]
     return [
         _table_two(setting, here)
         for setting, here in by_setting(chosen).items()

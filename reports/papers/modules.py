@@ -14,17 +14,17 @@ from reports.papers.layout import (
     gain_as_printed,
     runs_of,
 )
-from reports.runs import Record, Series, accuracy, by_setting, difference, series_of
+from reports.runs import Series, accuracy, by_setting, difference
 from reports.statistics import Estimate
 from reports.tables import Column, Table, ascii_name
 
 _MODULES = (("none", "DQ"), ("rs", "+ RS"), ("ds", "+ DS"), ("rs+ds", "+ IS (RS + DS)"))
 
 
-def table_three(records: Iterable[Record]) -> list[Table]:
+def table_three(series: Iterable[Series]) -> list[Table]:
     """Return Table 3's layout: DQ, and ADQ with each of its scores, by ratio."""
     tables = []
-    for setting, here in by_setting(series_of(records)).items():
+    for setting, here in by_setting(series).items():
         modules = {key: [one for one in here if _module(one) == key] for key, _ in _MODULES}
         if sum(map(bool, modules.values())) > 2 and modules["none"]:
             tables.append(_table_three(setting, here, modules))

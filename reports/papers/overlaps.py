@@ -12,7 +12,7 @@ import numpy as np
 
 from reports.overlap import common, expected_overlap, jaccard
 from reports.papers.layout import Cells
-from reports.runs import Record, labels, series_of
+from reports.runs import Record, Series, labels
 from reports.tables import Column, Table, ascii_name, number
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def stored_indices(results: Path) -> Indices:
 
 
 def overlap_tables(
-    records: Iterable[Record],
+    series: Iterable[Series],
     indices: Indices,
     released: Mapping[str, IntArray] | None = None,
 ) -> list[Table]:
@@ -51,7 +51,7 @@ def overlap_tables(
 
     Parameters
     ----------
-    records : iterable of mapping
+    series : iterable of Series
         Their settings of training do not matter.
     indices : callable
         Returns the positions that a record's method kept, or None, as :func:`stored_indices`.
@@ -59,7 +59,7 @@ def overlap_tables(
         Other selections of the same training split in the same order, e.g. the index files that
         DQ and ADQ ship for CIFAR-10; compared with all that are not larger than twice theirs.
     """
-    series = [one for one in series_of(records) if one.name != "full"]
+    series = [one for one in series if one.name != "full"]
     called = labels(series)
     found: dict[_Place, dict[str, Record]] = defaultdict(dict)
     for one in series:

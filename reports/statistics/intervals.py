@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from statistics import fmean, stdev, variance
+from statistics import fmean, variance
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -117,7 +117,9 @@ def independent(values: Sequence[float]) -> Effect:
     n = len(values)
     if n < 2:
         return Effect(fmean(values), None, 0, n)
-    return Effect(fmean(values), stdev(values) / math.sqrt(n), n - 1, n)
+    mean = fmean(values)
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    return Effect(mean, math.sqrt(squares / (n - 1) / n), n - 1, n)
 
 
 def effect_over_seeds(runs: Runs) -> Effect:

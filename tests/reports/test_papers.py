@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from reports import papers, tables
+from reports.runs import series_of
 from reports.tables import as_json
 
 # ADQ, Table 1, as printed: 10, 20, 30 and 100 % for DM, DQ and ADQ, and ADQ's differences.
@@ -50,7 +51,7 @@ def by_heading(table):
 
 
 def test_table_one_is_rebuilt_from_the_papers_own_numbers(printed):
-    (table,) = papers.table_one(printed)
+    (table,) = papers.table_one(series_of(printed))
     shown = by_heading(table)
     assert list(shown)[-1] == "Average"
     assert set(shown) == {*TABLE_ONE, "Average"}
@@ -68,7 +69,7 @@ def test_table_one_is_rebuilt_from_the_papers_own_numbers(printed):
 
 
 def test_table_ones_averages_are_as_printed(printed):
-    (table,) = papers.table_one(printed)
+    (table,) = papers.table_one(series_of(printed))
     line = by_heading(table)["Average"]
     texts = {h: t for h, t in line if not h.startswith("vs")}
     for method, averages in AVERAGES.items():
@@ -80,7 +81,7 @@ def test_table_ones_averages_are_as_printed(printed):
 
 
 def test_the_report_tells_where_the_papers_arithmetic_is_off(printed):
-    (table,) = papers.table_one(printed)
+    (table,) = papers.table_one(series_of(printed))
     told = " ".join(table.notes)
     for wanted in ("(+3.1)", "+3.0", "(+3.3)", "+3.36"):
         assert wanted in told
@@ -96,7 +97,7 @@ def test_table_one_against_random_pairs_by_seed_and_knows_its_cells(detailed):
             detailed("dq", 10, base + 1, seed=seed),
             detailed("adq", 10, base + (2, 3, 4)[seed], seed=seed),
         ]
-    (table,) = papers.table_one(made, "random")
+    (table,) = papers.table_one(series_of(made), "random")
     row = table.rows[0]
     assert row["dq 10 gain"].mean == pytest.approx(1.0)
     assert row["dq 10 gain"].half_width == pytest.approx(0.0)
@@ -114,18 +115,20 @@ def test_protocols_and_data_sets_never_share_a_table_but_for_the_transformers(de
         for protocol in ("paper", "matched-steps")
     ]
     made += [detailed(m, 10, 50.0, model="vit", protocol="transformer") for m in ("dq", "adq")]
-    shown = {table.title.split("protocol ")[1]: table for table in papers.table_one(made)}
+    shown = {
+        table.title.split("protocol ")[1]: table for table in papers.table_one(series_of(made))
+    }
     assert set(shown) == {"paper", "matched-steps"}
     assert [row["architecture"] for row in shown["paper"].rows] == ["resnet18", "vit", "Average"]
     assert [row["architecture"] for row in shown["matched-steps"].rows] == ["resnet18"]
-    alone = papers.table_one(made[-2:])
+    alone = papers.table_one(series_of(made[-2:]))
     assert [row["architecture"] for row in alone[0].rows] == ["vit"]
 
 
 def test_an_average_stands_only_where_every_architecture_has_the_number(detailed):
     made = [detailed(m, 10, 50.0, model=n) for m in ("dq", "adq") for n in ("resnet18", "vit")]
     made.append(detailed("dq", 20, 60.0))
-    (table,) = papers.table_one(made)
+    (table,) = papers.table_one(series_of(made))
     assert table.rows[-1]["dq 10"].mean == 50.0
     assert table.rows[-1].get("dq 20") is None
 
@@ -137,7 +140,7 @@ def test_ablations_are_no_method_of_table_one_and_extractors_are_told(detailed):
             "dq[extractor=resnet18]", "adq[extractor=resnet18]", "adq[alpha=0.3]", "adq[scores=rs]",
         )
     ]  # fmt: skip
-    (table,) = papers.table_one(made)
+    (table,) = papers.table_one(series_of(made))
     assert [column.heading for column in table.columns] == [
         "architecture",
         "DQ 10",
@@ -152,7 +155,7 @@ def test_a_released_edition_is_compared_with_the_released_edition(detailed):
         detailed("dq", 10, 50.0), detailed("adq", 10, 51.0),
         detailed("dq[edition=released]", 10, 60.0), detailed("adq[edition=released]", 10, 63.0),
     ]  # fmt: skip
-    (table,) = papers.table_one(made)
+    (table,) = papers.table_one(series_of(made))
     assert table.rows[0]["adq 10 gain"].mean == pytest.approx(1.0)
     assert table.rows[0]["adq[edition=released] 10 gain"].mean == pytest.approx(3.0)
 
@@ -169,7 +172,7 @@ def test_table_two_keeps_the_three_costs_apart(detailed):
             ),
             detailed("dm", 10, 70.0, seed=seed, selection_s=700.0),
         ]
-    (table,) = papers.table_two(made)
+    (table,) = papers.table_two(series_of(made))
     rows = {row["method"]: row for row in table.rows}
     assert rows["adq"]["cold"] == 7.0
     assert rows["adq"]["amortised"] == pytest.approx(6 / 4 + 1)  # bins in four runs, scores in one
@@ -195,7 +198,7 @@ def test_table_three_gives_the_gains_of_the_papers_own_numbers(detailed):
         for method, row in printed.items()
         for ratio, value in zip(RATIOS, row, strict=True)
     ]
-    (table,) = papers.table_three([*made, detailed("full", 100, 95.6)])
+    (table,) = papers.table_three(series_of([*made, detailed("full", 100, 95.6)]))
     gains = {row["module"]: row.get("mean gain") for row in table.rows}
     assert gains["DQ"] is None
     assert [f"{gains[m].mean:.2f}" for m in ("+ RS", "+ DS", "+ IS (RS + DS)")] == [
@@ -210,7 +213,7 @@ def test_table_three_gives_the_gains_of_the_papers_own_numbers(detailed):
 def test_the_budgets_kept_are_told_in_images_and_bytes(detailed):
     literal = detailed("adq[edition=literal]", 10, 90.0, class_counts=[200, 150, 177, 200])
     literal["compressed"] |= {"images": 727, "bytes": 47_255}
-    (table,) = papers.budget_tables([detailed("dq", 10, 90.0), literal])
+    (table,) = papers.budget_tables(series_of([detailed("dq", 10, 90.0), literal]))
     rows = {row["method"]: row for row in table.rows}
     assert rows["dq"]["off"] == pytest.approx(0.0)
     assert rows["adq[edition=literal]"]["off"] == pytest.approx(62.7)
@@ -225,7 +228,9 @@ def test_overlaps_are_those_of_the_stored_selections(detailed):
     kept = {"dq": np.arange(0, 100), "adq": np.arange(50, 150), "dm": None}
     made = [detailed(method, 10, 90.0) for method in kept]
     released = {"released": np.arange(0, 90), "far too many": np.arange(900)}
-    (table,) = papers.overlap_tables(made, lambda record: kept[record["specs"]["method"]], released)
+    (table,) = papers.overlap_tables(
+        series_of(made), lambda record: kept[record["specs"]["method"]], released
+    )
     rows = {row["pair"]: row for row in table.rows}
     assert set(rows) == {"dq / adq", "dq / released", "adq / released"}
     assert rows["dq / adq"]["common"] == 50
@@ -238,10 +243,10 @@ def test_overlaps_are_those_of_the_stored_selections(detailed):
 
 def test_too_few_records_make_no_table(detailed):
     for records in ([], [detailed("random", 10, 50.0)], [detailed("adq", 10, 50.0)]):
-        assert papers.paper_tables(records) == []
+        assert papers.paper_tables(series_of(records)) == []
 
 
 def test_the_tables_render_in_every_text_format(printed):
-    for table in papers.paper_tables(printed):
+    for table in papers.paper_tables(series_of(printed)):
         assert tables.as_text(table)
         assert tables.as_markdown(table).count("|") > 50
