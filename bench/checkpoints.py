@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import DamagedFileError
+from bench.errors import DamagedFileError, StorageError
 from bench.storage import file_checksum, read_json, replacing, write_json
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ class Pace:
         self._clock = clock
         self._saved_at = clock()
         self._cost_s = 0.0
+        self.problem = ""
+        """Why a state could not be saved, if one could not."""
 
     @property
     def is_due(self) -> bool:
@@ -118,8 +120,14 @@ class Pace:
         return self._share * (self._clock() - self._saved_at + self._cost_s) >= self._cost_s
 
     def save(self, checkpoint: Checkpoint, state: TrainingState) -> None:
-        """Save a state and remember what that took."""
+        """Save a state and remember what that took.
+
+        Where it cannot be saved, training goes on: an interruption would cost more, no result.
+        """
         start = self._clock()
-        checkpoint.save(state)
+        try:
+            checkpoint.save(state)
+        except StorageError as error:
+            self.problem = str(error)
         self._saved_at = self._clock()
         self._cost_s = self._saved_at - start

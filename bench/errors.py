@@ -20,6 +20,10 @@ class DataError(UsageError):
     """A data set is missing, broken or does not fit the request."""
 
 
+class MissingClassError(DataError):
+    """A class has no image to train on."""
+
+
 class DeviceError(UsageError):
     """The device that was asked for is not there."""
 
@@ -28,12 +32,20 @@ class StorageError(BenchError):
     """A file could not be written or read; what was complete before is still there."""
 
 
+class DiskFullError(StorageError):
+    """A file did not fit on the disk any more."""
+
+
 class DamagedFileError(BenchError):
     """A stored file does not match its checksum."""
 
 
 class TrainingError(BenchError):
-    """A training run cannot give a result: its loss is not finite, or its data cannot be used."""
+    """A training run cannot give a result."""
+
+
+class LossNotFiniteError(TrainingError):
+    """The loss became infinite, or no number."""
 
 
 def unknown(kind: str, value: str, known: Iterable[str], then: str = "") -> UsageError:

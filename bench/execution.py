@@ -6,49 +6,27 @@ import decimal
 import os
 import re
 import time
-import traceback
 from collections import deque
-from dataclasses import asdict, dataclass, field
-from enum import Enum
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from bench.context import RunContext
 from bench.contract import Keeps
-from bench.errors import BenchError, DeviceError, StorageError, UsageError
-from bench.metering import keep_freed_memory, peak_memory_bytes
+from bench.errors import DeviceError, UsageError
+from bench.metering import keep_freed_memory
+from bench.packing import Crew, Setting, packed_cells
 from bench.progress import Progress
 from bench.protocols import Load
-from bench.provenance import continuation_stamp, module_facts, provenance
-from bench.recording import (
-    cause_of,
-    engine_facts,
-    metrics,
-    model_facts,
-    process_cost,
-    selection_cost,
-    training_cost,
-)
-from bench.selecting import select
+from bench.working import State, Worker
 
 if TYPE_CHECKING:
     from bench.cells import Cell, Plan
-    from bench.checkpoints import Checkpoint
-    from bench.contract import CompressedSet
-    from bench.datasets import Source, Splits
+    from bench.datasets import Source
     from bench.results import Results
 
 _POLL_S = 0.5
 SMALL_SIDE = 16
 """Pixels; smaller images are trained on one thread."""
-
-
-class State(Enum):
-    """What became of a cell that a worker attended to."""
-
-    COMPUTED = "computed"
-    FOUND = "found"
-    FAILED = "failed"
-    HELD_ELSEWHERE = "held elsewhere"
 
 
 @dataclass
@@ -143,8 +121,10 @@ def execute(
     device: str,
     progress: Progress | None = None,
     threads: int | None = None,
+    pack: int | None = 1,
+    tells_killed: bool = True,
 ) -> Outcome:
-    """Compute the plan's cells that have no record yet, one after the other.
+    """Compute the plan's cells that have no record yet.
 
     Cells that another worker holds are left to it and looked at again at the end. A cell that
     fails leaves a failure record, and the others go on.
@@ -153,6 +133,11 @@ def execute(
     ----------
     threads : int, optional
         CPU threads of torch; None takes what :func:`default_threads` says.
+    pack : int, optional
+        Cells at a time, each in a process of its own; None takes what
+        :func:`bench.packing.packed_cells` says.
+    tells_killed : bool
+        Whether a cell that a killed process left behind gets a failure, and is computed last.
 
     Raises
     ------
@@ -165,29 +150,78 @@ def execute(
     outcome = Outcome(found=[cell.id for cell in plan.cells if cell.id not in waiting])
     if not pending:
         return outcome
-    splits = pending[0].dataset.load(source)
-    _prepare_torch(threads or default_threads(min(splits.train.shape[:2])))
-    work = {cell.id: images_seen(cell, len(splits.train)) for cell in pending}
+    dataset = pending[0].dataset
+    available = sum(dataset.training_counts(source).values())
+    work = {cell.id: images_seen(cell, available) for cell in pending}
     progress.begin(pending, len(outcome.found), work)
-    worker = _Worker(results, splits, device, progress)
-    queue, passed_over = deque(pending), 0
-    while queue:
-        cell = queue.popleft()
-        state = worker.attend(cell)
-        if state is not State.HELD_ELSEWHERE:
-            outcome.of(state).append(cell.id)
-            passed_over = 0
-            continue
-        queue.append(cell)
-        passed_over += 1
-        if passed_over >= len(queue):
-            progress.waiting(f"{len(queue)} cells held by {results.leases.owner(queue[0].id)}")
-            time.sleep(_POLL_S)
+    side = dataset.side(source)
+    used = threads or default_threads(side)
+    packed = min(len(pending), packed_cells(pack, device, side, used))
+    if packed == 1:
+        prepare_torch(used)
+        splits = dataset.load(source)
+        crew: Crew | Alone = Alone(Worker(results, splits, device, progress, 1, tells_killed))
+    else:
+        setting = Setting(results.folder, source, device, used, packed)
+        crew = Crew(setting, results, progress)
+    with crew:
+        _work_through(pending, crew, outcome, results, progress)
     progress.end()
     return outcome
 
 
-def _prepare_torch(threads: int) -> None:
+class Alone(AbstractContextManager[None]):
+    """A crew of this process alone."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._cell: Cell | None = None
+
+    def __exit__(self, *error: object) -> None:
+        """Leave nothing behind."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a cell is to be computed."""
+        return self._cell is not None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether no cell is to be computed."""
+        return self._cell is None
+
+    def give(self, cell: Cell) -> None:
+        """Take a cell."""
+        self._cell = cell
+
+    def ended(self) -> list[tuple[Cell, State]]:
+        """Compute the cell; return it with what became of it."""
+        cell, self._cell = self._cell, None
+        assert cell is not None
+        return [(cell, self._worker.attend(cell))]
+
+
+def _work_through(
+    pending: list[Cell], crew: Crew | Alone, outcome: Outcome, results: Results, progress: Progress
+) -> None:
+    queue, passed_over = deque(pending), 0
+    while queue or crew.is_busy:
+        while queue and crew.has_room:
+            crew.give(queue.popleft())
+        for cell, state in crew.ended():
+            if state in (State.HELD_ELSEWHERE, State.LEFT):
+                queue.append(cell)
+                passed_over += state is State.HELD_ELSEWHERE
+            else:
+                outcome.of(state).append(cell.id)
+                passed_over = 0
+        if queue and passed_over >= len(queue):
+            progress.waiting(f"{len(queue)} cells held by {results.leases.owner(queue[0].id)}")
+            time.sleep(_POLL_S)
+
+
+def prepare_torch(threads: int) -> None:
+    """Set torch up for training: threads, memory, and what cuBLAS reads at its first use."""
     # cuBLAS is deterministic only with a fixed workspace, read when its first handle is made.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
@@ -209,111 +243,3 @@ def expected_load(cell: Cell, available: int) -> Load:
     spends_bytes = cell.method.keeps is Keeps.BYTES
     images = available if spends_bytes else cell.budget.images(available)
     return Load(images, available, float(cell.budget.percent) / 100)
-
-
-class _Worker:
-    """Computes cells of one data set on one device."""
-
-    def __init__(self, results: Results, splits: Splits, device: str, progress: Progress) -> None:
-        from bench import training
-
-        self._results = results
-        self._splits = splits
-        self._device = device
-        self._progress = progress
-        self._phase = ""
-        self._trainers = training.Trainers()
-
-    def attend(self, cell: Cell) -> State:
-        """Compute a cell unless it is complete or another worker's."""
-        if self._results.record(cell.id) is None:
-            with self._results.leases.taken(cell.id) as lease:
-                if self._results.record(cell.id) is None:
-                    return State.HELD_ELSEWHERE if lease is None else self._compute(cell)
-        self._progress.cell_elsewhere(cell)
-        return State.FOUND
-
-    def _compute(self, cell: Cell) -> State:
-        """Compute a cell and write its record, or its failure."""
-        self._progress.cell_started(cell)
-        try:
-            record = self._results.write_record(cell, self._run(cell))
-        except StorageError:
-            raise
-        except Exception as error:  # whatever a method or a network raises, the others go on
-            failure = self._results.write_failure(cell, self._told(error))
-            self._progress.cell_failed(cell, failure)
-            return State.FAILED
-        self._progress.cell_finished(cell, record)
-        return State.COMPUTED
-
-    def _run(self, cell: Cell) -> dict[str, Any]:
-        from bench import training
-
-        train = self._splits.train
-        self._phase = "selection"
-        compressed, costs = self.select(cell)
-        self._phase = "training"
-        kept = compressed.training_set(train)
-        kept.require_all_classes()
-        normalisation = training.normalisation_for(cell.protocol, train)
-        job = training.Job(
-            model=cell.model,
-            protocol=cell.protocol,
-            train=kept,
-            full_images=len(train),
-            share=compressed.bytes(train) / (len(train) * train.bytes_per_image),
-            soft_labels=compressed.soft_labels,
-            weights=compressed.weights,
-            test=self._splits.test,
-            normalisation=normalisation,
-            seed=cell.training_seed,
-            device=self._device,
-        )
-        network, curve = training.run(
-            job,
-            self._checkpoint(cell.id),
-            lambda done, total: self._progress.stage("training", done, total),
-            trainers=self._trainers,
-        )
-        return {
-            "metrics": metrics(curve, self._splits.test),
-            "compressed": compressed.accounts(train),
-            "model": model_facts(job, network),
-            "engine": engine_facts(job, curve),
-            "normalisation": asdict(normalisation),
-            "cost": training_cost(job, curve) | selection_cost(costs) | process_cost(),
-            "weights_digest": training.weights_digest(network),
-            "provenance": {
-                **provenance(self._device),
-                "method": module_facts(type(cell.method)),
-            },
-        }
-
-    def select(self, cell: Cell) -> tuple[CompressedSet, dict[str, Any]]:
-        """Return the compressed set of a cell and the costs of all artefacts behind it."""
-        context = RunContext(
-            dataset=cell.identity()["dataset"],
-            selection_seed=cell.selection_seed,
-            device=self._device,
-            store=self._results.artefacts,
-            leases=self._results.leases,
-            checkpoint=self._checkpoint,
-            progress=self._progress,
-        )
-        return select(cell.method, self._splits.train, cell.budget, context), context.costs
-
-    def _checkpoint(self, identifier: str) -> Checkpoint:
-        return self._results.checkpoint(identifier, continuation_stamp(self._device))
-
-    def _told(self, error: Exception) -> dict[str, Any]:
-        told = isinstance(error, BenchError)
-        cause, message = cause_of(error, self._device)
-        return {
-            "phase": self._phase,
-            "type": cause,
-            "message": message,
-            "traceback": "" if told else traceback.format_exc(),
-            "peak_memory_bytes": peak_memory_bytes(),
-            "provenance": provenance(self._device),
-        }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.errors import DataError
+from bench.errors import DataError, MissingClassError
 
 if TYPE_CHECKING:
     from bench.arrays import IntArray, Pixels
@@ -60,11 +60,11 @@ class ImageDataset:
         return np.bincount(self.labels, minlength=len(self.classes)).astype(np.int64)
 
     def require_all_classes(self) -> None:
-        """Raise a DataError when a class has no image: a network could not learn it."""
+        """Raise a MissingClassError when a class has no image: a network could not learn it."""
         counted = zip(self.classes, self.class_counts, strict=True)
         missing = [name for name, count in counted if count == 0]
         if missing:
-            raise DataError(
+            raise MissingClassError(
                 f"class '{missing[0]}' has no image among the {len(self)} to train on "
                 f"({len(missing)} such classes). Raise the ratio, or balance the classes"
             )

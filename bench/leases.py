@@ -39,6 +39,8 @@ class Lease:
 
     path: Path
     token: str
+    left_by: str = ""
+    """The owner that died with it, as ``host:process``; empty where nobody did."""
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -87,8 +89,7 @@ class Leases:
 
     def owner(self, name: str) -> str:
         """Return who holds a lease, as ``host:process``; empty when nobody does."""
-        content = _read(self._folder / f"{name}.lease")
-        return f"{content['host']}:{content['process']}" if content else ""
+        return _owner(_read(self._folder / f"{name}.lease"))
 
     def _create(self, path: Path) -> Lease | None:
         claim = _claim()
@@ -126,7 +127,7 @@ class Leases:
                 return None
             claim = _claim()
             write_text(path, json.dumps(claim))
-        return Lease(path, claim["token"])
+        return Lease(path, claim["token"], _owner(stale))
 
 
 def _here() -> tuple[str, str]:
@@ -148,6 +149,10 @@ def _claim() -> dict[str, Any]:
         "started": _process_start(os.getpid()),
         "token": uuid.uuid4().hex,
     }
+
+
+def _owner(content: dict[str, Any]) -> str:
+    return f"{content['host']}:{content['process']}" if content else ""
 
 
 def _read(path: Path) -> dict[str, Any]:

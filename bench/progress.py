@@ -14,6 +14,9 @@ class Progress:
     def begin(self, cells: list[Cell], done: int, work: dict[str, int]) -> None:
         """Tell the cells still to be computed, how many are done, and each one's images."""
 
+    def about(self, cell: Cell) -> None:
+        """Tell which of several cells the next stage belongs to."""
+
     def cell_started(self, cell: Cell) -> None:
         """Tell that a cell begins."""
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 OUT_OF_MEMORY = "OutOfMemory"
 """The cause of failures that more memory, or smaller batches, would mend."""
+KILLED = "Killed"
+"""The cause of failures of cells whose process ended without a word."""
 
 
 def metrics(curve: Curve, test: ImageDataset) -> dict[str, Any]:
@@ -54,16 +56,19 @@ def model_facts(job: Job, network: Network) -> dict[str, Any]:
     }
 
 
-def engine_facts(job: Job, curve: Curve) -> dict[str, Any]:
+def engine_facts(job: Job, curve: Curve, packed: int) -> dict[str, Any]:
     """Return how a network was trained, where the protocol leaves that to the device or the set.
 
-    The batch is the whole set where the protocol's is larger.
+    The batch is the whole set where the protocol's is larger; ``packed`` are the cells that were
+    computed on the device at a time.
     """
     return {
         "precision": curve.precision,
         "precision_reason": curve.precision_reason,
         "batch_size": min(job.protocol.batch(job.load), len(job.train)),
         "is_captured": curve.is_captured,
+        "packed": packed,
+        "unsaved_checkpoint": curve.unsaved or None,
     }
 
 
@@ -113,25 +118,46 @@ def process_cost() -> dict[str, Any]:
     }
 
 
-def cause_of(error: Exception, device: str) -> tuple[str, str]:
-    """Return the name of a failure's cause and what to tell of it."""
+def failure(phase: str, cause: str, message: str, device: str, told: str = "") -> dict[str, Any]:
+    """Return what a failure's file says; ``told`` is a traceback, where that is of use."""
+    from bench.provenance import provenance
+
+    return {
+        "phase": phase,
+        "type": cause,
+        "message": message,
+        "traceback": told,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "provenance": provenance(device),
+    }
+
+
+def cause_of(error: Exception, device: str, fits: str = "") -> tuple[str, str]:
+    """Return the name of a failure's cause and what to tell of it.
+
+    ``fits`` is told of what does fit, where memory was short.
+    """
+    from bench.fitting import is_out_of_memory
+
     message = str(error).strip() or type(error).__name__
-    if not _is_out_of_memory(error):
+    if not is_out_of_memory(error):
         return type(error).__name__, message
-    total = _total_memory_bytes(device)
-    told = (
-        f"out of memory on {device} ({gigabytes(total)} in all). Give the job more memory, or "
-        "take a smaller batch (protocol[batch_size=...]) or model"
-    )
+    total = gigabytes(_total_memory_bytes(device))
+    advice = fits or "Give the job more memory, or take a smaller batch or model"
+    told = f"out of memory on {device} ({total} in all). {advice}"
     return OUT_OF_MEMORY, f"{told}. {message.splitlines()[0]}"
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    import torch
+def fitting_advice(job: Job) -> str:
+    """Return which batch of a job fits into memory, found by trying."""
+    from bench.fitting import fitting_batch
 
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    asked, size = job.protocol.batch(job.load), fitting_batch(job)
+    if not size:
+        return f"Not even a batch of one image fits: take a smaller model than {job.model.spec}"
+    is_low = asked == job.protocol.low_share_batch_size
+    name = "low_share_batch_size" if is_low else "batch_size"
+    return f"A batch of {size} instead of {asked} fits: {job.protocol.name}[{name}={size}]"
 
 
 def _total_memory_bytes(device: str) -> int:

@@ -38,7 +38,7 @@ class Results:
 
     def __init__(self, folder: Path, warn: Callable[[str], None] = lambda message: None) -> None:
         self.folder = folder
-        self._warn = warn
+        self.warn = warn
         self.artefacts = ArtefactStore(folder / "artefacts", warn)
         self.leases = Leases(folder / "leases")
         self._consolidation = Consolidation(
@@ -155,7 +155,7 @@ class Results:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except DamagedFileError as error:
-            self._warn(f"{error}. Set aside as {set_aside(path).name}; it is computed anew")
+            self.warn(f"{error}. Set aside as {set_aside(path).name}; it is computed anew")
             return None
         except OSError as error:
             raise BenchError(f"cannot read {path}: {error.strerror}. Check the folder") from error

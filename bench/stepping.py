@@ -123,6 +123,12 @@ class Trainer:
             self._graphs[shape] = self._captured(part.images, targets)
         self._graphs[shape].replay(part.images, targets)
 
+    def try_step(self, images: Tensor, targets: Targets) -> None:
+        """Change the weights once and wait for it: what shows whether a batch fits."""
+        self._backward(images, targets)
+        self.optimizer.step()
+        float(self.loss_sum)
+
     def optimizer_tensors(self) -> dict[str, Tensor]:
         """Return what the optimizer remembers, by the parameter's number and a name."""
         found = {}

@@ -15,7 +15,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import DamagedFileError, StorageError
+from bench.errors import DamagedFileError, DiskFullError, StorageError
 from bench.identity import digest
 
 if TYPE_CHECKING:
@@ -30,14 +30,16 @@ def told_as_storage_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        kind: type[StorageError] = StorageError
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            kind = DiskFullError
             advice = "The disk is full: free some space, then run the same command again"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             advice = "It cannot be written: choose another folder with --results"
         else:
             advice = "Check the path, or choose another folder"
         reason = error.strerror or str(error)
-        raise StorageError(f"cannot write {path}: {reason}. {advice}") from error
+        raise kind(f"cannot write {path}: {reason}. {advice}") from error
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from torch import Tensor
 from bench.augment import DeviceImages, Normalisation
 from bench.batches import Batches, ResidentBatches
 from bench.checkpoints import Checkpoint, Pace, TrainingState
-from bench.errors import TrainingError
+from bench.errors import LossNotFiniteError
 from bench.identity import canonical_json, derive_seed
 from bench.metering import DeviceTimer
 from bench.precision import Precision, choose
@@ -58,6 +58,8 @@ class Curve:
     precision_reason: str = ""
     is_captured: bool = False
     """Whether steps were replayed from a captured CUDA graph."""
+    unsaved: str = ""
+    """Why a checkpoint could not be written, if one could not."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the curve as JSON values."""
@@ -213,7 +215,7 @@ def run(
 
     Raises
     ------
-    TrainingError
+    LossNotFiniteError
         When the loss is not finite.
     """
     device = torch.device(job.device)
@@ -257,6 +259,7 @@ def _run(
         if checkpoint and epoch < protocol.epochs and pace.is_due:
             pace.save(checkpoint, _state(epoch, trainer, curve, observer))
         progress(epoch, protocol.epochs)
+    curve.unsaved = pace.problem
     return curve
 
 
@@ -280,7 +283,7 @@ def _train_epoch(trainer: Trainer, batches: Batches, job: Job, epoch: int) -> fl
         seen += sum(len(part.index) for part in parts)
     mean_loss = float(trainer.loss_sum) / seen
     if not math.isfinite(mean_loss):
-        raise TrainingError(
+        raise LossNotFiniteError(
             f"the loss is {mean_loss} in epoch {epoch} of {protocol.epochs}. "
             f"Lower the learning rate (now {protocol.learning_rate:g}) or raise the precision "
             f"(now {trainer.precision.name})"

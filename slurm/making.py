@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -79,11 +78,6 @@ def block(cells: Sequence[Cell], results: Results, error: Exception, device: str
 
 def _prepare_torch(side: int) -> None:
     """Set torch up as :func:`bench.execution.execute` does: artefacts are to be the same."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    import torch
+    from bench.execution import default_threads, prepare_torch
 
-    from bench.execution import default_threads
-    from bench.metering import keep_freed_memory
-
-    torch.set_num_threads(default_threads(side))
-    keep_freed_memory()
+    prepare_torch(default_threads(side))

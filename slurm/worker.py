@@ -140,7 +140,9 @@ class _Run:
         if self._work.stage == "artefacts":
             make_artefacts(cells, self._results, source, device, self._log)
             return None
-        return execute(Plan(tuple(cells)), self._results, source, device, self._log)
+        plan = Plan(tuple(cells))
+        # What a killed job left behind is gone on from: that is no failed attempt.
+        return execute(plan, self._results, source, device, self._log, tells_killed=False)
 
     def _open(self) -> list[Cell]:
         return [cell for cell in self._left() if not self._has_failed(cell)]

@@ -40,23 +40,24 @@ class _Counting(Progress):
         self._work = dict(work)
         self._all_work = max(1, sum(work.values()))
         self._finished_work = 0.0
-        self._current = 0.0
+        self._under_way: dict[str, float] = {}
         self._started = time.monotonic()
 
     def _cell_over(self, cell: Cell, failed: bool = False) -> None:
         self.done += not failed
         self.failed += failed
         self._finished_work += self._work.get(cell.id, 0)
-        self._current = 0.0
+        self._under_way.pop(cell.id, None)
 
     def _told_stage(self, cell: Cell | None, stage: str, done: int, total: int) -> None:
         if cell is not None and stage == "training" and total:
-            self._current = self._work.get(cell.id, 0) * done / total
+            self._under_way[cell.id] = self._work.get(cell.id, 0) * done / total
 
     @property
     def share_done(self) -> float:
         """Share of the work that is done, in 0 ... 1."""
-        return min(1.0, (self._finished_work + self._current) / self._all_work)
+        done = self._finished_work + sum(self._under_way.values())
+        return min(1.0, done / self._all_work)
 
     @property
     def left(self) -> str:
@@ -72,12 +73,17 @@ class PlainDisplay(_Counting):
 
     def __init__(self) -> None:
         self._cell: Cell | None = None
-        self._cell_start = self._last_line = time.monotonic()
+        self._begun: dict[str, float] = {}
+        self._last_line = time.monotonic()
 
-    def cell_started(self, cell: Cell) -> None:
+    def about(self, cell: Cell) -> None:
         """Remember the cell."""
         self._cell = cell
-        self._cell_start = time.monotonic()
+
+    def cell_started(self, cell: Cell) -> None:
+        """Remember the cell and when it began."""
+        self._cell = cell
+        self._begun[cell.id] = time.monotonic()
 
     def stage(self, stage: str, done: int, total: int) -> None:
         """Tell a long stage's state."""
@@ -93,7 +99,7 @@ class PlainDisplay(_Counting):
     def cell_finished(self, cell: Cell, record: dict[str, Any]) -> None:
         """Tell the cell's accuracy."""
         self._cell_over(cell)
-        passed = time.monotonic() - self._cell_start
+        passed = time.monotonic() - self._begun[cell.id]
         self._line(_result(cell, record) + f"  ({passed:.1f} s, {self.left})")
 
     def cell_failed(self, cell: Cell, failure: dict[str, Any]) -> None:
@@ -136,6 +142,11 @@ class LiveDisplay(_Counting):
         super().begin(cells, done, work)
         self._view.start()
         self._update()
+
+    def about(self, cell: Cell) -> None:
+        """Show another cell, where several are computed at a time."""
+        if cell is not self._cell:
+            self.cell_started(cell)
 
     def cell_started(self, cell: Cell) -> None:
         """Show the cell."""

@@ -116,6 +116,31 @@ def results_option(function: F) -> F:
     )(function)  # fmt: skip
 
 
+class Pack(click.ParamType[int | None]):
+    """A number of cells, or ``auto`` (None)."""
+
+    name = "N|auto"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        """Return the number; None for auto."""
+        text = str(value)
+        if text == "auto":
+            return None
+        if not text.isdecimal() or int(text) < 1:
+            self.fail(f"'{text}' is not allowed. Give a number of at least 1, or auto", param, ctx)
+        return int(text)
+
+
+def pack_option(function: F) -> F:
+    """Add the option for how many cells are computed at a time."""
+    return click.option(
+        "--pack", type=Pack(), default="1",
+        help="Cells computed at a time on the device, a process each; auto: as many as pay.",
+    )(function)  # fmt: skip
+
+
 def slurm_option(function: F) -> F:
     """Add the option that names a profile of a Slurm cluster."""
     return click.option(

@@ -15,6 +15,7 @@ from bench.cli.options import (
     debug_option,
     json_option,
     merged,
+    pack_option,
     results_option,
     slurm_option,
     sweep_options,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     help="CPU threads; default: what pays for the images' size.",
 )
+@pack_option
 @click.option("--dry-run", is_flag=True, help="Show the plan and run nothing, as bench plan.")
 @slurm_option
 @json_option
@@ -46,6 +48,7 @@ def run(
     results: Path,
     device: str,
     threads: int | None,
+    pack: int | None,
     dry_run: bool,
     slurm: str | None,
     as_json: bool,
@@ -61,13 +64,15 @@ def run(
     if slurm is not None:
         if threads is not None:
             raise UsageError("--threads is for runs here; with --slurm the profile's cpus decide")
+        if pack != 1:
+            raise UsageError("--pack is for runs here; with --slurm each job computes on its own")
         _submit(options, results, slurm, device, dry_run, as_json)
         return
     if dry_run:
         _show_plan(options, results, as_json)
         return
     folder, plan = _opened(options, results)
-    context.exit(_run(options, folder, plan, device, threads, as_json))
+    context.exit(_run(options, folder, plan, device, threads, pack, as_json))
 
 
 @click.command()
@@ -96,6 +101,7 @@ def _run(
     plan: Plan,
     device: str,
     threads: int | None,
+    pack: int | None,
     as_json: bool,
 ) -> int:
     from bench.execution import check_budgets, execute, pending_cells, resolve_device
@@ -113,7 +119,7 @@ def _run(
         _announce(plan, len(pending), used)
         try:
             with display() as progress:
-                outcome = execute(plan, results, options.source, used, progress, threads)
+                outcome = execute(plan, results, options.source, used, progress, threads, pack)
         except KeyboardInterrupt:
             done = len(plan.cells) - len(pending_cells(plan, results))
             click.echo(

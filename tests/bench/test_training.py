@@ -11,7 +11,7 @@ from bench.augment import Normalisation
 from bench.checkpoints import Checkpoint
 from bench.contract import ImageDataset
 from bench.datasets import DATASETS, Source
-from bench.errors import DataError, TrainingError
+from bench.errors import DataError, LossNotFiniteError
 from bench.models import MODELS
 from bench.protocols import PROTOCOLS, Load
 
@@ -104,7 +104,7 @@ def test_a_damaged_checkpoint_counts_as_none(job, tmp_path):
 
 def test_a_loss_that_is_not_finite_is_told_with_its_epoch(job):
     protocol = PROTOCOLS.make_one("smoke[learning_rate=1e30,warmup_epochs=0,epochs=3]")
-    with pytest.raises(TrainingError, match=r"epoch . of 3"):
+    with pytest.raises(LossNotFiniteError, match=r"epoch . of 3"):
         training.run(dataclasses.replace(job, protocol=protocol))
 
 

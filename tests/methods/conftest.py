@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from bench.artefacts import ArtefactStore
+from bench.checkpoints import Checkpoint
 from bench.context import RunContext
 from bench.contract import ImageDataset
 from bench.datasets import DATASETS, Source
 from bench.leases import Leases
-from bench.results import Results
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +28,9 @@ def context(tmp_path: Path) -> Callable[..., RunContext]:
         store = ArtefactStore(tmp_path / "artefacts", warn=print)
         identity = {"name": dataset}
         leases = Leases(tmp_path / "leases")
-        checkpoint = Results(tmp_path).checkpoint
-        return RunContext(identity, seed, "cpu", store, leases, checkpoint)
+        return RunContext(
+            identity, seed, "cpu", store, leases, lambda name: Checkpoint(tmp_path / name)
+        )
 
     return give
 

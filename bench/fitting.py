@@ -1,0 +1,71 @@
+"""What would fit: the largest batch that a device has memory for, found by trying."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+import torch
+
+from bench.batches import Targets
+from bench.stepping import Trainer
+
+if TYPE_CHECKING:
+    from bench.training import Job
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether more memory would have mended an error."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def fitting_batch(job: Job) -> int:
+    """Return the largest batch, halved again and again, of which a step fits; 0 where none does.
+
+    Tries steps on black images, beside as much memory as the job's images take.
+    """
+    size = min(job.protocol.batch(job.load), len(job.train)) // 2
+    while size and not _fits(job, size):
+        size //= 2
+    return size
+
+
+def _fits(job: Job, size: int) -> bool:
+    try:
+        _step(job, size)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    finally:
+        free_memory()
+    return True
+
+
+def _step(job: Job, size: int) -> None:
+    from bench.training import fresh_network
+
+    device = torch.device(job.device)
+    held = torch.empty(_resident_bytes(job), dtype=torch.uint8, device=device)
+    network = fresh_network(job.model, job.train, job.seed)
+    trainer = Trainer(network, job.protocol, job.precision, device, captures=False)
+    height, width, channels = job.train.shape
+    images = torch.zeros(size, height, width, channels, device=device).permute(0, 3, 1, 2)
+    targets = Targets(torch.zeros(size, dtype=torch.int64, device=device), None)
+    trainer.begin_epoch()
+    trainer.try_step(images, targets)
+    del held
+
+
+def _resident_bytes(job: Job) -> int:
+    sets = [job.train] if job.test is None else [job.train, job.test]
+    return sum(len(one) * one.bytes_per_image for one in sets)
+
+
+def free_memory() -> None:
+    """Give back what nothing refers to any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

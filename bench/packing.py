@@ -1,0 +1,313 @@
+"""Packing: several cells at a time on one device, each computed by a process of its own.
+
+A process has random streams, memory and failures of its own: packed cells are bit for bit those
+that are computed one after the other, and one that is killed takes no other with it. On a GPU the
+processes share it in slices of time, or truly at once where NVIDIA's MPS runs.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from bench import errors
+from bench.cells import Cell
+from bench.errors import BenchError
+from bench.progress import Progress
+from bench.working import State, Worker, tell_killed
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+    from bench.datasets import Source
+    from bench.results import Results
+
+MOST = 5
+"""Cells at a time that ``auto`` takes at most on a GPU."""
+FILLING_SIDE = 64
+"""Pixels; a batch of larger images fills a GPU."""
+_GPU_BYTES, _CPU_BYTES = 8e9, 1.5e9
+"""Memory that ``auto`` allows for a process, on the device and beside it."""
+_TOLD_EVERY_S = 0.2
+_GRACE_S = 10.0
+
+
+def packed_cells(asked: int | None, device: str, side: int, threads: int) -> int:
+    """Return how many cells to compute at a time.
+
+    Parameters
+    ----------
+    asked : int or None
+        None for ``auto``: on a processor as many as have ``threads`` cores each; on a GPU up to
+        :data:`MOST` where images are small and MPS lets processes work at once; both as far as
+        memory allows.
+    side : int
+        The images' shorter side in pixels.
+    """
+    if asked is not None:
+        return asked
+    room = int(free_memory_bytes() // _CPU_BYTES)
+    if device.startswith("cuda"):
+        if side > FILLING_SIDE or not mps_runs():
+            return 1
+        import torch
+
+        free, _ = torch.cuda.mem_get_info(torch.device(device))
+        return max(1, min(MOST, room, int(free // _GPU_BYTES)))
+    return max(1, min(_cores() // threads, room))
+
+
+def mps_runs() -> bool:
+    """Return whether NVIDIA's MPS is there, through which processes use a GPU at once."""
+    folder = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")
+    return Path(folder, "control").exists()
+
+
+def free_memory_bytes() -> int:
+    """Return the memory that new processes can have, in bytes."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    found = dict(line.split(":", 1) for line in lines)
+    return int(found["MemAvailable"].split()[0]) * 1024
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every process of a crew is told when it starts."""
+
+    results: Path
+    source: Source
+    device: str
+    threads: int
+    packed: int
+
+
+@dataclass
+class _Member:
+    """A process of a crew, and what it is doing."""
+
+    process: BaseProcess
+    connection: Connection
+    cell: Cell | None = None
+    phase: str = "unknown"
+
+
+class Crew:
+    """Processes that compute cells; one that dies is replaced.
+
+    Parameters
+    ----------
+    setting : Setting
+        What they are told.
+    results : Results
+        Where the failure of a cell is written whose process died.
+    progress : Progress
+        Is told what they tell, cell by cell.
+    """
+
+    def __init__(self, setting: Setting, results: Results, progress: Progress) -> None:
+        self._setting = setting
+        self._results = results
+        self._progress = progress
+        self._members: list[_Member] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End all processes; they give their leases back."""
+        for member in self._members:
+            member.process.terminate()
+        limit = time.monotonic() + _GRACE_S
+        for member in self._members:
+            member.process.join(max(0.0, limit - time.monotonic()))
+            if member.process.is_alive():
+                member.process.kill()
+            member.connection.close()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a cell is being computed."""
+        return any(member.cell is not None for member in self._members)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another cell can be begun."""
+        return sum(member.cell is not None for member in self._members) < self._setting.packed
+
+    def give(self, cell: Cell) -> None:
+        """Have a cell computed."""
+        idle = (member for member in self._members if member.cell is None)
+        member = next(idle, None) or self._hired()
+        member.cell, member.phase = cell, "unknown"
+        member.connection.send(cell.identity())
+
+    def ended(self) -> list[tuple[Cell, State]]:
+        """Wait until something is told; return the cells that have ended."""
+        busy = {member.connection: member for member in self._members if member.cell is not None}
+        over = []
+        for ready in wait(list(busy)):
+            member = busy[ready]  # type: ignore[index]
+            cell = member.cell
+            assert cell is not None
+            state = self._heard(member, cell)
+            if state is not None:
+                member.cell = None
+                over.append((cell, state))
+        return over
+
+    def _hired(self) -> _Member:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=serve, args=(theirs, self._setting), daemon=True)
+        process.start()
+        theirs.close()
+        self._members.append(_Member(process, ours))
+        return self._members[-1]
+
+    def _heard(self, member: _Member, cell: Cell) -> State | None:
+        """Pass on what a process tells; return what became of its cell once that is known."""
+        try:
+            event, *told = member.connection.recv()
+        except (EOFError, OSError):
+            return self._buried(member, cell)
+        if event == "ended":
+            return State(told[0])
+        if event == "broken":
+            kind, message = told
+            raise getattr(errors, kind, BenchError)(message)
+        if event == "warning":
+            self._results.warn(told[0])
+            return None
+        if event == "stage":
+            member.phase = told[0]
+        self._progress.about(cell)
+        cell_events = ("cell_started", "cell_elsewhere", "cell_finished", "cell_failed")
+        getattr(self._progress, event)(*([cell] if event in cell_events else []), *told)
+        return None
+
+    def _buried(self, member: _Member, cell: Cell) -> State:
+        """Write down that a process died with its cell."""
+        member.process.join()
+        member.connection.close()
+        self._members.remove(member)
+        owner = f"{member.process.pid} ({_ending(member.process.exitcode)})"
+        with self._results.leases.taken(cell.id):  # its lease is stale, and gone after this
+            failure = tell_killed(cell, self._results, owner, self._setting.device, member.phase)
+        self._progress.cell_failed(cell, failure)
+        return State.FAILED
+
+
+def _ending(code: int | None) -> str:
+    if code is not None and code < 0:
+        return signal.Signals(-code).name
+    return f"exit code {code}"
+
+
+class _Stopped(BaseException):
+    """The crew ends; the lease is given back on the way out."""
+
+
+def serve(connection: Connection, setting: Setting) -> None:
+    """Compute the cells whose identities come in, until the crew ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the crew's own to answer
+    signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        for state in _attended(connection, setting):
+            connection.send(("ended", state.value))
+    except (_Stopped, EOFError, BrokenPipeError):
+        return
+    except Exception as error:
+        connection.send(("broken", type(error).__name__, str(error) or "no message"))
+
+
+def _attended(connection: Connection, setting: Setting) -> Iterator[State]:
+    from bench.execution import prepare_torch
+    from bench.results import Results
+
+    def warn(message: str) -> None:
+        connection.send(("warning", message))
+
+    results = Results(setting.results, warn)
+    worker: Worker | None = None
+    while True:
+        cell = Cell.from_identity(connection.recv())
+        if worker is None:
+            prepare_torch(setting.threads)
+            splits = cell.dataset.load(setting.source)
+            telling = _Telling(connection)
+            worker = Worker(results, splits, setting.device, telling, setting.packed)
+        yield worker.attend(cell)
+
+
+def _stop(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise _Stopped
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _Telling(Progress):
+    """Sends the events of a cell to the crew; stages now and then."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._told = 0.0
+
+    def cell_started(self, cell: Cell) -> None:
+        """Tell that a cell begins."""
+        self._connection.send(("cell_started",))
+
+    def stage(self, stage: str, done: int, total: int) -> None:
+        """Tell now and then how far a stage has come."""
+        self._seldom("stage", stage, done, total)
+
+    def waiting(self, reason: str) -> None:
+        """Tell now and then what is waited for."""
+        self._seldom("waiting", reason)
+
+    def cell_finished(self, cell: Cell, record: dict[str, Any]) -> None:
+        """Tell the record."""
+        self._connection.send(("cell_finished", record))
+
+    def cell_failed(self, cell: Cell, failure: dict[str, Any]) -> None:
+        """Tell the failure."""
+        self._connection.send(("cell_failed", failure))
+
+    def cell_elsewhere(self, cell: Cell) -> None:
+        """Tell that another worker was quicker."""
+        self._connection.send(("cell_elsewhere",))
+
+    def _seldom(self, *event: Any) -> None:
+        if time.monotonic() - self._told > _TOLD_EVERY_S:
+            self._told = time.monotonic()
+            self._connection.send(event)

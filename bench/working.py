@@ -1,0 +1,223 @@
+"""Computing one cell: selection, training, record; or how it failed."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import asdict
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from bench.context import RunContext
+from bench.errors import BenchError, StorageError
+from bench.provenance import continuation_stamp, module_facts, provenance
+from bench.recording import (
+    KILLED,
+    cause_of,
+    engine_facts,
+    failure,
+    fitting_advice,
+    metrics,
+    model_facts,
+    process_cost,
+    selection_cost,
+    training_cost,
+)
+from bench.selecting import select
+
+if TYPE_CHECKING:
+    from bench.augment import Normalisation
+    from bench.cells import Cell
+    from bench.checkpoints import Checkpoint
+    from bench.contract import CompressedSet
+    from bench.datasets import Splits
+    from bench.progress import Progress
+    from bench.results import Results
+    from bench.training import Job
+
+
+class State(Enum):
+    """What became of a cell that a worker attended to."""
+
+    COMPUTED = "computed"
+    FOUND = "found"
+    FAILED = "failed"
+    HELD_ELSEWHERE = "held elsewhere"
+    LEFT = "left by a killed process"
+
+
+class Worker:
+    """Computes cells of one data set on one device.
+
+    Parameters
+    ----------
+    packed : int
+        Cells that are computed on the device at a time, by as many processes.
+    tells_killed : bool
+        Whether a cell that a killed process left behind gets a failure first.
+    """
+
+    def __init__(
+        self,
+        results: Results,
+        splits: Splits,
+        device: str,
+        progress: Progress,
+        packed: int = 1,
+        tells_killed: bool = True,
+    ) -> None:
+        from bench.training import Trainers
+
+        self._results = results
+        self._splits = splits
+        self._device = device
+        self._progress = progress
+        self._packed = packed
+        self._tells_killed = tells_killed
+        self._phase = ""
+        self._job: Job | None = None
+        self._trainers = Trainers()
+        self._normalisations: dict[str, Normalisation] = {}
+
+    def attend(self, cell: Cell) -> State:
+        """Compute a cell unless it is complete or another worker's.
+
+        A cell whose worker was killed may kill the next one too: its failure is written down, and
+        it is computed after the others.
+
+        Raises
+        ------
+        StorageError
+            When not even a failure can be written.
+        """
+        if self._results.record(cell.id) is None:
+            with self._results.leases.taken(cell.id) as lease:
+                if self._results.record(cell.id) is None:
+                    if lease is None:
+                        return State.HELD_ELSEWHERE
+                    if lease.left_by and self._tells_killed:
+                        tell_killed(cell, self._results, lease.left_by, self._device)
+                        return State.LEFT
+                    return self._compute(cell)
+        self._progress.cell_elsewhere(cell)
+        return State.FOUND
+
+    def _compute(self, cell: Cell) -> State:
+        """Compute a cell and write its record, or its failure."""
+        self._progress.cell_started(cell)
+        try:
+            record = self._results.write_record(cell, self._run(cell))
+        except StorageError as error:
+            try:
+                return self._failed(cell, error)
+            except StorageError:
+                raise error from None
+        except Exception as error:  # whatever a method or a network raises, the others go on
+            return self._failed(cell, error)
+        self._progress.cell_finished(cell, record)
+        return State.COMPUTED
+
+    def _failed(self, cell: Cell, error: Exception) -> State:
+        told = self._results.write_failure(cell, self._told(error))
+        self._progress.cell_failed(cell, told)
+        return State.FAILED
+
+    def _run(self, cell: Cell) -> dict[str, Any]:
+        from bench import training
+
+        train = self._splits.train
+        self._phase = "selection"
+        compressed, costs = self.select(cell)
+        self._phase = "preparation"
+        kept = compressed.training_set(train)
+        kept.require_all_classes()
+        normalisation = self._normalisation(cell)
+        job = training.Job(
+            model=cell.model,
+            protocol=cell.protocol,
+            train=kept,
+            full_images=len(train),
+            share=compressed.bytes(train) / (len(train) * train.bytes_per_image),
+            soft_labels=compressed.soft_labels,
+            weights=compressed.weights,
+            test=self._splits.test,
+            normalisation=normalisation,
+            seed=cell.training_seed,
+            device=self._device,
+        )
+        self._phase, self._job = "training", job
+        network, curve = training.run(
+            job,
+            self._checkpoint(cell.id),
+            lambda done, total: self._progress.stage("training", done, total),
+            trainers=self._trainers,
+        )
+        self._phase = "recording"
+        return {
+            "metrics": metrics(curve, self._splits.test),
+            "compressed": compressed.accounts(train),
+            "model": model_facts(job, network),
+            "engine": engine_facts(job, curve, self._packed),
+            "normalisation": asdict(normalisation),
+            "cost": training_cost(job, curve) | selection_cost(costs) | process_cost(),
+            "weights_digest": training.weights_digest(network),
+            "provenance": {
+                **provenance(self._device),
+                "method": module_facts(type(cell.method)),
+            },
+        }
+
+    def select(self, cell: Cell) -> tuple[CompressedSet, dict[str, Any]]:
+        """Return the compressed set of a cell and the costs of all artefacts behind it."""
+        context = RunContext(
+            dataset=cell.identity()["dataset"],
+            selection_seed=cell.selection_seed,
+            device=self._device,
+            store=self._results.artefacts,
+            leases=self._results.leases,
+            checkpoint=self._checkpoint,
+            progress=self._progress,
+        )
+        return select(cell.method, self._splits.train, cell.budget, context), context.costs
+
+    def _checkpoint(self, identifier: str) -> Checkpoint:
+        return self._results.checkpoint(identifier, continuation_stamp(self._device))
+
+    def _normalisation(self, cell: Cell) -> Normalisation:
+        """Return the constants of a cell's protocol; the training split's are measured once."""
+        from bench.training import normalisation_for
+
+        kind = cell.protocol.normalisation
+        if kind not in self._normalisations:
+            self._normalisations[kind] = normalisation_for(cell.protocol, self._splits.train)
+        return self._normalisations[kind]
+
+    def _told(self, error: Exception) -> dict[str, Any]:
+        shown = "" if isinstance(error, BenchError) else traceback.format_exc()
+        cause, message = cause_of(error, self._device, self._what_fits(error))
+        return failure(self._phase, cause, message, self._device, shown)
+
+    def _what_fits(self, error: Exception) -> str:
+        """Return which batch would have fitted, where a training run was out of memory."""
+        from bench.fitting import free_memory, is_out_of_memory
+        from bench.training import Trainers
+
+        if self._phase != "training" or self._job is None or not is_out_of_memory(error):
+            return ""
+        traceback.clear_frames(error.__traceback__)  # they hold what the memory is full of
+        self._trainers = Trainers()
+        free_memory()
+        try:
+            return fitting_advice(self._job)
+        except Exception:  # the failure itself shall be told, whatever became of trying
+            return ""
+
+
+def tell_killed(
+    cell: Cell, results: Results, owner: str, device: str, phase: str = "unknown"
+) -> dict[str, Any]:
+    """Write that a cell's process ended without a word; return the failure."""
+    message = (
+        f"process {owner} ended without a word while it computed this cell: it was killed, often "
+        "for want of memory. The same command goes on from its last checkpoint"
+    )
+    return results.write_failure(cell, failure(phase, KILLED, message, device))

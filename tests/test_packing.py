@@ -1,0 +1,254 @@
+"""Packed runs of the real command: equal to others, and safe against killed processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import execution
+from bench.budgets import Budget
+from bench.cells import Plan, Sweep
+from bench.contract import METHODS
+from bench.datasets import DATASETS, Source
+from bench.errors import DataError
+from bench.models import MODELS
+from bench.packing import packed_cells
+from bench.progress import Progress
+from bench.protocols import PROTOCOLS
+from bench.results import Results
+from bench.storage import read_json
+
+COMMAND = [sys.executable, "-c", "from bench.cli import main; main()"]
+PLUGIN = '''
+import os, signal
+from dataclasses import dataclass
+from pathlib import Path
+import numpy as np
+from bench.contract import CompressedSet, Method, MethodInfo, register
+
+@register("deadly")
+@dataclass(frozen=True)
+class Deadly(Method):
+    """Keep the first images, but kill the process while a file named deadly lies about."""
+    info = MethodInfo(title="deadly", paper="none", year=2026, kind="selection", code="none")
+
+    def compress(self, train, budget, ctx):
+        if Path("deadly").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return CompressedSet(np.arange(budget.images(len(train))))
+'''
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+def plan_of(seeds: int = 2, protocol: str = "smoke[epochs=2]") -> Plan:
+    sweep = Sweep(
+        dataset=DATASETS.make_one("digits"),
+        fingerprint="f",
+        methods=METHODS.make("random"),
+        budgets=[Budget.parse("10"), Budget.parse("30")],
+        models=[MODELS.make_one("resnet8[width=4]")],
+        protocols=[PROTOCOLS.make_one(protocol)],
+        seeds=seeds,
+    )
+    return Plan.of(sweep)
+
+
+class Watch(Progress):
+    """Remembers the events of each cell."""
+
+    def __init__(self) -> None:
+        self.events: dict[str, list[str]] = {}
+        self._cell = ""
+
+    def about(self, cell: Any) -> None:
+        self._cell = cell.id
+
+    def cell_started(self, cell: Any) -> None:
+        self.events.setdefault(cell.id, []).append("started")
+
+    def stage(self, stage: str, done: int, total: int) -> None:
+        self.events[self._cell].append("stage")
+
+    def cell_finished(self, cell: Any, record: dict[str, Any]) -> None:
+        self.events[cell.id].append("finished")
+
+
+def test_packed_cells_are_bit_for_bit_those_of_a_run_one_after_the_other(tmp_path: Path) -> None:
+    plan, watch = plan_of(), Watch()
+    packed, plain = Results(tmp_path / "packed"), Results(tmp_path / "plain")
+    outcome = execution.execute(plan, packed, Source(), "cpu", watch, pack=3)
+    execution.execute(plan, plain, Source(), "cpu")
+    assert sorted(outcome.computed) == sorted(cell.id for cell in plan.cells)
+    for cell in plan.cells:
+        one, other = packed.record(cell.id), plain.record(cell.id)
+        assert one is not None
+        assert other is not None
+        for same in ("weights_digest", "metrics", "compressed", "normalisation", "model"):
+            assert one[same] == other[same]
+        assert (one["engine"]["packed"], other["engine"]["packed"]) == (3, 1)
+        assert one["provenance"]["device"] == other["provenance"]["device"]
+        events = watch.events[cell.id]
+        assert (events[0], events[-1]) == ("started", "finished")
+    assert os.listdir(tmp_path / "packed" / "leases") == []
+
+
+def test_what_stops_a_process_from_starting_stops_the_run(
+    tmp_path: Path, image_folder: Callable[..., Path]
+) -> None:
+    images = image_folder()
+    (images / "train" / "cat" / "000.png").write_bytes(b"no image")
+    dataset = DATASETS.make_one("imagefolder")
+    cells = tuple(dataclasses.replace(cell, dataset=dataset) for cell in plan_of().cells)
+    results = Results(tmp_path / "results")
+    with pytest.raises(DataError, match=r"000\.png"):
+        execution.execute(Plan(cells), results, Source(images), "cpu", pack=2)
+    assert not list(results.failures())
+
+
+@pytest.mark.parametrize(
+    ("asked", "side", "threads", "cells"), [(7, 8, 1, 7), (None, 8, 10_000, 1), (1, 32, 2, 1)]
+)
+def test_a_number_is_taken_and_auto_asks_the_machine(
+    asked: int | None, side: int, threads: int, cells: int
+) -> None:
+    assert packed_cells(asked, "cpu", side, threads) == cells
+
+
+def test_auto_gives_every_cell_the_cores_of_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.packing._cores", lambda: 8)
+    monkeypatch.setattr("bench.packing.free_memory_bytes", lambda: 64e9)
+    assert packed_cells(None, "cpu", 8, 1) == 8
+    assert packed_cells(None, "cpu", 8, 3) == 2
+    monkeypatch.setattr("bench.packing.free_memory_bytes", lambda: 3.1e9)
+    assert packed_cells(None, "cpu", 8, 1) == 2
+
+
+@pytest.mark.parametrize(
+    ("side", "mps", "free", "cells"),
+    [(32, True, 80e9, 5), (32, True, 20e9, 2), (32, False, 80e9, 1), (224, True, 80e9, 1)],
+)
+def test_auto_packs_a_gpu_where_processes_share_it_and_images_are_small(
+    monkeypatch: pytest.MonkeyPatch, side: int, mps: bool, free: float, cells: int
+) -> None:
+    monkeypatch.setattr("bench.packing.mps_runs", lambda: mps)
+    monkeypatch.setattr("bench.packing.free_memory_bytes", lambda: 64e9)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (free, 80e9))
+    assert packed_cells(None, "cuda", side, 2) == cells
+
+
+# with the real command
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a plugin whose method kills its process."""
+    plugins = tmp_path / "plugins"
+    (plugins / "deadly_plugin-1.0.dist-info").mkdir(parents=True)
+    (plugins / "deadly_plugin.py").write_text(PLUGIN)
+    (plugins / "deadly_plugin-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: deadly-plugin\nVersion: 1.0\n"
+    )
+    (plugins / "deadly_plugin-1.0.dist-info" / "entry_points.txt").write_text(
+        "[bench.methods]\ndeadly = deadly_plugin\n"
+    )
+    return tmp_path
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    path = os.pathsep.join([str(folder / "plugins"), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [*COMMAND, *arguments], cwd=folder, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    try:
+        _, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    return process.returncode, err
+
+
+SWEEP = (
+    "run", "--methods", "deadly,random", "--no-baselines", "--ratios", "10", "--seeds", "1",
+    "--protocol", "smoke[epochs=2]",
+)  # fmt: skip
+
+
+def failures(folder: Path) -> list[dict[str, Any]]:
+    return [read_json(path) for path in folder.glob("results/failures/*.json")]
+
+
+def records(folder: Path) -> int:
+    return len(list(folder.glob("results/records/*.json")))
+
+
+def test_a_process_that_is_killed_takes_its_own_cell_alone_and_retry_takes_it_up(
+    folder: Path,
+) -> None:
+    (folder / "deadly").touch()
+    code, err = ended(start(folder, *SWEEP, "--pack", "2"))
+    assert code == 1, err
+    (failure,) = failures(folder)
+    assert failure["type"] == "Killed"
+    assert failure["specs"]["method"] == "deadly"
+    assert "SIGKILL" in failure["message"]
+    assert "deadly 10 % resnet8 seed 0: FAILED" in err
+    assert records(folder) == 1
+    assert list(folder.glob("results/leases/cell-*")) == []
+    (folder / "deadly").unlink()
+    code, err = ended(start(folder, "retry"))
+    assert code == 0, err
+    assert (records(folder), failures(folder)) == (2, [])
+
+
+def test_a_cell_that_kills_the_run_itself_does_not_sink_the_sweep(folder: Path) -> None:
+    (folder / "deadly").touch()
+    code, _ = ended(start(folder, *SWEEP))
+    assert code == -signal.SIGKILL
+    assert records(folder) == 0
+    code, _ = ended(start(folder, *SWEEP))  # killed again, but after the other cell
+    assert code == -signal.SIGKILL
+    assert records(folder) == 1
+    assert [failure["type"] for failure in failures(folder)] == ["Killed"]
+
+
+LONG = (
+    "run", "--methods", "random", "--no-baselines", "--ratios", "50,60", "--seeds", "1",
+    "--protocol", "smoke[epochs=100000]", "--pack", "2",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_ends_takes_its_processes_with_it(folder: Path, number: signal.Signals) -> None:
+    process = start(folder, *LONG)
+    results = folder / "results"
+    while len(list(results.glob("checkpoints/*/newest.json"))) < 2:
+        assert process.poll() is None, ended(process)
+        time.sleep(0.1)
+    process.send_signal(number)
+    code, err = ended(process)
+    assert code == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    limit = time.monotonic() + 60
+    while os.listdir(results / "leases"):  # given back by processes that end
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+    if number == signal.SIGINT:
+        assert "The same command goes on" in err
+        assert "Traceback" not in err
