@@ -12,7 +12,7 @@ import numpy as np
 from bench.identity import derive_seed, identifier
 from bench.metering import Meter, Stage
 from bench.progress import Progress
-from bench.provenance import machine
+from bench.provenance import machine, slurm_facts
 
 if TYPE_CHECKING:
     from bench.arrays import Arrays
@@ -172,6 +172,7 @@ class RunContext:
             "kind": artefact.kind,
             "seconds": stage.seconds + stage.seconds_before,
             "device": artefact.device,
+            **slurm_facts(),
         }
         costs = {**making.costs, artefact.id: own}
         manifest = {"schema": 1, "id": artefact.id, "costs": costs, "machine": machine()}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.identity import digest
 from reports.ablations import ablation_tables
+from reports.allocations import allocation_tables
 from reports.arithmetic import arithmetic_table
 from reports.claims import Verdict, ledger, read_claims
 from reports.collection import Collection
@@ -116,7 +117,7 @@ def contents(
     found = [
         _section("accuracy", "Accuracy", _of_settings(results, accuracy_table)),
         _section("papers", "In the papers' layout", paper_tables(series)),
-        _section("cost", "Cost", _costs(results)),
+        _section("cost", "Cost", [*_costs(results), *allocation_tables(records, folder)]),
         _section("ablations", "Ablations", _ablations(results)),
         _section("statistics", "Comparisons and orders", _statistics(results)),
         _section("budgets", "Budgets kept", budget_tables(series)),

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.storage import write_json
-from slurm import commands
+from slurm.allocation import job_of
 
 if TYPE_CHECKING:
     from bench.results import Results
     from slurm.commands import Accounted
     from slurm.submissions import Submission
+
+_ARRAY = ("SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID")
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,21 @@ class Account:
         """Seconds that were allocated and that no record used."""
         return max(0.0, self.allocated_s - self.used_s)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the account as JSON values."""
+        return {**asdict(self), "wasted_s": self.wasted_s}
 
-def accounts(results: Results, submitted: Sequence[Submission]) -> list[Account] | None:
+
+def keep_accounts(
+    results: Results, submitted: Sequence[Submission], runs: Iterable[Accounted]
+) -> list[Account]:
     """Return the accounts of all arrays, and keep them in the results folder.
 
-    None on a cluster without accounting.
+    Parameters
+    ----------
+    runs : iterable of Accounted
+        What Slurm's accounting knows of the arrays' jobs.
     """
-    runs = commands.accounts([job for one in submitted for job in one.jobs])
-    if runs is None:
-        return None
     by_job: dict[str, list[Accounted]] = defaultdict(list)
     for run in runs:
         by_job[run.job].append(run)
@@ -64,7 +71,8 @@ def accounts(results: Results, submitted: Sequence[Submission]) -> list[Account]
     minutes = {a.job: a.minutes for one in submitted for a in one.arrays if a.job is not None}
     found = [_account(job, members, used, minutes[job]) for job, members in by_job.items()]
     for account in found:
-        _keep(results.folder, account)
+        path = results.folder / "accounting" / f"{account.job}.json"
+        write_json(path, {"schema": 1, **account.to_json()})
     return found
 
 
@@ -85,25 +93,21 @@ def _account(job: str, runs: Sequence[Accounted], used: dict[str, float], minute
 
 
 def used_seconds(records: Iterable[dict[str, Any]]) -> dict[str, float]:
-    """Return the seconds that records measured, by the Slurm job that wrote them.
+    """Return the seconds that records measured, by the Slurm job that spent them.
 
-    An artefact counts once, for the first record of the job that has it: a cell that found it
-    did not spend its time again.
+    An artefact counts once, for the job that made it.
     """
     used: dict[str, float] = defaultdict(float)
     counted: set[str] = set()
-    for record in sorted(records, key=lambda one: str(one["provenance"]["finished"])):
-        slurm = record["provenance"].get("slurm", {})
-        job = slurm.get("SLURM_ARRAY_JOB_ID") or slurm.get("SLURM_JOB_ID")
+    for record in records:
         cost = record["cost"]
-        artefacts = {k: v for k, v in cost["artefacts"].items() if k not in counted}
-        counted |= artefacts.keys()
-        if job is not None:
-            used[job] += cost["training_s"] + cost["testing_s"]
-            used[job] += sum(artefact["seconds"] for artefact in artefacts.values())
+        spent = [(record["provenance"], cost["training_s"] + cost["testing_s"])]
+        for name, artefact in cost["artefacts"].items():
+            if name not in counted:
+                counted.add(name)
+                spent.append((artefact, artefact["seconds"]))
+        for facts, seconds in spent:
+            job = job_of(facts, *_ARRAY)
+            if job is not None:
+                used[job] += seconds
     return dict(used)
-
-
-def _keep(folder: Path, account: Account) -> None:
-    path = folder / "accounting" / f"{account.job}.json"
-    write_json(path, {"schema": 1, **asdict(account), "wasted_s": account.wasted_s})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from slurm import commands
@@ -46,7 +46,16 @@ class Node:
 
 
 def check(profile: Profile) -> list[Check]:
-    """Return what of a profile the cluster can and cannot give."""
+    """Return what of a profile the cluster can and cannot give; its artefact jobs' too."""
+    found = _check(profile)
+    if profile.artefacts is not None:
+        known = {(one.name, one.told) for one in found}
+        others = (one for one in _check(profile.artefacts) if (one.name, one.told) not in known)
+        found += [replace(one, name=f"artefacts: {one.name}") for one in others]
+    return found
+
+
+def _check(profile: Profile) -> list[Check]:
     try:
         partitions = _partitions()
         name = profile.partition or next(

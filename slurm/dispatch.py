@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import sys
@@ -127,8 +128,11 @@ def prepare(
         id=identifier,
         plan=plan.id,
         code=code_digest({type(cell.method) for cell in plan.cells}),
-        profile={**asdict(profile), "setup": list(profile.setup), "extra": dict(profile.extra)},
-        arrays=tuple(_submitted(identifier, i, array, profile) for i, array in enumerate(made)),
+        profile=json.loads(json.dumps(asdict(profile))),
+        arrays=tuple(
+            _submitted(identifier, i, array, profile.of(array.stage))
+            for i, array in enumerate(made)
+        ),
         data=None if source.path is None else str(source.path.resolve()),
         download=source.download,
         device=device,
@@ -193,6 +197,7 @@ def _work(prepared: Prepared, array: JobArray, cells: tuple[str, ...]) -> Work:
         stage=array.stage,
         code=submission.code,
         minutes=array.minutes,
+        gpus=prepared.profile.of(array.stage).gpus,
         attempts={cell: submission.attempts[cell] for cell in cells if cell in submission.attempts},
         data=submission.data,
         download=submission.download,
@@ -203,7 +208,8 @@ def _work(prepared: Prepared, array: JobArray, cells: tuple[str, ...]) -> Work:
 
 def _executor(prepared: Prepared, number: int, before: Sequence[str]) -> _Executor:
     """Return the executor of an array, which waits for the jobs before it to end in any way."""
-    array, profile = prepared.arrays[number], prepared.profile
+    array = prepared.arrays[number]
+    profile = prepared.profile.of(array.stage)
     python = profile.python or shlex.quote(sys.executable)
     logs = submissions.logs_of(prepared.results, prepared.submission.id)
     # Without srun the batch script itself gets the warning: Python has to be in its place.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from slurm.allocation import BEGAN
+
 if TYPE_CHECKING:
     from slurm.profiles import Profile
     from slurm.tasks import JobArray
@@ -12,7 +14,11 @@ if TYPE_CHECKING:
 _LONGEST_WARNING_S = 120
 _PATIENT = "trap '' USR2"
 """Until Python listens, a warning that comes early shall not end the job."""
-_THREADS = "export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}"
+_BEGAN = f"export {BEGAN}=$(date +%s)"
+_THREADS = tuple(
+    f"export {name}=${{SLURM_CPUS_PER_TASK:-1}}"
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+)
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
@@ -62,7 +68,7 @@ def parameters(
 
 
 def _setup(profile: Profile) -> list[str]:
-    lines = [_PATIENT, _THREADS]
+    lines = [_PATIENT, _BEGAN, *_THREADS]
     if profile.offline:
         lines += [f"export {name}=1" for name in _OFFLINE]
     if profile.scratch is not None:

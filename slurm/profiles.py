@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -54,6 +54,8 @@ class Profile:
         Whether jobs start Python with srun.
     extra : mapping
         Any other option of sbatch, e.g. ``{mail-type = "END"}``.
+    artefacts : Profile, optional
+        How the jobs that make shared artefacts are asked for, where that differs.
     """
 
     partition: str | None = None
@@ -78,6 +80,11 @@ class Profile:
     python: str | None = None
     use_srun: bool = False
     extra: Mapping[str, str | int | bool] = field(default_factory=dict)
+    artefacts: Profile | None = None
+
+    def of(self, stage: str) -> Profile:
+        """Return how the jobs of a stage are asked for."""
+        return self.artefacts if stage == "artefacts" and self.artefacts is not None else self
 
     @property
     def gpus(self) -> int:
@@ -93,6 +100,8 @@ def _count(gres: str) -> int:
     return int(last) if last.isdigit() else 1
 
 
+_STAGE = "artefacts"
+_GPU_KEYS = ("gres", "gpus_per_node")
 _TYPES = get_type_hints(Profile)
 _AT_LEAST: dict[str, float] = {
     "cpus": 1, "memory_gb": 0.1, "max_minutes": 1, "minutes_per_job": 1, "margin": 1,
@@ -120,7 +129,19 @@ def read(name: str) -> Profile:
 
 def from_values(content: Mapping[str, Any], path: str) -> Profile:
     """Return the profile of a TOML file's content; raise a UsageError for a wrong one."""
-    names = {f.name for f in fields(Profile)}
+    own = {key: value for key, value in content.items() if key != _STAGE}
+    if _STAGE not in content:
+        return _profile(own, path)
+    changed = content[_STAGE]
+    if not isinstance(changed, dict):
+        raise UsageError(f"{path}: {_STAGE} = {changed!r} is not allowed. Give a table of keys")
+    asks_anew = any(key in changed for key in _GPU_KEYS)
+    kept = {key: value for key, value in own.items() if not (asks_anew and key in _GPU_KEYS)}
+    return replace(_profile(own, path), artefacts=_profile({**kept, **changed}, path))
+
+
+def _profile(content: Mapping[str, Any], path: str) -> Profile:
+    names = {f.name for f in fields(Profile)} - {_STAGE}
     values = {}
     for key, value in content.items():
         if key not in names:

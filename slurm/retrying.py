@@ -9,6 +9,7 @@ from bench.recording import OUT_OF_MEMORY
 from slurm import commands
 from slurm.submissions import Places
 from slurm.tasks import Ask
+from slurm.watch import last_states
 from slurm.worker import TIME_OUT
 
 if TYPE_CHECKING:
@@ -97,15 +98,9 @@ def _by_cell(submission: Submission) -> dict[str, SubmittedArray]:
 
 def _last_states(submitted: Sequence[Submission]) -> dict[tuple[str, str], str]:
     """Return the last state of each cell's job by submission, as far as Slurm remembers it."""
-    places = Places(submitted)
     jobs = [job for submission in submitted for job in submission.jobs]
-    states: dict[tuple[str, str], str] = {}
     try:
         runs = commands.accounts(jobs) or []
     except commands.ClusterError:  # as on a cluster without accounting
         runs = []
-    for run in runs:
-        place = places.of(run)
-        if place is not None and place.array.stage == "cells":
-            states |= {(place.submission.id, cell): run.state for cell in place.task.cells}
-    return states
+    return last_states(Places(submitted), runs)

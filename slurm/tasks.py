@@ -93,7 +93,7 @@ def arrays(needs: Sequence[Need], profile: Profile, max_array_size: int) -> list
     """
     groups = [group for group in shared(needs) if _is_worth_a_job(group)]
     waiting = {need.cell for group in groups for need in group}
-    made = [_artefact_task(group, profile) for group in groups]
+    made = [_artefact_task(group, profile.of("artefacts")) for group in groups]
     alone = [_with_artefacts(need) for need in needs if need.cell not in waiting]
     after = [need for need in needs if need.cell in waiting]
     tasks = [*made, *_cell_tasks(alone, profile, False), *_cell_tasks(after, profile, True)]

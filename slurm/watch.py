@@ -21,7 +21,7 @@ from slurm.making import BLOCKED
 from slurm.submissions import Places
 
 if TYPE_CHECKING:
-    from slurm.commands import Queued
+    from slurm.commands import Accounted, Queued
     from slurm.submissions import Submission
 
 
@@ -118,8 +118,14 @@ def live_cells(folder: Path) -> frozenset[str]:
     )
 
 
-def status(folder: Path) -> Status:
-    """Return the state of all cells of the plans of a results folder."""
+def status(folder: Path, runs: Iterable[Accounted] = ()) -> Status:
+    """Return the state of all cells of the plans of a results folder.
+
+    Parameters
+    ----------
+    runs : iterable of Accounted
+        What accounting knows of the jobs: why lost cells are lost.
+    """
     submitted = submissions.read_all(folder)
     live: list[Queued] = []
     error = ""
@@ -128,7 +134,7 @@ def status(folder: Path) -> Status:
             live = live_jobs(submitted)
         except commands.ClusterError as told:
             error = str(told)
-    cells = _Cells(folder, submitted, live).seen()
+    cells = _Cells(folder, submitted, live, runs).seen()
     left, left_gpu = _left(cells, submitted)
     return Status(cells, live, left, left_gpu, error)
 
@@ -136,7 +142,13 @@ def status(folder: Path) -> Status:
 class _Cells:
     """Tells cells' states; the names of records suffice, failures alone are read."""
 
-    def __init__(self, folder: Path, submitted: list[Submission], live: list[Queued]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        submitted: list[Submission],
+        live: list[Queued],
+        runs: Iterable[Accounted],
+    ) -> None:
         self._folder = folder
         self._results = Results(folder)
         self._done = _stems(folder / "records", ".json")
@@ -145,6 +157,7 @@ class _Cells:
         self._newest = {cell: one for one in submitted for cell in one.cells}
         self._jobs: dict[str, Queued] = {}
         places = Places(submitted)
+        self._ends = last_states(places, runs)
         for job in live:
             place = places.of(job)
             if place is not None and place.array.stage == "cells":
@@ -170,7 +183,9 @@ class _Cells:
             return Seen(State.PENDING, _reason(job))
         if cell in self._leased and self._is_held(cell):
             return Seen(State.RUNNING, self._results.leases.owner(cell))
-        return Seen(State.LOST) if cell in self._newest else Seen(State.OPEN)
+        if cell not in self._newest:
+            return Seen(State.OPEN)
+        return Seen(State.LOST, self._ends.get((self._newest[cell].id, cell), ""))
 
     def _is_held(self, cell: str) -> bool:
         """Return whether a lease without a job is somebody's: a killed worker leaves its own."""
@@ -187,6 +202,16 @@ class _Cells:
         """Return whether a cell failed after it was submitted last."""
         before = self._newest[cell].attempts.get(cell, 0) if cell in self._newest else 0
         return bool(failure["attempt"] > before)
+
+
+def last_states(places: Places, runs: Iterable[Accounted]) -> dict[tuple[str, str], str]:
+    """Return the last state of each cell's job by submission and cell, as accounting tells it."""
+    states: dict[tuple[str, str], str] = {}
+    for run in runs:
+        place = places.of(run)
+        if place is not None and place.array.stage == "cells":
+            states |= {(place.submission.id, cell): run.state for cell in place.task.cells}
+    return states
 
 
 def _reason(job: Queued) -> str:
@@ -211,13 +236,18 @@ def planned(folder: Path) -> list[str]:
 def _left(cells: dict[str, Seen], submitted: list[Submission]) -> tuple[float | None, float | None]:
     """Return the expected seconds, and those times GPUs, of the cells that have a job."""
     newest = {cell: one for one in submitted for cell in one.cells}
+    gpus = {
+        cell: array.gpus
+        for one in submitted for array in one.arrays if array.stage == "cells"
+        for task in array.tasks for cell in task.cells
+    }  # fmt: skip
     going = [c for c, seen in cells.items() if seen.state in (State.RUNNING, State.PENDING)]
     seconds = gpu_seconds = 0.0
     for cell in going:
         one = newest.get(cell)
         expected = one.expected.get(cell) if one else None
-        if one is None or expected is None:
+        if expected is None:
             return None, None
         seconds += expected
-        gpu_seconds += expected * one.arrays[0].gpus
+        gpu_seconds += expected * gpus[cell]
     return seconds, gpu_seconds

@@ -17,9 +17,9 @@ from bench.cells import Cell, Plan, cell_id
 from bench.contract import METHODS
 from bench.datasets import Source
 from bench.errors import BenchError, StorageError
-from bench.results import Results
 from bench.storage import read_json
 from slurm import commands
+from slurm.allocation import JobResults, share_of
 from slurm.codes import code_digest
 from slurm.log import Log
 from slurm.making import make_artefacts
@@ -50,8 +50,8 @@ class Work:
         ``artefacts`` or ``cells``.
     code : str
         The digest of the code that submitted; other code refuses to run.
-    minutes : int
-        The time limit that was asked for.
+    minutes, gpus : int
+        The time limit and the GPUs that were asked for.
     attempts : mapping
         How often cells had failed when they were submitted; one that has failed since is left.
     umask : int
@@ -65,6 +65,7 @@ class Work:
     stage: str
     code: str
     minutes: int
+    gpus: int = 0
     attempts: dict[str, int] = field(default_factory=dict)
     data: str | None = None
     download: bool = False
@@ -83,7 +84,8 @@ class _Run:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._started = time.time()
-        self._results = Results(Path(work.results), warn=print)
+        share = share_of(work.gpus, work.minutes, len(work.cells))
+        self._results = JobResults(Path(work.results), print, share)
         self._log = Log()
         self._cells: list[Cell] = []
         self._before: object = None

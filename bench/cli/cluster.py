@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.cells import Plan
     from bench.datasets import Source
     from bench.results import Results
-    from slurm.accounting import Account
+    from slurm.commands import Accounted
     from slurm.submissions import Submission
     from slurm.watch import Status
 
@@ -46,34 +46,52 @@ def status(results: Path, watch: bool, costs: bool, as_json: bool) -> None:
 
 
 def _status(folder: Path, costs: bool) -> tuple[Status, dict[str, Any]]:
+    """Return the status and all that is told of it."""
     from slurm import commands, submissions
     from slurm.watch import status as status_of
 
     results = _opened(folder)
-    seen = status_of(folder)
     submitted = submissions.read_all(folder)
-    told = seen.to_json() | {"submissions": [one.id for one in submitted]}
+    error, runs = "", None
     try:
         runs = commands.accounts([job for one in submitted for job in one.jobs])
-        if runs:
-            told["job_s"] = sum(run.seconds for run in runs)
-            told["gpu_s"] = sum(run.seconds * run.gpus for run in runs)
-        if costs:
-            told["accounts"] = _accounts(results, submitted)
-    except commands.ClusterError as error:
-        told["account_error"] = str(error)
+    except commands.ClusterError as told_error:
+        error = str(told_error)
+    seen = status_of(folder, runs or ())
+    told = seen.to_json() | {"submissions": [one.id for one in submitted]}
+    if runs:
+        told["job_s"] = sum(run.seconds for run in runs)
+        told["gpu_s"] = sum(run.seconds * run.gpus for run in runs)
+    if error:
+        told["account_error"] = error
+    elif costs:
+        told["accounts"] = _accounts(results, submitted, runs)
     return seen, told
 
 
-def _accounts(results: Results, submitted: list[Submission]) -> list[dict[str, Any]] | None:
-    from slurm.accounting import accounts
+def _accounts(
+    results: Results, submitted: list[Submission], runs: list[Accounted] | None
+) -> list[dict[str, Any]] | None:
+    from slurm.accounting import keep_accounts
 
-    found = accounts(results, submitted)
-    return None if found is None else [_account(one) for one in found]
+    if runs is None:
+        return None
+    return [account.to_json() for account in keep_accounts(results, submitted, runs)]
 
 
-def _account(account: Account) -> dict[str, Any]:
-    return vars(account) | {"wasted_s": account.wasted_s}
+def renew_accounts(folder: Path) -> None:
+    """Keep what Slurm's accounting tells of a folder's jobs, where it can be asked."""
+    from bench.results import Results
+    from slurm import commands, submissions
+    from slurm.accounting import keep_accounts
+
+    submitted = submissions.read_all(folder)
+    try:
+        runs = commands.accounts([job for one in submitted for job in one.jobs])
+    except commands.ClusterError:
+        return
+    if runs:
+        keep_accounts(Results(folder), submitted, runs)
 
 
 def _in_words(folder: Path, seen: Status, told: dict[str, Any]) -> str:
@@ -210,8 +228,16 @@ def _resubmit(
             "See: bench status; to go on: bench retry --attempts N",
             err=True,
         )
+    asked = profiles.read(profile)
+    longest = max((ask.minutes for ask in learnt.asks.values()), default=0)
+    if longest > asked.max_minutes:
+        click.echo(
+            f"warning: some cells should get {longest} minutes after a time-out, and max_minutes = "
+            f"{asked.max_minutes} is all that profile {profile} allows. Raise it",
+            err=True,
+        )
     show_submitted(
-        plan, results, source, profiles.read(profile), device, False,
+        plan, results, source, asked, device, False,
         asks=learnt.asks, without=learnt.exhausted,
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from bench.cli.cluster import renew_accounts
 from bench.cli.codes import SOME_FAILED
 from bench.cli.options import debug_option, json_option, results_option
 from bench.errors import UsageError, unknown
@@ -54,6 +55,7 @@ def report(
         context.exit(_check(folder, records, failures, asked, not no_figures, as_json))
     from reports.report import write_report
 
+    renew_accounts(folder)
     paths = write_report(folder, records, failures, chosen, anew=True, figures=not no_figures)
     if as_json:
         from reports import tables

@@ -57,7 +57,9 @@ def show_submitted(
     asks: Mapping[str, Ask] | None = None,
     without: frozenset[str] = frozenset(),
 ) -> None:
-    """Submit what has neither a record nor a job, and tell the jobs and how to watch them."""
+    """Submit what has neither a record nor a job; tell the plan, the jobs and how to watch them."""
+    from reports import tables
+    from reports.plans import plan_table
     from slurm.sweeps import submit_once
 
     prepared = submit_once(plan, results, source, profile, device, asks, without)
@@ -70,6 +72,7 @@ def show_submitted(
         click.echo(json.dumps(_told(prepared), indent=1))
     else:
         submission = prepared.submission
+        click.echo(tables.as_text(plan_table(prepared.expected)) + "\n")
         click.echo(
             f"{plan.cells[0].dataset.spec}: {len(submission.cells)} of {len(plan.cells)} cells "
             f"submitted as {submission.id}"

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import pytest
 
 PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd", "sbatch")
 COMMAND = [sys.executable, "-c", "from bench.cli import main; main()"]
+NODES = ("node1", "node2")
 PROFILE = """\
 partition = "debug"
 gpus_per_node = 1
@@ -59,6 +60,7 @@ KillWait=5
 SlurmdTimeout=15
 MessageTimeout=10
 ReturnToService=2
+SlurmdParameters=config_overrides
 MaxArraySize=100
 MaxJobCount=20000
 MinJobAge=10
@@ -147,10 +149,26 @@ class Cluster:
         told = SLURM_CONF.format(accounting=accounting.format(**values), **values)
         (folder / "slurm.conf").write_text(told)
         (folder / "gres.conf").write_text(GRES_CONF.format(**values))
-        self.start_controller()
-        for node in ("node1", "node2"):
-            self.start_node(node)
-        wait_for(lambda: self.slurm("sinfo", "-h", "-o", "%T %D").strip() == "idle 2")
+        self.mend()
+
+    def mend(self) -> None:
+        """Start what does not run, cancel all jobs, and wait until both nodes are idle."""
+        if "slurmctld" not in self.daemons:
+            self.start_controller()
+        for node in NODES:
+            if f"slurmd {node}" not in self.daemons:
+                self.start_node(node)
+        if not self.is_idle():
+            self.slurm("scancel", "--user=root")
+        wait_for(self._is_ready)
+
+    def _is_ready(self) -> bool:
+        states = self.slurm("sinfo", "-h", "-N", "-o", "%T").split()
+        if set(states) == {"idle"} and self.is_idle():
+            return True
+        if any(state.startswith(("drain", "down")) for state in states):
+            self.slurm("scontrol", "update", f"NodeName={','.join(NODES)}", "State=RESUME")
+        return False
 
     def _munge(self) -> None:
         key = self.folder / "munge.key"
@@ -284,6 +302,8 @@ class Site:
     cluster: Cluster
     folder: Path
     plugins: Path
+    local: Path
+    """Where the session's local runs are kept: tests share their cells."""
 
     @property
     def results(self) -> Path:
@@ -294,6 +314,11 @@ class Site:
         path = [str(self.plugins), os.environ.get("PYTHONPATH", "")]
         ours = {"PYTHONPATH": os.pathsep.join(filter(None, path)), "BENCH_TALLY": str(self.folder)}
         return self.cluster.environment | ours
+
+    @property
+    def here(self) -> Site:
+        """A site of its own for local runs: no naps, no faults, another tally."""
+        return replace(self, folder=self.local)
 
     def noted(self, kind: str) -> list[str]:
         """What the plugin has written down."""
@@ -348,13 +373,12 @@ class Site:
 
     def require_same_as_local(self, *sweep: str, cells: int) -> None:
         """Require all records, each written once, and the same as those of a local run."""
-        for name in ("nap", "broken"):
-            (self.folder / name).unlink(missing_ok=True)
         assert self.status()["cells"] == {"done": cells}, self.logs()
         assert self.written() == sorted(self.records()), "a cell was computed twice"
-        self.bench("run", *sweep, "--results", "local")
-        assert self.outcomes() == self.outcomes("local")
-        assert len(self.outcomes("local")) == cells
+        self.here.bench("run", *sweep)
+        theirs, ours = self.outcomes(), self.here.outcomes()
+        assert len(theirs) == cells
+        assert theirs == {cell: ours[cell] for cell in theirs}
 
     def workers(self, kind: str = "cell") -> dict[str, int]:
         """The process that holds each lease of a kind."""
@@ -385,22 +409,26 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the session's local runs."""
+    return tmp_path_factory.mktemp("local")
+
+
 @pytest.fixture
-def site(cluster: Cluster, tmp_path: Path, plugins: Path) -> Iterator[Site]:
+def site(cluster: Cluster, tmp_path: Path, plugins: Path, local: Path) -> Iterator[Site]:
     """A folder of the test's own on the cluster; no job is left behind."""
-    yield from _site(cluster, tmp_path, plugins)
+    yield from _site(cluster, tmp_path, plugins, local)
 
 
 @pytest.fixture
 def site_without_accounting(
-    cluster_without_accounting: Cluster, tmp_path: Path, plugins: Path
+    cluster_without_accounting: Cluster, tmp_path: Path, plugins: Path, local: Path
 ) -> Iterator[Site]:
     """The same on a cluster without slurmdbd."""
-    yield from _site(cluster_without_accounting, tmp_path, plugins)
+    yield from _site(cluster_without_accounting, tmp_path, plugins, local)
 
 
-def _site(cluster: Cluster, folder: Path, plugins: Path) -> Iterator[Site]:
-    yield Site(cluster, folder, plugins)
-    if not cluster.is_idle():
-        cluster.slurm("scancel", "--user=root")
-        wait_for(cluster.is_idle, 60)
+def _site(cluster: Cluster, folder: Path, plugins: Path, local: Path) -> Iterator[Site]:
+    yield Site(cluster, folder, plugins, local)
+    cluster.mend()

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the packages of the test cluster where that is possible; elsewhere its tests are skipped.
 set -euo pipefail
-if command -v slurmctld slurmd slurmdbd munged mariadbd >/dev/null; then
+programs=(slurmctld slurmd sbatch slurmdbd munged mariadbd mariadb-install-db)
+if command -v "${programs[@]}" | wc -l | grep -qx "${#programs[@]}"; then
     exit 0
 fi
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
@@ -9,6 +10,7 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     exit 0
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq && apt-get install -qq -y --no-install-recommends \
+get=(apt-get -qq -y -o DPkg::Lock::Timeout=300) # another apt-get may be at work
+"${get[@]}" update && "${get[@]}" install --no-install-recommends \
     slurm-wlm slurmdbd munge mariadb-server >/dev/null ||
     echo "apt-get failed: the tests on a Slurm cluster will be skipped" >&2

@@ -99,13 +99,9 @@ def test_a_node_that_dies_has_its_cells_run_elsewhere(site):
         # Slurm's own process beside the job first: it would tell the controller of the job's end.
         os.kill(parent_of(one), signal.SIGKILL)
         os.kill(one, signal.SIGKILL)
-    try:
-        site.wait(240)
-    finally:
-        site.cluster.start_node(node)
+    site.wait(240)
     assert "NODE_FAIL" in site.cluster.slurm("sacct", "-nPXD", "-o", "State")
     site.require_same_as_local(*LONG, cells=2)
-    wait_for(lambda: site.cluster.slurm("sinfo", "-h", "-o", "%T %D").strip() == "idle 2")
 
 
 @pytest.mark.slow
@@ -114,19 +110,15 @@ def test_a_daemon_that_dies_alone_has_no_cell_computed_twice(site):
     process = next(iter(wait_for(lambda: in_a_cell(site)).values()))
     node = site.node_of(process)
     site.cluster.kill(f"slurmd {node}")  # its jobs live on, and Slurm runs them elsewhere too
-    try:
-        site.wait(240)
-    finally:
-        site.cluster.start_node(node)
+    site.wait(240)
     site.require_same_as_local(*LONG, cells=2)
-    wait_for(lambda: site.cluster.slurm("sinfo", "-h", "-o", "%T %D").strip() == "idle 2")
 
 
 @pytest.mark.slow
 def test_a_restarted_controller_changes_nothing(site):
     site.submit(*LONG, cells_per_job=1)
     wait_for(lambda: in_a_cell(site))
-    site.cluster.kill("slurmctld")
+    site.cluster.kill("slurmctld", signal.SIGTERM)
     told = site.bench("status")
     assert "Slurm does not tell of jobs" in told
     refused = site.bench("run", *LONG, "--slurm", site.profile(), code=1)

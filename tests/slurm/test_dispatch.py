@@ -60,6 +60,16 @@ def test_a_submission_is_written_down_with_the_numbers_of_its_jobs(submitted, pl
     assert (results.folder / "plans" / f"{sweep.id}.json").exists()
 
 
+def test_the_artefact_stage_may_be_another_class_of_resources(submitted, plan, fake_slurm):
+    profile = Profile(gpus_per_node=1, artefacts=Profile(cpus=4))
+    made = submitted(plan("graphcut", seeds=2, budgets="10,20"), profile).arrays
+    assert [(array.stage, array.gpus, array.cpus) for array in made] == [
+        ("artefacts", 0, 4), ("cells", 1, 2),
+    ]  # fmt: skip
+    texts = [(fake_slurm.folder / f"sent-{job}.sh").read_text() for job in ("101", "102")]
+    assert ["--gpus-per-node=1" in text for text in texts] == [False, True]
+
+
 def test_cells_wait_for_their_artefacts_to_end_in_any_way(submitted, plan, fake_slurm):
     submitted(plan("graphcut", seeds=2, budgets="10,20"))
     text = (fake_slurm.folder / "sent-102.sh").read_text()

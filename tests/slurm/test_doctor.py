@@ -56,6 +56,7 @@ def wrong(profile):
         (Profile(qos="other"), ["qos"]),
         (Profile(reservation="theirs"), ["reservation"]),
         (Profile(max_array_size=101), ["arrays"]),
+        (Profile(artefacts=Profile(partition="lnog")), ["artefacts: partition"]),
     ],
 )
 def test_what_the_cluster_cannot_give_is_told(profile, problems):

@@ -65,3 +65,24 @@ def test_an_unknown_name_is_told_with_those_that_there_are():
 )
 def test_gpus_are_counted_however_they_are_asked_for(gres, count):
     assert Profile(gres=gres).gpus == count
+
+
+def test_jobs_that_make_artefacts_may_be_asked_for_otherwise(tmp_path):
+    path = tmp_path / "p.toml"
+    path.write_text(
+        'partition = "gpu"\ngres = "gpu:a100:1"\ncpus = 8\n'
+        '[artefacts]\npartition = "cpu"\ngpus_per_node = 0\n'
+    )
+    profile = profiles.read(str(path))
+    assert (profile.partition, profile.gpus, profile.of("cells")) == ("gpu", 1, profile)
+    making = profile.of("artefacts")
+    assert (making.partition, making.gpus, making.cpus) == ("cpu", 0, 8)
+    path.write_text("[artefacts]\nsetup = 1\n")
+    with pytest.raises(UsageError, match="setup = 1 is not allowed"):
+        profiles.read(str(path))
+    path.write_text("artefacts = 1\n")
+    with pytest.raises(UsageError, match="artefacts = 1 is not allowed"):
+        profiles.read(str(path))
+    path.write_text("[artefacts.artefacts]\n")
+    with pytest.raises(UsageError, match="artefacts"):
+        profiles.read(str(path))

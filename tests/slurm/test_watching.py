@@ -12,9 +12,9 @@ from bench.datasets import Source
 from bench.execution import execute
 from bench.storage import write_json
 from slurm import submissions
-from slurm.accounting import accounts
+from slurm.accounting import keep_accounts, used_seconds
 from slurm.cleaning import clean
-from slurm.commands import seconds_of
+from slurm.commands import Accounted, accounts, seconds_of
 from slurm.retrying import lessons
 from slurm.tasks import Ask
 from slurm.watch import status
@@ -94,6 +94,19 @@ def test_a_slurm_that_does_not_answer_is_told_and_no_error(submitted, plan, resu
     fake_slurm.fails("squeue", "Unable to contact slurm controller")
     seen = status(results.folder)
     assert "Unable to contact" in seen.queue_error
+
+
+def test_lost_cells_are_told_with_what_accounting_says_of_their_job(submitted, plan, results):
+    array = submitted(plan(seeds=2)).arrays[0]
+    usual = {"seconds": 1, "gpus": 0, "cpus": 1, "asked_gpus": 0, "minutes": 1, "node": "n1"}
+    ends = ["NODE_FAIL", "COMPLETED", "OUT_OF_MEMORY"]
+    tasks = [0, 0, 1]
+    runs = [
+        Accounted(job=array.job, task=task, name=array.name, state=state, **usual)
+        for task, state in zip(tasks, ends, strict=True)
+    ]
+    told = status(results.folder, runs).reasons()
+    assert told == {"lost": {"COMPLETED": 1, "OUT_OF_MEMORY": 1}}
 
 
 def test_squeue_is_asked_once(submitted, plan, results, fake_slurm):
@@ -206,10 +219,12 @@ class TestAccounting:
             f"{array.job}_{task}|{array.name}|{state}|{seconds}|{tres}|{tres}|240|n1"
             for task, state, seconds in runs
         ))  # fmt: skip
-        bins = {"bins-1": {"seconds": 5.0}}
+        maker = {"slurm": {"SLURM_ARRAY_JOB_ID": array.job, "SLURM_JOB_ID": "7"}}
+        bins = {"bins-1": {"seconds": 5.0, **maker}, "found-2": {"seconds": 9.0}}
         records = [self.record(n, array.job, 10.0, bins) for n in range(2)]
         monkeypatch.setattr(results, "records", lambda: iter(records))
-        (account,) = accounts(results, submissions.read_all(results.folder))
+        told = accounts([array.job])
+        (account,) = keep_accounts(results, submissions.read_all(results.folder), told)
         assert account.allocated_s == 2 * (30 + 50 + 20)
         assert account.used_s == 2 * (2 * 11.0 + 5.0)
         assert account.asked_s == 2 * 2 * 240 * 60
@@ -217,9 +232,15 @@ class TestAccounting:
         kept = json.loads((results.folder / "accounting" / f"{array.job}.json").read_text())
         assert kept["allocated_s"] == account.allocated_s
 
-    def test_a_cluster_without_accounts_is_no_error(self, submitted, plan, results):
-        submitted(plan(seeds=1))
-        assert accounts(results, submissions.read_all(results.folder)) is None
+    def test_an_artefact_is_used_time_of_the_job_that_made_it(self):
+        maker = {"slurm": {"SLURM_ARRAY_JOB_ID": "7"}}
+        bins = {"bins-1": {"seconds": 5.0, **maker}}
+        records = [self.record(n, "8", 10.0, bins) for n in range(2)]
+        assert used_seconds(records) == {"7": 5.0, "8": 22.0}
+
+    @pytest.mark.usefixtures("fake_slurm")
+    def test_a_cluster_without_accounts_is_no_error(self):
+        assert accounts(["101"]) is None
 
 
 def test_accounts_that_do_not_answer_are_told_by_status(submitted, plan, results, fake_slurm):

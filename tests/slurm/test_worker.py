@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import time
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ from bench import execution
 from bench.contract import METHODS, CompressedSet, Method, MethodInfo
 from bench.datasets import Source
 from bench.results import Results
-from slurm import commands, worker
+from slurm import allocation, commands, worker
 from slurm.codes import code_digest
 from slurm.worker import STALE_CODE, TIME_OUT, Work
 
@@ -88,6 +89,22 @@ def test_records_name_the_job_that_wrote_them(work, plan, results, monkeypatch):
     ended(work(sweep))
     record = results.record(sweep.cells[0].id)
     assert record["provenance"]["slurm"] == {"SLURM_ARRAY_JOB_ID": "77", "SLURMD_NODENAME": "n5"}
+
+
+def test_records_tell_what_they_were_given_of_their_job(work, plan, results, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "78")
+    monkeypatch.setenv(allocation.BEGAN, str(time.time() - 100))
+    sweep = plan(seeds=2)
+    ended(work(sweep, gpus=2))
+    first, second = sorted(results.records(), key=lambda record: -record["allocation"]["used_s"])
+    for record in (first, second):
+        given, cost = record["allocation"], record["cost"]
+        assert (given["device"], given["gpus"], given["asked_s"]) == ("gpu", 2, 2 * 600 / 2)
+        made = sum(a["seconds"] for a in cost["artefacts"].values())
+        assert given["used_s"] == 2 * (cost["training_s"] + cost["testing_s"] + made)
+        assert given["used_s"] < given["allocated_s"]
+    given = [record["allocation"]["allocated_s"] for record in (first, second)]
+    assert max(given) > 200 > min(given)
 
 
 def test_other_code_is_refused_and_nothing_computed(work, plan, results):

@@ -14,7 +14,10 @@
 
 # setup
 trap '' USR2
+export BENCH_JOB_BEGAN=$(date +%s)
 export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
+export MKL_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
+export OPENBLAS_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
 
 # command
 export SUBMITIT_EXECUTOR=slurm
@@ -38,7 +41,10 @@ exec PYTHON -u -m submitit.core._submit 'FOLDER/it'"'"'s my; "folder"/slurm/ID'
 
 # setup
 trap '' USR2
+export BENCH_JOB_BEGAN=$(date +%s)
 export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
+export MKL_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
+export OPENBLAS_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
 
 # command
 export SUBMITIT_EXECUTOR=slurm
