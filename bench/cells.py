@@ -230,7 +230,8 @@ class Plan:
 
     def save(self, path: Path) -> None:
         """Write the plan's file."""
-        write_json(path, {"schema": 1, "id": self.id, "cells": [c.identity() for c in self.cells]})
+        cells = [cell.identity() for cell in self.cells]
+        write_json(path, {"schema": 1, "id": self.id, "cells": cells}, indent=None)
 
     @classmethod
     def read(cls, path: Path) -> Plan:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from types import MappingProxyType
 from typing import (
     Annotated,
@@ -82,6 +82,11 @@ class Parameter:
             return "true or false"
         noun = {int: "a whole number", float: "a number", str: "a text"}[self.type]
         return f"{noun} {self.rule}" if self.rule else noun
+
+    @cached_property
+    def naming_rule(self) -> NamingRule | None:
+        """The rule that names another component, if it does; asked once, since that is slow."""
+        return self.rule if isinstance(self.rule, NamingRule) else None
 
     def convert(self, value: Any, owner: str) -> Any:
         """Return the value in the parameter's type, or raise a UsageError.
@@ -184,9 +189,9 @@ class Component:
         """
         told = {"name": self.name, "version": self.version, "parameters": self.values()}
         named = {
-            p.name: p.rule.identity(getattr(self, p.name))
+            p.name: p.naming_rule.identity(getattr(self, p.name))
             for p in parameters(type(self))
-            if isinstance(p.rule, NamingRule)
+            if p.naming_rule is not None
         }
         return told | ({"named": named} if named else {})
 

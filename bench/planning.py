@@ -133,8 +133,12 @@ def _artefacts(
     cells: Sequence[Cell], results: Results, kinds: dict[tuple[str, ...], float]
 ) -> list[ArtefactForecast]:
     found: dict[str, Artefact] = {}
-    users: dict[str, list[Cell]] = defaultdict(list)
+    users: dict[str, list[list[Cell]]] = defaultdict(list)
+    alike: dict[tuple[str, int], list[Cell]] = defaultdict(list)
     for cell in cells:
+        alike[cell.method.spec, cell.selection_seed].append(cell)
+    for members in alike.values():
+        cell = members[0]
         context = RunContext(
             dataset=cell.identity()["dataset"],
             selection_seed=cell.selection_seed,
@@ -146,14 +150,15 @@ def _artefacts(
         needed = _closure(cell.method.artefacts(_NOT_LOADED, context))
         for artefact in needed.values():
             found[artefact.id] = artefact
-            users[artefact.id].append(cell)
+            users[artefact.id].append(members)
     forecasts = []
     for key, artefact in found.items():
         is_there = results.artefacts.has(key)
-        keys = (_kind_key(user.specs(), artefact.kind) for user in users[key])
+        keys = (_kind_key(members[0].specs(), artefact.kind) for members in users[key])
         known = (kinds[one] for one in keys if one in kinds)
         seconds = 0.0 if is_there else next(known, None)
-        forecasts.append(ArtefactForecast(key, artefact.kind, is_there, len(users[key]), seconds))
+        count = sum(map(len, users[key]))
+        forecasts.append(ArtefactForecast(key, artefact.kind, is_there, count, seconds))
     return forecasts
 
 

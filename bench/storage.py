@@ -77,10 +77,16 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON object with its checksum, whole or not at all."""
+def write_json(path: Path, content: dict[str, Any], indent: int | None = 1) -> None:
+    """Write a JSON object with its checksum, whole or not at all.
+
+    Parameters
+    ----------
+    indent : int, optional
+        None writes one line, ten times as fast: for what holds thousands of cells.
+    """
     as_read = json.loads(json.dumps(content, allow_nan=False))  # keys that are numbers become text
-    write_text(path, json.dumps({**as_read, _CHECKSUM: digest(as_read)}, indent=1) + "\n")
+    write_text(path, json.dumps({**as_read, _CHECKSUM: digest(as_read)}, indent=indent) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -22,8 +22,9 @@ from slurm import commands, submissions
 from slurm.codes import code_digest
 from slurm.needs import needs
 from slurm.options import parameters
+from slurm.requests import Ask
 from slurm.submissions import Submission, SubmittedArray, SubmittedTask, job_name
-from slurm.tasks import Ask, JobArray, arrays
+from slurm.tasks import JobArray, arrays
 from slurm.worker import Work
 
 if TYPE_CHECKING:
@@ -84,9 +85,10 @@ class Prepared:
         return replace(self, submission=submission)
 
     def _before(self, number: int) -> list[int]:
-        if not self.arrays[number].waits:
+        mine = self.arrays[number]
+        if not mine.waits:
             return []
-        return [i for i, array in enumerate(self.arrays) if array.stage == "artefacts"]
+        return [i for i, array in enumerate(self.arrays[:number]) if array.stage != mine.stage]
 
 
 def prepare(

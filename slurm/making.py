@@ -1,33 +1,43 @@
-"""The artefact stage: the compressed sets that many cells share are made before them."""
+"""The artefact stages: what many cells share is made before them."""
 
 from __future__ import annotations
 
 import traceback
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from bench.context import RunContext
 from bench.errors import BenchError, StorageError
 from bench.provenance import continuation_stamp, provenance
 from bench.selecting import select
-from slurm.needs import selections
+from slurm.needs import closure, selections
 
 if TYPE_CHECKING:
     from bench.cells import Cell
+    from bench.context import LazyArtefact
+    from bench.contract import Artefact
     from bench.datasets import Source
     from bench.progress import Progress
     from bench.results import Results
+    from slurm.requests import Stage
 
 BLOCKED = "blocked"
 """The phase of the failures of cells whose artefacts could not be made."""
 
 
 def make_artefacts(
-    cells: Sequence[Cell], results: Results, source: Source, device: str, progress: Progress
+    cells: Sequence[Cell],
+    stage: Stage,
+    results: Results,
+    source: Source,
+    device: str,
+    progress: Progress,
 ) -> None:
-    """Make the compressed sets of the cells, and all that they are made from.
+    """Make what more than one of the cells wants, or, in stage ``common``, more than one seed.
 
-    Where one fails, its cells fail at once with that cause: they would only run into it again.
+    Where an artefact fails, all cells that want it fail at once with that cause: they would only
+    run into it again.
 
     Raises
     ------
@@ -36,9 +46,10 @@ def make_artefacts(
     """
     splits = cells[0].dataset.load(source)
     _prepare_torch(min(splits.train.shape[:2]))
-    for members in selections(cells).values():
-        cell = members[0]
-        context = RunContext(
+    groups = list(selections(cells).values())
+
+    def context(cell: Cell) -> RunContext:
+        return RunContext(
             dataset=cell.identity()["dataset"],
             selection_seed=cell.selection_seed,
             device=device,
@@ -47,12 +58,54 @@ def make_artefacts(
             checkpoint=lambda name: results.checkpoint(name, continuation_stamp(device)),
             progress=progress,
         )
+
+    def declared(cell: Cell) -> dict[str, Artefact]:
+        return closure(cell.method.artefacts(splits.train, context(cell)))
+
+    names = [list(declared(members[0])) for members in groups]
+    due = _shared(groups, names, stage)
+    failed: dict[str, Exception] = {}
+    for members, wanted in zip(groups, names, strict=True):
+        cell = members[0]
+        makes_set = stage == "artefacts" and len(members) > 1
+        left = [name for name in wanted if name in due and not results.artefacts.has(name)]
+        if not left and not makes_set:
+            continue
         try:
-            select(cell.method, splits.train, cell.budget, context)
+            found = declared(cell)
+            for name in left:
+                _make(found[name], failed)
+            if makes_set:
+                select(cell.method, splits.train, cell.budget, context(cell))
         except StorageError:
             raise
-        except Exception as error:  # whatever a method raises, the other sets are still made
+        except Exception as error:  # whatever a method raises, the other artefacts are still made
             block(members, results, error, device)
+
+
+def _shared(
+    groups: Sequence[Sequence[Cell]], names: Sequence[Sequence[str]], stage: Stage
+) -> set[str]:
+    """Return the artefacts that several selections want, or several seeds in stage ``common``."""
+    wanting: dict[str, set[int]] = defaultdict(set)
+    for number, (members, wanted) in enumerate(zip(groups, names, strict=True)):
+        for name in wanted:
+            wanting[name].add(members[0].selection_seed if stage == "common" else number)
+    return {name for name, those in wanting.items() if len(those) > 1}
+
+
+def _make(artefact: Artefact, failed: dict[str, Exception]) -> None:
+    """Make an artefact; one that needs what has failed fails for the same cause."""
+    for name in closure([artefact]):
+        if name in failed:
+            raise failed[name]
+    try:
+        cast("LazyArtefact", artefact).arrays()
+    except StorageError:
+        raise
+    except Exception as error:
+        failed[artefact.id] = error
+        raise
 
 
 def block(cells: Sequence[Cell], results: Results, error: Exception, device: str) -> None:

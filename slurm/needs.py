@@ -14,7 +14,7 @@ from bench.contract import ImageDataset
 from bench.identity import canonical_json
 from bench.planning import forecast
 from bench.selecting import select
-from slurm.tasks import Ask, Need
+from slurm.requests import Ask, Need
 
 if TYPE_CHECKING:
     from bench.budgets import Budget
@@ -60,7 +60,11 @@ def needs(
     naming = _Names(results, expected)
     found = [
         Need(
-            known.cell.id, known.seconds, naming.missing(known.cell), asks.get(known.cell.id, Ask())
+            known.cell.id,
+            known.seconds,
+            naming.missing(known.cell),
+            asks.get(known.cell.id, Ask()),
+            known.cell.selection_seed,
         )
         for known in expected.pending
     ]
@@ -82,7 +86,7 @@ class _Names:
         """Return the artefacts behind a cell's compressed set that are not stored."""
         key = (cell.method.spec, cell.selection_seed, cell.budget)
         if key not in self._known:
-            named = _closure([self._of(cell).compressed_set(cell.budget)])
+            named = closure([self._of(cell).compressed_set(cell.budget)])
             self._known[key] = {
                 artefact.id: self._expected(artefact, cell)
                 for artefact in named.values()
@@ -119,6 +123,15 @@ def selections(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     return dict(found)
 
 
+def closure(artefacts: Sequence[Artefact]) -> dict[str, Artefact]:
+    """Return artefacts with all that they are made from, inputs first."""
+    found: dict[str, Artefact] = {}
+    for artefact in artefacts:
+        found |= closure(artefact.inputs)
+        found[artefact.id] = artefact
+    return found
+
+
 class _Declared:
     """A method whose artefacts have been asked for: they are the same for all budgets."""
 
@@ -148,14 +161,6 @@ class _Declared:
         except _Read as read:
             return read.artefact
         raise TypeError(f"{self._identity['name']} has read no artefact")
-
-
-def _closure(artefacts: Sequence[Artefact]) -> dict[str, Artefact]:
-    found: dict[str, Artefact] = {}
-    for artefact in artefacts:
-        found |= _closure(artefact.inputs)
-        found[artefact.id] = artefact
-    return found
 
 
 def _measured(results: Results) -> Times:

@@ -84,7 +84,7 @@ class Profile:
 
     def of(self, stage: str) -> Profile:
         """Return how the jobs of a stage are asked for."""
-        return self.artefacts if stage == "artefacts" and self.artefacts is not None else self
+        return self if stage == "cells" or self.artefacts is None else self.artefacts
 
     @property
     def gpus(self) -> int:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from bench.recording import OUT_OF_MEMORY
 from slurm import commands
+from slurm.requests import Ask
 from slurm.submissions import Places
-from slurm.tasks import Ask
 from slurm.watch import last_states
 from slurm.worker import TIME_OUT
 
@@ -53,11 +53,10 @@ def lessons(
     could still write down is known.
     """
     states = _last_states(submitted)
-    arrays = [_by_cell(one) for one in submitted]
     asks: dict[str, Ask] = {}
     exhausted = set()
     for cell in cells:
-        before = [(one, a[cell]) for one, a in zip(submitted, arrays, strict=True) if cell in a]
+        before = [(one, one.by_cell[cell]) for one in submitted if cell in one.accepted]
         if not before:
             continue
         if len(before) >= most_attempts:
@@ -84,16 +83,6 @@ def _cause(cell: str, results: Results, newest: Submission) -> str:
     if failure is None or failure["attempt"] <= newest.attempts.get(cell, 0):
         return ""
     return str(failure["type"])
-
-
-def _by_cell(submission: Submission) -> dict[str, SubmittedArray]:
-    return {
-        cell: array
-        for array in submission.arrays
-        if array.stage == "cells"
-        for task in array.tasks
-        for cell in task.cells
-    }
 
 
 def _last_states(submitted: Sequence[Submission]) -> dict[tuple[str, str], str]:

@@ -80,12 +80,22 @@ class Submission:
     asked: float = 0.0
 
     @cached_property
+    def by_cell(self) -> dict[str, SubmittedArray]:
+        """The array that computes each cell."""
+        return {
+            cell: array for array in self.arrays if array.stage == "cells"
+            for task in array.tasks for cell in task.cells
+        }  # fmt: skip
+
+    @cached_property
     def cells(self) -> frozenset[str]:
         """The ids of all cells that its jobs compute."""
-        return frozenset(
-            cell for array in self.arrays if array.stage == "cells"
-            for task in array.tasks for cell in task.cells
-        )  # fmt: skip
+        return frozenset(self.by_cell)
+
+    @cached_property
+    def accepted(self) -> frozenset[str]:
+        """The cells of arrays that Slurm is known to have taken."""
+        return frozenset(c for c, array in self.by_cell.items() if array.job is not None)
 
     @property
     def jobs(self) -> list[str]:
@@ -100,7 +110,7 @@ class Submission:
 
     def save(self, results: Path) -> None:
         """Write the submission's file."""
-        write_json(path_of(results, self.id), {"schema": SCHEMA, **asdict(self)})
+        write_json(path_of(results, self.id), {"schema": SCHEMA, **asdict(self)}, indent=None)
 
 
 def new_id() -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.datasets import Source
     from bench.results import Results
     from slurm.profiles import Profile
-    from slurm.tasks import Ask
+    from slurm.requests import Ask
 
 _LEASE = "submitting"
 

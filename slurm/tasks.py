@@ -4,55 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from slurm.profiles import Profile
+from slurm.requests import Ask, Need, Stage
+from slurm.sharing import Making, makings, total
 
 STARTUP_MINUTES = 5
 """Added to every expected time: Python, torch and the data set are loaded first."""
 _LIMITS = (10, 15, 30, 60, 120, 240, 480, 960, 1440, 2880, 5760, 10080)
+_ORDER: dict[Stage, int] = {"common": 0, "artefacts": 1, "cells": 2}
 _TASKS_A_PLACE = 4
 """Jobs for each place of an array when times are unknown. Our choice."""
-_WORTH_A_JOB_S = 60.0
-"""Artefacts expected to take less are left to the cell that comes first. Our choice."""
-Stage = Literal["artefacts", "cells"]
-
-
-@dataclass(frozen=True)
-class Ask:
-    """The least that a job must ask for, learnt from one that had too little."""
-
-    memory_gb: float = 0.0
-    minutes: int = 0
-
-    def joined(self, other: Ask) -> Ask:
-        """Return what satisfies both."""
-        return Ask(max(self.memory_gb, other.memory_gb), max(self.minutes, other.minutes))
-
-
-@dataclass(frozen=True)
-class Need:
-    """A pending cell, and what is still to be made for its compressed set.
-
-    Parameters
-    ----------
-    cell : str
-        The cell's id.
-    seconds : float or None
-        Expected time of training and testing.
-    missing : mapping
-        The ids of artefacts that are not stored, the compressed set included, with their
-        expected seconds.
-    ask : Ask
-        What earlier attempts taught.
-    """
-
-    cell: str
-    seconds: float | None
-    missing: Mapping[str, float | None] = field(default_factory=dict)
-    ask: Ask = Ask()
 
 
 @dataclass(frozen=True)
@@ -66,7 +30,7 @@ class Task:
     """The job's time limit."""
     memory_gb: float
     waits: bool = False
-    """Whether artefacts are to be made first."""
+    """Whether the stages before are to end first."""
 
 
 @dataclass(frozen=True)
@@ -91,63 +55,33 @@ def arrays(needs: Sequence[Need], profile: Profile, max_array_size: int) -> list
     max_array_size : int
         Tasks of one array, at most.
     """
-    groups = [group for group in shared(needs) if _is_worth_a_job(group)]
-    waiting = {need.cell for group in groups for need in group}
-    made = [_artefact_task(group, profile.of("artefacts")) for group in groups]
-    alone = [_with_artefacts(need) for need in needs if need.cell not in waiting]
-    after = [need for need in needs if need.cell in waiting]
-    tasks = [*made, *_cell_tasks(alone, profile, False), *_cell_tasks(after, profile, True)]
-    return list(_by_resources(tasks, max_array_size))
+    before = list(makings(needs))
+    made: dict[str, frozenset[str]] = defaultdict(frozenset)
+    for making in before:
+        for need in making.needs:
+            made[need.cell] |= making.artefacts
+    alone = [_with_artefacts(need, ()) for need in needs if need.cell not in made]
+    after = [_with_artefacts(need, made[need.cell]) for need in needs if need.cell in made]
+    tasks = [
+        *(_making_task(making, profile.of(making.stage)) for making in before),
+        *_cell_tasks(alone, profile, False),
+        *_cell_tasks(after, profile, True),
+    ]
+    return sorted(_by_resources(tasks, max_array_size), key=lambda array: _ORDER[array.stage])
 
 
-def shared(needs: Iterable[Need]) -> list[list[Need]]:
-    """Return the cells that want the same missing artefacts, as connected groups of two or more.
-
-    No two groups want the same artefact, so that a job for each makes none twice.
-    """
-    parents: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        parents.setdefault(name, name)
-        while parents[name] != name:
-            parents[name] = parents[parents[name]]
-            name = parents[name]
-        return name
-
-    listed = [need for need in needs if need.missing]
-    for need in listed:
-        first, *rest = need.missing
-        for other in rest:
-            parents[root(other)] = root(first)
-    groups: dict[str, list[Need]] = defaultdict(list)
-    for need in listed:
-        groups[root(next(iter(need.missing)))].append(need)
-    return [group for group in groups.values() if len(group) > 1]
+def _with_artefacts(need: Need, made: Collection[str]) -> Need:
+    """Return a need with the time of the artefacts that the cell is to make on its own."""
+    own = [seconds for name, seconds in need.missing.items() if name not in made]
+    return replace(need, seconds=total([need.seconds, *own]))
 
 
-def _with_artefacts(need: Need) -> Need:
-    return replace(need, seconds=_total([need.seconds, *need.missing.values()]))
-
-
-def _artefact_task(group: Sequence[Need], profile: Profile) -> Task:
+def _making_task(making: Making, profile: Profile) -> Task:
     ask = Ask()
-    for need in group:
+    for need in making.needs:
         ask = ask.joined(need.ask)
-    seconds = _artefact_seconds(group)
-    cells = tuple(need.cell for need in group)
-    return _task("artefacts", cells, seconds, ask, profile, waits=False)
-
-
-def _artefact_seconds(group: Iterable[Need]) -> float | None:
-    wanted: dict[str, float | None] = {}
-    for need in group:
-        wanted |= need.missing
-    return _total(wanted.values())
-
-
-def _is_worth_a_job(group: Iterable[Need]) -> bool:
-    seconds = _artefact_seconds(group)
-    return seconds is None or seconds >= _WORTH_A_JOB_S
+    cells = tuple(need.cell for need in making.needs)
+    return _task(making.stage, cells, making.seconds, ask, profile, making.waits)
 
 
 def _cell_tasks(needs: Iterable[Need], profile: Profile, waits: bool) -> Iterator[Task]:
@@ -159,7 +93,7 @@ def _cell_tasks(needs: Iterable[Need], profile: Profile, waits: bool) -> Iterato
         chunks = _by_count if is_unknown or profile.cells_per_job else _by_time
         for chunk in chunks(members, profile):
             cells = tuple(need.cell for need in chunk)
-            seconds = _total(need.seconds for need in chunk)
+            seconds = total(need.seconds for need in chunk)
             yield _task("cells", cells, seconds, ask, profile, waits)
 
 
@@ -216,8 +150,3 @@ def _by_resources(tasks: Iterable[Task], max_array_size: int) -> Iterator[JobArr
         for start in range(0, len(members), max_array_size):
             chunk = tuple(members[start : start + max_array_size])
             yield JobArray(stage, chunk, minutes, memory, waits)
-
-
-def _total(seconds: Iterable[float | None]) -> float | None:
-    times = list(seconds)
-    return None if None in times else float(sum(time for time in times if time is not None))

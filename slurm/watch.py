@@ -154,7 +154,7 @@ class _Cells:
         self._done = _stems(folder / "records", ".json")
         self._failed = _stems(folder / "failures", ".json")
         self._leased = _stems(folder / "leases", ".lease")
-        self._newest = {cell: one for one in submitted for cell in one.cells}
+        self._newest = {cell: one for one in submitted for cell in one.accepted}
         self._jobs: dict[str, Queued] = {}
         places = Places(submitted)
         self._ends = last_states(places, runs)
@@ -236,18 +236,13 @@ def planned(folder: Path) -> list[str]:
 def _left(cells: dict[str, Seen], submitted: list[Submission]) -> tuple[float | None, float | None]:
     """Return the expected seconds, and those times GPUs, of the cells that have a job."""
     newest = {cell: one for one in submitted for cell in one.cells}
-    gpus = {
-        cell: array.gpus
-        for one in submitted for array in one.arrays if array.stage == "cells"
-        for task in array.tasks for cell in task.cells
-    }  # fmt: skip
     going = [c for c, seen in cells.items() if seen.state in (State.RUNNING, State.PENDING)]
     seconds = gpu_seconds = 0.0
     for cell in going:
         one = newest.get(cell)
         expected = one.expected.get(cell) if one else None
-        if expected is None:
+        if one is None or expected is None:
             return None, None
         seconds += expected
-        gpu_seconds += expected * gpus[cell]
+        gpu_seconds += expected * one.by_cell[cell].gpus
     return seconds, gpu_seconds

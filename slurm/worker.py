@@ -23,6 +23,7 @@ from slurm.allocation import JobResults, share_of
 from slurm.codes import code_digest
 from slurm.log import Log
 from slurm.making import make_artefacts
+from slurm.requests import Stage
 from slurm.signals import WARNING, Stopped, stopping
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Work:
     cells : tuple of str
         The cells to compute, or whose artefacts to make.
     stage : str
-        ``artefacts`` or ``cells``.
+        ``common``, ``artefacts`` or ``cells``.
     code : str
         The digest of the code that submitted; other code refuses to run.
     minutes, gpus : int
@@ -62,7 +63,7 @@ class Work:
     plan: str
     cells: tuple[str, ...]
     submission: str
-    stage: str
+    stage: Stage
     code: str
     minutes: int
     gpus: int = 0
@@ -139,8 +140,8 @@ class _Run:
 
         device = resolve_device(self._work.device)
         source = Source(Path(self._work.data) if self._work.data else None, self._work.download)
-        if self._work.stage == "artefacts":
-            make_artefacts(cells, self._results, source, device, self._log)
+        if self._work.stage != "cells":
+            make_artefacts(cells, self._work.stage, self._results, source, device, self._log)
             return None
         plan = Plan(tuple(cells))
         # What a killed job left behind is gone on from: that is no failed attempt.

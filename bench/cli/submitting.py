@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from bench.results import Results
     from slurm.dispatch import Prepared
     from slurm.profiles import Profile
+    from slurm.requests import Ask
     from slurm.submissions import SubmittedArray
-    from slurm.tasks import Ask
 
 
 def show_dry_run(

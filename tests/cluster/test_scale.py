@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = pytest.mark.cluster
 MANY = (
     "--methods", "random", "--no-baselines", "--ratios", "1,2", "--seeds", "1000",
     "--models", "resnet8[width=1]", "--protocol", "smoke[epochs=1]",
@@ -15,9 +15,15 @@ NAP = (
 )  # fmt: skip
 
 
-def test_two_thousand_cells_in_arrays_of_at_most_a_hundred(site):
-    told = site.submit(*MANY, cells_per_job=19, array_parallelism=4)
-    assert told.count("job ") == 2
+@pytest.mark.parametrize(
+    ("cells_per_job", "max_array_size", "arrays"),
+    [(80, 10, 3), pytest.param(19, 0, 2, marks=pytest.mark.slow)],  # the cluster's own: 100
+)
+def test_two_thousand_cells_through_small_arrays(site, cells_per_job, max_array_size, arrays):
+    told = site.submit(
+        *MANY, cells_per_job=cells_per_job, max_array_size=max_array_size, array_parallelism=4
+    )
+    assert told.count("job ") == arrays
     site.wait(3000)
     site.require_same_as_local(*MANY, cells=2000)
     assert len(list(site.results.glob("slurm/*/*"))) < 100
@@ -26,12 +32,18 @@ def test_two_thousand_cells_in_arrays_of_at_most_a_hundred(site):
 
 
 def test_sacct_and_records_agree_on_device_time(site):
-    site.set("nap", 600)  # beside it, starting Python and torch is less than 5 % on a busy machine
+    site.set("nap", 60)
     site.submit(*NAP, cells_per_job=2, max_minutes=40)
-    site.wait(2000)
-    told = site.status("--costs")
-    (account,) = told["accounts"]
-    assert account["device"] == "gpu"
-    assert account["used_s"] == pytest.approx(account["allocated_s"], rel=0.05)
-    assert account["asked_s"] == 40 * 60
-    assert (site.results / "accounting" / f"{account['job']}.json").exists()
+    site.wait(600)
+    (account,) = site.status("--costs")["accounts"]
+    shares = [record["allocation"] for record in site.records().values()]
+    allocated = sum(share["allocated_s"] for share in shares)
+    assert allocated == pytest.approx(account["allocated_s"], rel=0.05)
+    assert {account["device"], *(share["device"] for share in shares)} == {"gpu"}
+    assert account["asked_s"] == sum(share["asked_s"] for share in shares) == 40 * 60
+    assert account["used_s"] == pytest.approx(sum(share["used_s"] for share in shares))
+    assert 120 <= account["used_s"] <= account["allocated_s"]
+    assert account["wasted_s"] == account["allocated_s"] - account["used_s"]
+    report = site.results / "report.md"
+    site.bench("report", "--no-figures")
+    assert "Time of Slurm's jobs" in report.read_text()

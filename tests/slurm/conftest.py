@@ -62,13 +62,15 @@ def fake_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     return fake
 
 
-def plan_of(methods: str = "random", seeds: int = 2, budgets: str = "10") -> Plan:
+def plan_of(
+    methods: str = "random", seeds: int = 2, budgets: str = "10", widths: tuple[int, ...] = (4,)
+) -> Plan:
     sweep = Sweep(
         dataset=DATASETS.make_one("digits"),
         fingerprint=DATASETS.make_one("digits").fingerprint(Source()),
         methods=METHODS.make(methods),
         budgets=[Budget.parse(text) for text in budgets.split(",")],
-        models=[MODELS.make_one("resnet8[width=4]")],
+        models=[MODELS.make_one(f"resnet8[width={width}]") for width in widths],
         protocols=[PROTOCOLS.make_one("smoke[epochs=1]")],
         seeds=seeds,
     )

@@ -14,7 +14,9 @@ from slurm import submissions
 from slurm.commands import ClusterError
 from slurm.dispatch import prepare, submit
 from slurm.profiles import Profile
+from slurm.retrying import lessons
 from slurm.sweeps import submit_once
+from slurm.watch import status
 
 GOLDEN = Path(__file__).with_name("golden")
 FULL = Profile(
@@ -107,6 +109,9 @@ def test_a_refusal_is_told_and_what_was_accepted_is_known(submitted, plan, resul
     (submission,) = submissions.read_all(results.folder)
     assert [array.job for array in submission.arrays] == ["101", None]
     assert len(list(submissions.logs_of(results.folder, submission.id).glob("*.pkl"))) == 2
+    cells = [cell for task in submission.arrays[1].tasks for cell in task.cells]
+    assert status(results.folder).counts() == {"not submitted": 4}
+    assert lessons(cells, results, [submission] * 3).exhausted == frozenset()
 
 
 @pytest.mark.usefixtures("fake_slurm")

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm.profiles import Profile
-from slurm.tasks import Ask, Need, arrays, shared, time_limit
+from slurm.requests import Ask, Need
+from slurm.sharing import makings
+from slurm.tasks import arrays, time_limit
 
 SECONDS = st.one_of(st.none(), st.floats(0, 20000))
 ASKS = st.sampled_from([Ask(), Ask(memory_gb=16), Ask(minutes=30)])
@@ -18,7 +22,8 @@ def cells(draw):
     for number in range(count):
         names = draw(st.sets(st.sampled_from(sorted(artefacts)), max_size=3))
         missing = {name: artefacts[name] for name in sorted(names)}
-        found.append(Need(f"cell-{number}", draw(SECONDS), missing, draw(ASKS)))
+        seed = draw(st.integers(0, 2))
+        found.append(Need(f"cell-{number}", draw(SECONDS), missing, draw(ASKS), seed))
     return found
 
 
@@ -37,19 +42,28 @@ def test_each_cell_is_in_one_task_and_each_artefact_in_one_at_most(needs, profil
     made = arrays(needs, profile, largest)
     tasks = [task for array in made for task in array.tasks if array.stage == "cells"]
     assert sorted(c for task in tasks for c in task.cells) == sorted(n.cell for n in needs)
-    missing = {need.cell: need.missing for need in needs}
-    owners = {}
     for array in made:
         assert 1 <= len(array.tasks) <= largest
         for task in array.tasks:
             assert (task.minutes, task.memory_gb) == (array.minutes, array.memory_gb)
             assert 1 <= task.minutes <= profile.max_minutes
-            if array.stage == "artefacts":
-                for artefact in {name for cell in task.cells for name in missing[cell]}:
-                    assert owners.setdefault(artefact, task) is task
     waiting = {c for task in tasks if task.waits for c in task.cells}
-    staged = {c for a in made if a.stage == "artefacts" for t in a.tasks for c in t.cells}
+    staged = {c for a in made if a.stage != "cells" for t in a.tasks for c in t.cells}
     assert waiting == staged
+    stages = [array.stage for array in made]
+    assert stages == sorted(stages, key=["common", "artefacts", "cells"].index)
+
+
+@given(needs=cells())
+def test_what_is_made_before_is_made_once_and_wanted_twice(needs):
+    owners = {}
+    for making in makings(needs):
+        for artefact in making.artefacts:
+            assert owners.setdefault(artefact, making) is making
+            wanting = [need for need in needs if artefact in need.missing]
+            assert len(wanting) > 1
+            assert all(need in making.needs for need in wanting)
+            assert (len({need.seed for need in wanting}) > 1) == (making.stage == "common")
 
 
 @given(needs=cells(), profile=profiles())
@@ -86,8 +100,29 @@ def test_cells_that_share_make_one_group_through_any_chain():
         Need("alone", None, {"c": None}),
         Need("ready", None, {}),
     ]
-    (group,) = shared(needs)
-    assert {need.cell for need in group} == {"one", "two", "three"}
+    (making,) = makings(needs)
+    assert {need.cell for need in making.needs} == {"one", "two", "three"}
+    assert making.artefacts == {"a", "b"}
+
+
+def test_seeds_wait_for_what_they_share_and_not_for_each_other():
+    needs = [
+        Need(
+            f"{seed}{ratio}",
+            None,
+            {"texture": None, f"bins{seed}": None, seed + ratio: None},
+            seed=ord(seed),
+        )
+        for seed in "xyz"
+        for ratio in "12"
+    ]
+    told = [(m.stage, sorted(m.artefacts), len(m.needs), m.waits) for m in makings(needs)]
+    assert told == [
+        ("common", ["texture"], 6, False),
+        *(("artefacts", [f"bins{seed}"], 2, True) for seed in "xyz"),
+    ]
+    known = [replace(need, missing=need.missing | {"texture": 5.0}) for need in needs]
+    assert [(m.stage, m.waits) for m in makings(known)] == [("artefacts", False)] * 3
 
 
 def test_artefacts_that_take_no_time_get_no_job_of_their_own():

@@ -168,6 +168,15 @@ class TestRetry:
         newest = submissions.read_all(results.folder)[-1]
         assert sorted(array.memory_gb for array in newest.arrays) == [8, 16]
 
+    def test_more_time_than_the_profile_allows_is_told(self, submitted, plan, results):
+        sweep = plan(seeds=1)
+        submitted(sweep)
+        fail(results, sweep.cells[0], "TimeOut")
+        command = ["retry", "--slurm", "cpu", "--results", str(results.folder)]
+        told = CliRunner().invoke(cli, command, catch_exceptions=False).output
+        assert "should get 480 minutes" in told
+        assert "max_minutes = 240" in told
+
     @pytest.mark.usefixtures("fake_slurm")
     def test_without_slurm_the_cells_are_computed_here(self, plan, results):
         sweep = plan(seeds=2)
