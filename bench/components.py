@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from types import MappingProxyType
 from typing import (
+    TYPE_CHECKING,
     Annotated,
     Any,
     ClassVar,
@@ -22,6 +23,9 @@ from typing import (
 )
 
 from bench.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from bench.weights import Weights
 
 EDITION = "edition"
 """The parameter that presets depend on; its own default is never preset."""
@@ -42,6 +46,14 @@ class NamingRule(Rule, Protocol):
 
     def identity(self, value: str) -> dict[str, Any]:
         """Return the identity of the component that a value names."""
+
+
+@runtime_checkable
+class WeighingRule(Rule, Protocol):
+    """The rule of a parameter whose values may need pretrained weights."""
+
+    def weights(self, value: Any) -> tuple[Weights, ...]:
+        """Return the pretrained weights that a value needs."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +206,18 @@ class Component:
             if p.naming_rule is not None
         }
         return told | ({"named": named} if named else {})
+
+    def weights(self) -> tuple[Weights, ...]:
+        """Return the pretrained weights that computing with it needs.
+
+        By default those of the components that its parameters name.
+        """
+        return tuple(
+            one
+            for p in parameters(type(self))
+            if isinstance(p.rule, WeighingRule)
+            for one in p.rule.weights(getattr(self, p.name))
+        )
 
     @classmethod
     def from_parameters(cls, given: dict[str, Any]) -> Self:

@@ -50,6 +50,7 @@ class _Making:
     artefact: LazyArtefact
     stage: Stage
     costs: dict[str, Any]
+    told: dict[str, Any]
 
 
 class RunContext:
@@ -111,6 +112,10 @@ class RunContext:
         """Add seconds that an interrupted run spent on the artefact that is being made."""
         self._making[-1].stage.seconds_before += seconds
 
+    def tell(self, name: str, value: Any) -> None:
+        """Record a fact of the artefact that is being made."""
+        self._making[-1].told[name] = value
+
     def artefact(
         self,
         kind: str,
@@ -159,7 +164,7 @@ class RunContext:
     def _make(self, artefact: LazyArtefact) -> StoredArtefact:
         self._progress.stage(artefact.kind, 0, 0)
         with self._meter.stage(artefact.kind) as stage:
-            making = _Making(artefact, stage, {})
+            making = _Making(artefact, stage, {}, {})
             self._making.append(making)
             try:
                 arrays = artefact.make()
@@ -174,6 +179,8 @@ class RunContext:
             "device": artefact.device,
             **slurm_facts(),
         }
+        if making.told:
+            own["told"] = making.told
         costs = {**making.costs, artefact.id: own}
         manifest = {"schema": 1, "id": artefact.id, "costs": costs, "machine": machine()}
         stored = self._store.save(artefact.id, arrays, manifest)

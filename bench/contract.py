@@ -97,6 +97,12 @@ class Context(Protocol):
     def charge(self, seconds: float) -> None:
         """Add seconds that an interrupted run spent on the artefact that is being made."""
 
+    def tell(self, name: str, value: Any) -> None:
+        """Record a fact, a JSON value, of the artefact that is being made.
+
+        It stands in the record of every cell that uses the artefact, beside its cost.
+        """
+
     def progress(self, stage: str, done: int, total: int) -> None:
         """Tell how far a stage has come."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,12 +13,14 @@ import numpy as np
 from bench.context import RunContext
 from bench.contract import ImageDataset
 from bench.execution import check_budgets, expected_load, images_seen, pending_cells
+from bench.weights import require as require_weights
 
 if TYPE_CHECKING:
     from bench.cells import Cell, Plan
     from bench.contract import Artefact
     from bench.datasets import Source
     from bench.results import Results
+    from bench.weights import Weights
 
 K = TypeVar("K")
 _NOT_LOADED = ImageDataset(
@@ -60,6 +62,8 @@ class Forecast:
     plan_id: str
     cells: Sequence[CellForecast]
     artefacts: Sequence[ArtefactForecast] = field(default=())
+    missing_weights: Sequence[str] = field(default=())
+    """Pretrained weights that are not on this machine; a run fetches them first, or refuses."""
 
     @property
     def pending(self) -> list[CellForecast]:
@@ -97,6 +101,7 @@ class Forecast:
             "artefacts": [vars(artefact) for artefact in self.artefacts],
             "expected_s": self.seconds,
             "expected_artefacts_s": self.artefact_seconds,
+            "missing_weights": list(self.missing_weights),
         }
 
 
@@ -126,7 +131,58 @@ def forecast(plan: Plan, results: Results, source: Source) -> Forecast:
                 seconds=seen / rate if rate else None,
             )
         )
-    return Forecast(plan.id, cells, _artefacts(pending, results, kinds))
+    missing = [one.name for one in needed_weights(pending, results) if one.find() is None]
+    return Forecast(plan.id, cells, _artefacts(pending, results, kinds), missing)
+
+
+def require(
+    pending: Sequence[Cell], results: Results, source: Source, tell: Callable[[str], None]
+) -> None:
+    """Refuse cells that cannot be computed here, before any work; fetch missing weights.
+
+    Parameters
+    ----------
+    tell : callable
+        Is told what is fetched.
+
+    Raises
+    ------
+    UsageError
+        When a budget would leave a class empty, or weights are missing and cannot be fetched.
+    """
+    check_budgets(list(pending), source)
+    require_weights(needed_weights(pending, results), tell)
+
+
+def needed_weights(cells: Iterable[Cell], results: Results) -> list[Weights]:
+    """Return the pretrained weights that cells need, each once.
+
+    A method whose declared artefacts are all made needs none any more.
+    """
+    needed: dict[Weights, None] = {}
+    unlike = {(c.method.spec, c.selection_seed, c.model.spec): c for c in cells}
+    for cell in unlike.values():
+        needed |= dict.fromkeys(cell.model.weights())
+        own = cell.method.weights()
+        if own and not _is_made(cell, results):
+            needed |= dict.fromkeys(own)
+    return list(needed)
+
+
+def _is_made(cell: Cell, results: Results) -> bool:
+    declared = cell.method.artefacts(_NOT_LOADED, _context(cell, results))
+    return bool(declared) and all(results.artefacts.has(one.id) for one in declared)
+
+
+def _context(cell: Cell, results: Results) -> RunContext:
+    return RunContext(
+        dataset=cell.identity()["dataset"],
+        selection_seed=cell.selection_seed,
+        device="",
+        store=results.artefacts,
+        leases=results.leases,
+        checkpoint=results.checkpoint,
+    )
 
 
 def _artefacts(
@@ -139,15 +195,7 @@ def _artefacts(
         alike[cell.method.spec, cell.selection_seed].append(cell)
     for members in alike.values():
         cell = members[0]
-        context = RunContext(
-            dataset=cell.identity()["dataset"],
-            selection_seed=cell.selection_seed,
-            device="",
-            store=results.artefacts,
-            leases=results.leases,
-            checkpoint=results.checkpoint,
-        )
-        needed = _closure(cell.method.artefacts(_NOT_LOADED, context))
+        needed = _closure(cell.method.artefacts(_NOT_LOADED, _context(cell, results)))
         for artefact in needed.values():
             found[artefact.id] = artefact
             users[artefact.id].append(members)

@@ -52,6 +52,7 @@ def model_facts(job: Job, network: Network) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "operations_per_image": operations_per_image(job.model, job.train.shape, classes),
         "uses_pretrained_weights": job.model.uses_pretrained_weights,
+        "pretrained_weights": network.pretrained,
         "our_choice": job.model.choice,
     }
 

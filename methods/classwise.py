@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bench.arrays import FloatArray, IntArray
     from bench.budgets import Budget
     from bench.contract import Artefact
+    from bench.weights import Weights
 
 _NAME = "classwise"
 
@@ -61,6 +62,10 @@ class NamesMethod:
     def identity(self, value: str) -> dict[str, Any]:
         """Return the identity of the method that a value names."""
         return METHODS.make_one(value).identity()
+
+    def weights(self, value: str) -> tuple[Weights, ...]:
+        """Return the pretrained weights of the method that a value names."""
+        return METHODS.make_one(value).weights()
 
     def __str__(self) -> str:
         return "that names a selection method (bench list methods)"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from bench.arrays import Arrays, FloatArray, IntArray
     from bench.contract import Artefact
+    from bench.weights import Weights
     from methods.parts.draws import Pool
     from methods.parts.pixels import PixelStage
     from methods.parts.submodular import Binning
@@ -118,6 +119,10 @@ class DatasetQuantization(GraphCutMethod):
     def bytes_each(self, train: ImageDataset) -> int:
         """Return the bytes that one kept image takes, with its mask and label."""
         return super().bytes_each(train) if self.stage is None else self.stage.bytes_each(train)
+
+    def weights(self) -> tuple[Weights, ...]:
+        """Return the pretrained weights of the extractor and of the pixel stage."""
+        return super().weights() + (() if self.stage is None else self.stage.weights())
 
     def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
         """Return the bins and, where patches are dropped, the reconstructions."""

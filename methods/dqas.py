@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from bench.arrays import FloatArray, IntArray
     from bench.contract import Artefact
+    from bench.weights import Weights
     from methods.parts.pixels import PixelStage
 
     Round = list[Artefact]
@@ -140,6 +141,10 @@ class ActiveDatasetQuantization(EmbeddingMethod):
         from methods.parts.pixels import PixelStage
 
         return PixelStage(self.drop, self.network, mae=self.mae, mae_epochs=self.mae_epochs)
+
+    def weights(self) -> tuple[Weights, ...]:
+        """Return the pretrained weights of the extractor and of the pixel stage."""
+        return super().weights() + (() if self.stage is None else self.stage.weights())
 
     def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
         """Return the reconstructions, the bins and the rounds' learners."""

@@ -66,4 +66,9 @@ def _notes(forecast: Forecast) -> list[str]:
     told = [f"{kind} {sum(there)}/{len(there)}" for kind, there in kinds.items()]
     if told:
         notes.append(f"Shared artefacts already made: {', '.join(told)}.")
+    if forecast.missing_weights:
+        notes.append(
+            f"Weights that are not on this machine: {', '.join(forecast.missing_weights)}; a run "
+            "fetches them first."
+        )
     return notes

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import zip_longest
-from textwrap import fill
+from textwrap import fill, wrap
 from typing import Any
 
 from reports.statistics import Estimate
@@ -73,15 +73,19 @@ class Table:
 
 
 def as_text(table: Table) -> str:
-    """Render for a terminal; names too long for 80 columns go on in the next line.
+    """Render for a terminal; texts too long for 80 columns go on in the next line.
 
-    Only the first column is folded, and only where it is what makes the table wide.
+    The widest columns of text are folded, none to fewer than 12 characters.
     """
     lines = [[column.heading for column in table.columns], *table.texts()]
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     excess = sum(widths) + len(_GAP) * (len(widths) - 1) - _TEXT_WIDTH
-    if excess > 0 and widths[0] == max(widths):
-        widths[0] = max(_LEAST_NAME, widths[0] - excess)
+    texts = [place for place, column in enumerate(table.columns) if column.left]
+    for _ in range(excess):
+        widest = max(texts, key=lambda place: widths[place])
+        if widths[widest] <= _LEAST_NAME:
+            break
+        widths[widest] -= 1
     rendered = [_rendered(line, widths, table.columns) for line in lines]
     rule = "-" * max(len(text) for block in rendered for text in block)
     head, *body = ["\n".join(block) for block in rendered]
@@ -95,7 +99,7 @@ def as_text(table: Table) -> str:
 def _rendered(line: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> list[str]:
     """Return the text lines of one row; a cell longer than its column is folded."""
     folded = [
-        [cell[i : i + width] for i in range(0, len(cell), width)] or [""]
+        wrap(cell, width, break_on_hyphens=False) or [""]
         for cell, width in zip(line, widths, strict=True)
     ]
     return [

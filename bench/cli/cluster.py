@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.codes import SOME_FAILED
-from bench.cli.display import display
+from bench.cli.display import display, tell
 from bench.cli.options import debug_option, json_option, results_option, slurm_option
 from bench.cli.submitting import where
 from bench.errors import BenchError, UsageError
@@ -215,12 +215,15 @@ def _resubmit(
 ) -> None:
     from bench.cli.submitting import show_submitted
     from bench.execution import pending_cells
+    from bench.planning import require
     from slurm import profiles, submissions
     from slurm.retrying import lessons
 
-    pending = [cell.id for cell in pending_cells(plan, results)]
-    if not pending:
+    cells = pending_cells(plan, results)
+    if not cells:
         return
+    require(cells, results, source, tell)
+    pending = [cell.id for cell in cells]
     learnt = lessons(pending, results, submissions.read_all(results.folder), attempts)
     if learnt.exhausted:
         click.echo(

@@ -19,6 +19,11 @@ _QUIET_S = 30.0
 """Seconds after which a plain display tells that a long stage is still going on."""
 
 
+def tell(message: str) -> None:
+    """Tell a line on standard error."""
+    click.echo(message, err=True)
+
+
 @contextmanager
 def display() -> Iterator[Progress]:
     """Give the display that suits where standard error goes to."""

@@ -138,7 +138,7 @@ def _weights() -> Iterator[Finding]:
     cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
     for name, folder, pattern, limits in (
         ("weights", own, "*", "methods with published weights fetch them, or fail"),
-        ("timm weights", cache, "models--timm--*", "pretrained=true needs the network"),
+        ("timm weights", cache, "models--timm--*", "pretrained=true fetches them, or refuses"),
     ):
         found = sorted(path.name for path in folder.glob(pattern))
         told = f"{folder}: {', '.join(found[:5]) or 'none'}{', ...' if len(found) > 5 else ''}"

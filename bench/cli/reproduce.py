@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.codes import INTERRUPTED, SOME_FAILED
-from bench.cli.display import display
+from bench.cli.display import display, tell
 from bench.cli.options import (
     SweepOptions,
     debug_option,
@@ -192,7 +192,8 @@ def _submit(
     as_json: bool,
 ) -> None:
     from bench.cli.submitting import show_dry_run, show_submitted
-    from bench.execution import check_budgets, pending_cells
+    from bench.execution import pending_cells
+    from bench.planning import require
     from slurm import commands, profiles
 
     asked = profiles.read(profile)
@@ -200,7 +201,7 @@ def _submit(
         show_dry_run(plan, folder, options.source, asked, device, as_json)
         return
     commands.require()
-    check_budgets(pending_cells(plan, folder), options.source)
+    require(pending_cells(plan, folder), folder, options.source, tell)
     show_submitted(plan, folder, options.source, asked, device, as_json)
 
 
@@ -208,12 +209,13 @@ def _compute(
     options: SweepOptions, folder: Results, plan: Plan, device: str, threads: int | None
 ) -> int:
     """Compute what is pending, as bench run does; return the exit code."""
-    from bench.execution import check_budgets, execute, pending_cells, resolve_device
+    from bench.execution import execute, pending_cells, resolve_device
+    from bench.planning import require
 
     pending = pending_cells(plan, folder)
     if not pending:
         return 0
-    check_budgets(pending, options.source)
+    require(pending, folder, options.source, tell)
     try:
         folder.prepare()
     except StorageError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.codes import INTERRUPTED, SOME_FAILED
-from bench.cli.display import display
+from bench.cli.display import display, tell
 from bench.cli.options import (
     SweepOptions,
     debug_option,
@@ -104,12 +104,13 @@ def _run(
     pack: int | None,
     as_json: bool,
 ) -> int:
-    from bench.execution import check_budgets, execute, pending_cells, resolve_device
+    from bench.execution import execute, pending_cells, resolve_device
+    from bench.planning import require
 
     pending = pending_cells(plan, results)
     failed = 0
     if pending:
-        check_budgets(pending, options.source)
+        require(pending, results, options.source, tell)
         try:
             results.prepare()
         except StorageError as error:
@@ -140,7 +141,8 @@ def _submit(
     options: SweepOptions, folder: Path, profile: str, device: str, dry_run: bool, as_json: bool
 ) -> None:
     from bench.cli.submitting import show_dry_run, show_submitted
-    from bench.execution import check_budgets, pending_cells
+    from bench.execution import pending_cells
+    from bench.planning import require
     from slurm import commands, profiles
 
     asked = profiles.read(profile)
@@ -149,7 +151,7 @@ def _submit(
         show_dry_run(plan, results, options.source, asked, device, as_json)
         return
     commands.require()
-    check_budgets(pending_cells(plan, results), options.source)
+    require(pending_cells(plan, results), results, options.source, tell)
     show_submitted(plan, results, options.source, asked, device, as_json)
 
 

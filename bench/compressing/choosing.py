@@ -17,6 +17,7 @@ from bench.errors import BenchError, UsageError
 from bench.models import MODELS, NamesModel
 from bench.provenance import continuation_stamp
 from bench.selecting import select
+from bench.weights import require as require_weights
 
 if TYPE_CHECKING:
     from bench.arrays import IntArray, Pixels
@@ -105,6 +106,7 @@ def choose_by_method(
         When the method fails.
     """
     refuse_too_large(asked.method, len(files), view)
+    require_weights(asked.method.weights(), lambda message: progress.stage(message, 0, 0))
     if not allow_empty_classes:
         refuse_empty_classes(asked.budget, files.classes, np.bincount(files.labels))
     looked = look(files, view, work.folder / "checked.json", asked.skip_broken, progress)
@@ -148,7 +150,7 @@ def refuse_too_large(method: Method, count: int, view: View) -> None:
                 f"{count} images of {view.size} pixels take {view.bytes(count) / 2**30:.3g} GiB "
                 f"(allowed: {view.memory / 2**30:.3g}), and {parameter.name}={spec} is trained on "
                 f"them in memory. Give --size {size}, more --memory, or a pretrained extractor: "
-                f"'{method.name}[extractor=timm[pretrained=true]]'"
+                f"'{method.name}[extractor=timm[architecture=resnet18.tv_in1k,pretrained=true]]'"
             )
 
 

@@ -10,6 +10,7 @@ from bench.registry import Registry
 
 if TYPE_CHECKING:
     from bench.models.networks import Network
+    from bench.weights import Weights
 
 Shape = tuple[int, int, int]
 """Height, width and channels of an image."""
@@ -27,7 +28,7 @@ class Model(Component):
     @property
     def uses_pretrained_weights(self) -> bool:
         """Whether the network comes with weights that were learned elsewhere."""
-        return False
+        return bool(self.weights())
 
     def untrained(self) -> Model:
         """Return the same architecture with random weights."""
@@ -51,6 +52,10 @@ class NamesModel:
     def identity(self, value: str) -> dict[str, Any]:
         """Return the identity of the model that a value names."""
         return MODELS.make_one(value).identity()
+
+    def weights(self, value: str) -> tuple[Weights, ...]:
+        """Return the pretrained weights of the model that a value names."""
+        return MODELS.make_one(value).weights()
 
     def __str__(self) -> str:
         return "that names a model (bench list models)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -26,9 +26,11 @@ class Network(nn.Module):
     """A classifier that also gives its features.
 
     ``own_normalisation`` is what pretrained weights were trained with; None for the data set's.
+    ``pretrained`` tells their name and the sha256 of their file; None without.
     """
 
     own_normalisation: Normalisation | None = None
+    pretrained: Mapping[str, str] | None = None
 
     @abstractmethod
     def features(self, images: Tensor) -> Features:
@@ -41,6 +43,9 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits [B, classes] of images."""
         return self.classify(self.features(images).penultimate)
+
+    def take_size(self, size: tuple[int, int]) -> None:
+        """Take images of this size (height, width) as they are, where others are resized."""
 
 
 class BasicBlock(nn.Module):

@@ -14,6 +14,7 @@ from bench.models.base import MODELS, Model, Shape
 
 if TYPE_CHECKING:
     from bench.models.networks import Network
+    from bench.models.pretrained import TimmWeights
 
 SMALL_SIDE = 64
 """Pixels; images up to this side are taken as they are, larger ones at timm's stock size."""
@@ -27,20 +28,30 @@ class Timm(Model):
     Parameters
     ----------
     architecture : str
-        timm's name, e.g. ``resnet18`` or ``vit_base_patch16_224``.
+        timm's name, e.g. ``resnet18`` or ``vit_base_patch16_224``; with pretrained weights their
+        tag too, ``resnet18.tv_in1k``: which ones timm takes without it changes with timm.
     pretrained : bool
-        Load timm's pretrained weights; they come over the network or from its cache.
+        Load pretrained weights; :class:`bench.models.pretrained.TimmWeights` tells from where.
     """
 
+    version: ClassVar[int] = 2
     about: ClassVar[str] = "any timm network with its stock settings"
 
     architecture: str = "resnet18"
     pretrained: bool = False
 
-    @property
-    def uses_pretrained_weights(self) -> bool:
-        """Whether timm's weights are asked for."""
-        return self.pretrained
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pretrained and "." not in self.architecture:
+            from bench.models.pretrained import unknown_weights
+
+            raise unknown_weights(self.architecture)
+
+    def weights(self) -> tuple[TimmWeights, ...]:
+        """Return timm's weights where they are asked for."""
+        from bench.models.pretrained import TimmWeights
+
+        return (TimmWeights(self.architecture),) if self.pretrained else ()
 
     def untrained(self) -> Timm:
         """Return the same architecture with random weights."""
@@ -50,12 +61,13 @@ class Timm(Model):
         """Return the network; raise a UsageError where timm or its weights are out of reach."""
         from bench.models.timm_network import TimmNetwork
 
-        return TimmNetwork(self.architecture, shape[2], classes, self.pretrained)
+        return TimmNetwork(self.architecture, shape[2], classes, next(iter(self.weights()), None))
 
 
 class TimmVariant(Model):
     """A timm architecture whose stem and patches suit the images' size."""
 
+    version: ClassVar[int] = 2
     choice: ClassVar[str] = "variant, patches and stem for small images are not in the papers"
     architecture: ClassVar[str]
 

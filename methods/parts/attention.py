@@ -129,7 +129,7 @@ def pretrained_classifier(model: Model, train: ImageDataset, device: str) -> Net
     if configuration is None or not configuration.num_classes:
         raise UsageError(
             f"{architecture} has no pretrained classifier, so that it has no class scores to "
-            "follow back. Choose another extractor, e.g. timm[architecture=resnet18]"
+            "follow back. Choose another extractor, e.g. resnet8"
         )
     with torch.random.fork_rng(devices=[]):  # a network draws its initial weights
         network = model.build(train.shape, configuration.num_classes)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from bench.arrays import Arrays, Float32Array, Pixels
     from bench.contract import Artefact, Context, ImageDataset
-    from bench.models.networks import Network
 
 EPOCHS = 10
 BATCH = 256
@@ -125,7 +124,7 @@ class UntrainedHead:
             from bench.training import PUBLISHED_NORMALISATIONS
 
             loaded = self.extractor.load(network, train, ctx)
-            take_size(loaded, train.shape[:2])
+            loaded.take_size(train.shape[:2])
             published = PUBLISHED_NORMALISATIONS["released"]
             statistics = published if train.shape[2] == 3 else Normalisation.of(train.images)
             head = self._head(ctx)
@@ -155,14 +154,6 @@ class UntrainedHead:
             return unit
 
         return apply
-
-
-def take_size(network: Network, size: tuple[int, int]) -> None:
-    """Have a timm network take images as they are, where it would resize them."""
-    from bench.models.timm_network import TimmNetwork
-
-    if isinstance(network, TimmNetwork):
-        network.input_size = size
 
 
 @dataclass(frozen=True)

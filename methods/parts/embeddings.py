@@ -177,6 +177,7 @@ class Extractor:
         if not self._is_seeded:
             # the seed is for the last layer, which timm may have to make anew
             network = self._built(partial(training.fresh_network, self.model, train, 0))
+            ctx.tell("weights", network.pretrained)
         elif self.epochs == 0:
             network = training.fresh_network(self.model, train, ctx.seed("extractor"))
         else:

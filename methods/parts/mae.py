@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from bench.weights import WeightsFile
 from methods.parts.patches import Edition, PatchGrid
-from methods.parts.weights import WeightsFile
 
 if TYPE_CHECKING:
     from bench.arrays import Arrays

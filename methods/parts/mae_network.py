@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from bench.errors import DamagedFileError
 
 if TYPE_CHECKING:
+    from bench.weights import WeightsFile
     from methods.parts.mae import Sizes
     from methods.parts.patches import PatchGrid
-    from methods.parts.weights import WeightsFile
 
 
 class MaskedAutoencoder(nn.Module):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bench.errors import UsageError
+from bench.weights import sha256_of
 from methods.parts import mae
 from methods.parts.patches import Edition, PatchGrid, masks_of, most_important
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from bench.arrays import Arrays, IntArray
     from bench.contract import Artefact, CompressedSet, Context, ImageDataset
+    from bench.weights import Weights
     from methods.parts.embeddings import Extractor
     from methods.parts.mae_network import MaskedAutoencoder
 
@@ -76,6 +78,10 @@ class PixelStage:
             return PatchGrid.native(*shape[:2])
         return PatchGrid.resized(*shape[:2], *_LARGE)
 
+    def weights(self) -> tuple[Weights, ...]:
+        """Return the pretrained weights of the autoencoder."""
+        return (mae.RELEASED,) if self.mae == "vit-large" else ()
+
     def kept_patches(self, shape: tuple[int, int, int]) -> tuple[int, int]:
         """Return how many patches of an image are kept, and how many there are."""
         grid = self.grid(shape)
@@ -107,6 +113,7 @@ class PixelStage:
 
             if network is None:
                 loaded = pretrained_classifier(extractor.model, train, ctx.device)
+                ctx.tell("weights", loaded.pretrained)
             else:
                 loaded = extractor.load(network, train, ctx)
 
@@ -184,7 +191,7 @@ class PixelStage:
         if weights is not None:
             network = mae.SmallMae(self.mae_epochs).load(weights, train, ctx.device)
             return network, {"mae_bytes": network.bytes}
-        sha256 = mae.RELEASED.obtain()
+        sha256 = sha256_of(mae.RELEASED.obtain())
         grid = self.grid(train.shape)
         network = load_released(mae.RELEASED, grid, mae.VIT_LARGE, ctx.device)
         told = {"mae_file": mae.RELEASED.name, "mae_sha256": sha256}

@@ -111,8 +111,8 @@ class Greedy(Fake):
     """Asks for all images at once."""
 
     name: ClassVar[str] = "greedy"
-    extractor: Annotated[str, NamesModel()] = "timm[pretrained=true]"
-    extractor_epochs: int = 10
+    extractor: Annotated[str, NamesModel()] = "resnet8"
+    extractor_epochs: int = 0
 
     @property
     def keeps(self) -> Keeps:
@@ -701,13 +701,13 @@ class TestStreaming:
     ) -> None:
         for file in photos.rglob("*.png"):
             file.write_bytes(b"never looked at")
-        method = Greedy(extractor="resnet8")
+        method = Greedy(extractor_epochs=10)
         text = refusal(
             UsageError, lambda: run(photos, tmp_path / "out", ask(method), memory=self.BLOCK)
         )
         assert "extractor=resnet8 is trained on them in memory" in text
         assert "pretrained extractor" in text
-        untrained = Greedy(extractor="resnet8", extractor_epochs=0)
+        untrained = Greedy()
         text = refusal(
             DataError, lambda: run(photos, tmp_path / "out", ask(untrained), memory=self.BLOCK)
         )

@@ -36,7 +36,7 @@ def test_resnet18_has_the_literatures_size_and_operations():
 
 
 def test_counting_needs_no_weights_from_elsewhere():
-    pretrained = MODELS.make_one("timm[architecture=resnet18,pretrained=true]")
+    pretrained = MODELS.make_one("timm[architecture=resnet18.tv_in1k,pretrained=true]")
     plain = MODELS.make_one("timm[architecture=resnet18]")
     shape = (32, 32, 3)
     assert operations_per_image(pretrained, shape, 10) == operations_per_image(plain, shape, 10)

@@ -109,7 +109,7 @@ def test_one_component_is_asked_for_and_two_are_given():
         alpha=st.floats(allow_nan=False, allow_infinity=False),
         scores=st.sampled_from(["none", "rs", "rs+ds"]),
         mirrored=st.booleans(),
-        extractor=st.sampled_from(["a", "timm[architecture=vgg11,pretrained=true]"]),
+        extractor=st.sampled_from(["a", "timm[architecture=vgg11.tv_in1k,pretrained=true]"]),
     )
 )
 def test_a_spec_and_an_identity_lead_back_to_their_component(toy):

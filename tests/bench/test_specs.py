@@ -69,7 +69,7 @@ def test_lists_are_combined_with_the_last_one_running_fastest():
 
 
 def test_a_value_may_itself_be_a_spec_with_parameters():
-    timm = "timm[architecture=vgg11,pretrained=true]"
+    timm = "timm[architecture=vgg11.tv_in1k,pretrained=true]"
     assert specs(f"dq[extractor={timm}]") == [Spec("dq", (("extractor", timm),))]
     assert [dict(spec.parameters)["extractor"] for spec in expand(f"dq[extractor=[x,{timm}]]")] == [
         "x", timm,

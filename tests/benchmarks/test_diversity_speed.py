@@ -11,7 +11,7 @@ from torchvision import transforms
 
 from bench.augment import Normalisation
 from bench.models import MODELS
-from methods.parts.diversity import Crops, gram_diversity, take_size
+from methods.parts.diversity import Crops, gram_diversity
 from methods.parts.embeddings import extract
 
 IMAGES, SIDE = 500, 32
@@ -34,7 +34,7 @@ class Quiet:
 @pytest.fixture(params=NETWORKS)
 def network(request):
     made = MODELS.make_one(request.param).build((SIDE, SIDE, 3), 10)
-    take_size(made, (SIDE, SIDE))
+    made.take_size((SIDE, SIDE))
     return made.to(memory_format=torch.channels_last).eval()
 
 

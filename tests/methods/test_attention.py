@@ -225,10 +225,12 @@ def test_a_pretrained_classifier_keeps_its_own_classes(few, monkeypatch):
         asked.append((shape, classes))
         return Curved()
 
-    model = MODELS.make_one("timm[architecture=resnet18,pretrained=true]")
+    model = MODELS.make_one("timm[architecture=resnet18.tv_in1k,pretrained=true]")
     monkeypatch.setattr(type(model), "build", build)
     pretrained_classifier(model, few, "cpu")
     assert asked == [((8, 8, 3), 1000)]
-    headless = MODELS.make_one("timm[architecture=vit_small_patch14_dinov2,pretrained=true]")
+    headless = MODELS.make_one(
+        "timm[architecture=vit_small_patch14_dinov2.lvd142m,pretrained=true]"
+    )
     with pytest.raises(UsageError, match="has no pretrained classifier"):
         pretrained_classifier(headless, few, "cpu")

@@ -289,7 +289,7 @@ def test_a_loss_that_is_not_finite_is_told(compress):
 
 def test_pretrained_networks_are_refused():
     with pytest.raises(UsageError, match="random networks"):
-        METHODS.make_one("dm[extractor=timm[architecture=resnet18,pretrained=true]]")
+        METHODS.make_one("dm[extractor=timm[architecture=resnet18.tv_in1k,pretrained=true]]")
 
 
 @pytest.mark.parametrize("storage", ["uint8", "float32"])

@@ -150,12 +150,12 @@ def test_the_declared_artefacts_are_those_that_are_read(noise, context):
 
 
 def test_weights_that_cannot_be_had_are_told_with_the_way_out(noise, context, monkeypatch):
-    import timm
+    from bench.models import pretrained
 
-    def offline(*args, **kwargs):
+    def offline(url):
         raise OSError("no route to host")
 
-    monkeypatch.setattr(timm, "create_model", offline)
+    monkeypatch.setattr(pretrained, "_ask", offline)
     with pytest.raises(UsageError, match=r"resnet18.tv_in1k.*no route(.|\n)*extractor=resnet8"):
         METHODS.make_one("dq[edition=released]").compress(noise, EIGHTH, context())
 

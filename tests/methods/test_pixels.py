@@ -15,12 +15,12 @@ from bench.budgets import Budget
 from bench.contract import METHODS, CompressedSet, ImageDataset, Keeps
 from bench.errors import DamagedFileError, UsageError
 from bench.selecting import select
+from bench.weights import WeightsFile, sha256_of
 from methods.parts import mae
 from methods.parts.embeddings import Extractor
 from methods.parts.mae_network import MaskedAutoencoder
 from methods.parts.patches import PatchGrid, masks_of, most_important
 from methods.parts.pixels import PixelStage, misaligned_positions, with_pixels
-from methods.parts.weights import WeightsFile
 
 TINY = mae.Sizes(width=16, depth=1, heads=2, decoder_width=16, decoder_depth=1, decoder_heads=2)
 EXTRACTOR = Extractor("resnet8[width=4]", 1)
@@ -271,7 +271,7 @@ def test_the_record_tells_which_weights_were_loaded(released, noise, context):
     kept = with_pixels(CompressedSet(np.array([4, 1])), stage(mae="vit-large"), few, context())
     told = kept.notes["pixels"]
     assert told["mae_file"] == "mae_visualize_vit_large_ganloss.pth"
-    assert told["mae_sha256"] == mae.RELEASED.obtain()
+    assert told["mae_sha256"] == sha256_of(mae.RELEASED.obtain())
     assert told["mae_bytes"] > 0
     pin = mae.RELEASED.path.with_name(mae.RELEASED.name + ".sha256")
     pin.write_text("0" * 64)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.errors import DamagedFileError, UsageError
 from bench.storage import replacing, write_text
@@ -18,6 +20,57 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 30
 _CHUNK = 1 << 20
+
+
+class Weights(Protocol):
+    """Weights that were learned elsewhere."""
+
+    @property
+    def name(self) -> str:
+        """What they are called, on every machine."""
+
+    def find(self) -> Path | None:
+        """Return their file; None where it is not here. Imports nothing heavy."""
+
+    def obtain(self) -> Path:
+        """Return their file, fetched where it is missing; raise a UsageError where it cannot be."""
+
+
+def require(needed: Iterable[Weights], tell: Callable[[str], None]) -> None:
+    """Fetch the weights that are not here, each once.
+
+    Parameters
+    ----------
+    tell : callable
+        Is told what is fetched, since that takes time.
+
+    Raises
+    ------
+    UsageError
+        When weights are missing and cannot be fetched.
+    """
+    for weights in dict.fromkeys(needed):
+        if weights.find() is None:
+            tell(f"looking for the weights {weights.name}, which may have to be fetched")
+            weights.obtain()
+
+
+def weights_folder() -> Path:
+    """Return the folder for weights' files: $BENCH_WEIGHTS, or ~/.cache/bench/weights."""
+    folder = os.environ.get("BENCH_WEIGHTS") or Path.home() / ".cache" / "bench" / "weights"
+    return Path(folder).expanduser()
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file; one that has not changed is read once."""
+    state = path.stat()
+    return _sha256(path, state.st_mtime_ns, state.st_size)
+
+
+@cache
+def _sha256(path: Path, changed: int, size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -44,15 +97,18 @@ class WeightsFile:
     @property
     def path(self) -> Path:
         """Where the file is, or is put."""
-        folder = os.environ.get("BENCH_WEIGHTS") or Path.home() / ".cache" / "bench" / "weights"
-        return Path(folder).expanduser() / self.name
+        return weights_folder() / self.name
 
     @property
     def _pin(self) -> Path:
         return self.path.with_name(self.path.name + ".sha256")
 
-    def obtain(self) -> str:
-        """Fetch the file where it is missing, compare it with its pin, and return its sha256.
+    def find(self) -> Path | None:
+        """Return the file's path; None where it is missing."""
+        return self.path if self.path.is_file() else None
+
+    def obtain(self) -> Path:
+        """Fetch the file where it is missing, compare it with its pin, and return its path.
 
         Raises
         ------
@@ -63,17 +119,16 @@ class WeightsFile:
         """
         if not self.path.is_file():
             self._fetch()
-        with self.path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
         if not self._pin.is_file():
-            return found
+            return self.path
+        found = sha256_of(self.path)
         words = self._pin.read_text(encoding="utf-8", errors="replace").split()
         if not words or words[0].lower() != found:
             raise DamagedFileError(
                 f"{self.path} has sha256 {found[:16]}..., its pin says otherwise.\n"
                 f"Remove the file to fetch it again, or {self._pin.name} to accept it"
             )
-        return found
+        return self.path
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors under ``model``, by name; nothing in the file is executed.
