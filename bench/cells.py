@@ -190,7 +190,7 @@ class Sweep:
             for protocol in self.protocols:
                 for model in self.models:
                     for method in self.methods:
-                        for budget in self.budgets if method.info.budgeted else [EVERYTHING]:
+                        for budget in self.budgets if method.budgeted else [EVERYTHING]:
                             yield Cell(
                                 dataset=self.dataset,
                                 fingerprint=self.fingerprint,

@@ -124,7 +124,7 @@ class MethodInfo:
     seeded: bool = True
     """False for methods whose result does not depend on the selection seed."""
     budgeted: bool = True
-    """False for methods that always keep everything."""
+    """False for methods that keep the same whatever the budget."""
 
 
 class Method(Component):
@@ -144,6 +144,11 @@ class Method(Component):
         """Whether every class keeps its share of the budget; None where nothing is promised."""
         return None
 
+    @property
+    def budgeted(self) -> bool:
+        """Whether a budget changes what is kept; a method that no budget changes runs once."""
+        return self.info.budgeted
+
     def bytes_each(self, train: ImageDataset) -> int:
         """Return the bytes that one kept image takes, with its label."""
         return train.bytes_per_image
@@ -160,6 +165,7 @@ class Method(Component):
             "released": info.released,
             "reconstruction": info.reconstruction,
             "seeded": info.seeded,
+            "budgeted": self.budgeted,
             "keeps": self.keeps.name.lower(),
         }
 

@@ -117,5 +117,6 @@ def _first_facts(content: Mapping[str, Any]) -> dict[str, Any]:
         "reconstruction": False,
         # The very first records did not tell; the only method of then without a seed is full.
         "seeded": content.get("seeded", method["name"] != "full"),
+        "budgeted": method["name"] != "full",
         "keeps": "images",
     }

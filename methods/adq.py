@@ -132,6 +132,11 @@ class AdaptiveDatasetQuantization(DatasetQuantization):
         return Keeps.ITS_OWN_COUNT if self.shares == "literal" else super().keeps
 
     @property
+    def budgeted(self) -> bool:
+        """Whether a budget changes what is kept: Eq. 9 and 10 as printed do not contain one."""
+        return self.shares != "literal"
+
+    @property
     def balanced(self) -> bool:
         """Whether every class keeps its share of the budget."""
         return self.shares != "literal" and super().balanced

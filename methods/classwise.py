@@ -45,7 +45,7 @@ class NamesMethod:
         method = METHODS.make_one(value)
         if method.name == _NAME:
             raise UsageError(f"{_NAME} cannot be its own base. Name a selection method")
-        if method.info.kind not in ("selection", "baseline") or not method.info.budgeted:
+        if method.info.kind not in ("selection", "baseline") or not method.budgeted:
             raise UsageError(f"'{method.spec}' selects no images by a budget. Name for example dq")
         if method.keeps is not Keeps.IMAGES:
             raise UsageError(

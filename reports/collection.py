@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from bench.identity import digest
@@ -101,6 +102,13 @@ class Collection:
     def groups(self) -> Groups:
         """The rows by what is averaged."""
         return grouped(self.rows)
+
+    def kept_percent(self, key: Key) -> float:
+        """Return the share that was asked for, or what was kept where no budget changes it."""
+        rows = self.groups.get(key)
+        if not rows or rows[0]["budgeted"]:
+            return key.ratio
+        return round(100 * fmean(row["images"] / row["full_images"] for row in rows), 1)
 
     @cached_property
     def failed(self) -> Groups:

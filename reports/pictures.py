@@ -120,7 +120,7 @@ def caption(
 ) -> str:
     """Return what is seen: method, ratio, seed, data set, and which images these are."""
     told = [method.spec]
-    if method.info.budgeted:
+    if method.budgeted:
         told.append(budget.words)
     if method.info.seeded:
         told.append(f"seed {seed}")

@@ -20,6 +20,7 @@ def cell_row(record: Mapping[str, Any]) -> Row:
         **flat(dict(record)),
         "parameters": record["cell"]["method"].get("parameters", {}),
         "method_name": record["cell"]["method"]["name"],
+        "budgeted": record["method"].get("budgeted", True),
         "content": kept.get("content", "selected"),
         "labels": kept.get("labels", "hard"),
         "selection": _selection(cost.get("artefacts", {})),

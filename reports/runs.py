@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 from typing import Any
 
 from bench.results import identities
@@ -44,6 +45,19 @@ class Series:
     def given(self) -> dict[str, str]:
         """The parameters that the spec gives, as texts."""
         return dict(next(expand(self.spec)).parameters)
+
+    @property
+    def is_budgeted(self) -> bool:
+        """Whether a ratio changes what the method keeps, so that rows of a ratio may hold it."""
+        return bool(self.records[0]["method"].get("budgeted", self.name != "full"))
+
+    @property
+    def kept_percent(self) -> float:
+        """The share that was asked for, or what was kept where no budget changes it."""
+        if self.is_budgeted:
+            return self.percent
+        kept = [record["compressed"] for record in self.records]
+        return round(100 * fmean(one["images"] / one["full_images"] for one in kept), 1)
 
     @property
     def ids(self) -> list[str]:

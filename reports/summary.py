@@ -47,7 +47,7 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
         rows.append(
             {
                 "method": here.names[key],
-                "percent": key.ratio,
+                "percent": here.kept_percent(key),
                 "of": key.of,
                 "images": group[0]["images"] if group else None,
                 "accuracy": estimate(group, "accuracy"),
@@ -111,7 +111,7 @@ def cost_table(results: Collection, setting: Setting) -> Table:
         rows.append(
             {
                 "method": here.names[key],
-                "percent": key.ratio,
+                "percent": here.kept_percent(key),
                 "of": key.of,
                 "bytes": group[0]["bytes"],
                 "steps": group[0]["steps"],
@@ -151,7 +151,7 @@ def speed_table(results: Collection, setting: Setting) -> Table | None:
     rows = [
         {
             "method": here.names[key],
-            "percent": key.ratio,
+            "percent": here.kept_percent(key),
             "of": key.of,
             **{
                 name: _mean(here.groups[key], name)

@@ -61,11 +61,11 @@ class Asked:
                 f"'{method.spec}' counts the bytes of pixels, not those of your files. Name a "
                 "method that selects images, e.g. adq"
             )
-        if self.ratio is None and method.info.budgeted:
+        if self.ratio is None and method.budgeted:
             raise UsageError("give --ratio, the percent of the images to keep, e.g. --ratio 20")
         return ByMethod(
             method=method,
-            budget=Budget.parse((self.ratio if method.info.budgeted else None) or "100"),
+            budget=Budget.parse((self.ratio if method.budgeted else None) or "100"),
             seed=self.seed,
             size=self.size or files.default_size(),
             skip_broken=self.skip_broken,

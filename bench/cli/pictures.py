@@ -93,7 +93,7 @@ def pictures(
         raise UsageError(str(error)) from error
     _prepare(threads or default_threads(min(train.shape[:2])))
     for name, method in file_names(chosen).items():
-        asked = budget if method.info.budgeted else EVERYTHING
+        asked = budget if method.budgeted else EVERYTHING
         context = _context(setting, source, seed, used, folder)
         kept = _selected(method, train, asked, context)
         sheet = method_sheet(method, asked, seed, kept, train, label or setting.spec, side)

@@ -44,8 +44,8 @@ class Lab:
         self.method = method
         self._folder = folder
         self.data = data.ordinary()
-        self.main_budget = MAIN if method.info.budgeted else EVERYTHING
-        self.other_budgets = OTHER_BUDGETS if method.info.budgeted else ()
+        self.main_budget = MAIN if method.budgeted else EVERYTHING
+        self.other_budgets = OTHER_BUDGETS if method.budgeted else ()
 
     def place(self, name: str) -> Path:
         """Return the results folder of a name."""

@@ -115,7 +115,7 @@ def _same_seed(lab: Lab) -> str:
 
 def _other_seed(lab: Lab) -> str:
     first = lab.require_repeatable().content(in_order=False)
-    if not lab.method.info.budgeted:
+    if not lab.method.budgeted and lab.method.keeps is Keeps.IMAGES:
         raise DoesNotApplyError("it always keeps everything")
     seeds = _OTHER_SEEDS if lab.method.info.seeded else _OTHER_SEEDS[:1]
     for seed in seeds:

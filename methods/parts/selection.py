@@ -192,6 +192,6 @@ class GraphCutMethod(EmbeddingMethod, TwoEditions):
 
     def asked(self, train: ImageDataset, budget: Budget, kept: int) -> dict[str, Any]:
         """Return what a record says of a method that keeps its own count."""
-        if self.keeps is Keeps.IMAGES:
+        if self.keeps is Keeps.IMAGES or not self.budgeted:
             return {}
         return {"asked_images": budget.images(len(train)), "kept_images": kept}

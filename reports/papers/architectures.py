@@ -94,7 +94,7 @@ def _table_one(
 ) -> Table:
     called = labels(here)
     full = [one for one in here if one.name == "full"]
-    others = [one for one in sorted(here, key=lambda one: one.order) if one.name != "full"]
+    others = [one for one in sorted(here, key=lambda one: one.order) if one.is_budgeted]
     methods = list(dict.fromkeys(one.method for one in others))
     names = Counter(next(o.name for o in others if o.method == method) for method in methods)
     compared = {"adq"} if against == "dq" else {"graphcut", *TABLE_ONE}

@@ -27,16 +27,17 @@ def _budgets(dataset: str, fingerprint: str, series: Sequence[Series]) -> Table:
         kept = one.records[0]["compressed"]
         counts = kept.get("class_counts") or [None]
         spends = kept["images"] if one.of == "images" else kept["bytes"]
+        is_asked = one.is_budgeted or one.name == "full"
         full = kept["full_images"] if one.of == "images" else kept["full_bytes"]
         rows.append(
             {
                 "method": called[one.method],
-                "asked": f"{one.percent:g} % of {one.of}",
+                "asked": f"{one.percent:g} % of {one.of}" if is_asked else "whatever is asked",
                 "images": kept["images"],
                 "images_share": 100 * kept["images"] / kept["full_images"],
                 "bytes": kept["bytes"],
                 "bytes_share": 100 * kept["bytes"] / kept["full_bytes"],
-                "off": 100 * spends / full - one.percent,
+                "off": 100 * spends / full - one.percent if is_asked else None,
                 "content": kept.get("content", "selected"),
                 "fewest": min(counts, default=None) if None not in counts else None,
                 "most": max(counts, default=None) if None not in counts else None,

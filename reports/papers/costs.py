@@ -50,7 +50,7 @@ def _table_two(setting: Setting, here: Sequence[Series]) -> Table:
         rows.append(
             {
                 "method": called[one.method],
-                "percent": one.percent,
+                "percent": one.kept_percent,
                 "runs": reached.n,
                 "accuracy": Estimate(reached.mean, None, reached.n),
                 "error": reached.half_width,

@@ -308,6 +308,11 @@ def test_full_has_one_budget_and_one_selection(selection_seeds):
     ]  # fmt: skip
 
 
+def test_a_method_that_no_budget_changes_has_one_cell_a_seed():
+    plan = Plan.of(sweep("adq[edition=literal]", "10,20,30", seeds=2))
+    assert [(c.budget.label, c.selection_seed) for c in plan.cells] == [("100", 0), ("100", 1)]
+
+
 def test_all_methods_of_a_plan_share_the_training_seeds():
     plan = Plan.of(sweep("full,random,dq", "10", seeds=3, selection_seeds=2))
     by_method = {name: set() for name in ("full", "random", "dq")}

@@ -60,6 +60,20 @@ def test_a_difference_uses_common_seeds_only(records):
     assert dq["to_random"].n == 2
 
 
+def test_a_method_that_no_budget_changes_is_told_by_what_it_kept(record):
+    runs = [record("dq", "30", 0, 90.0)]
+    for seed, images in enumerate((727, 733)):
+        literal = record("adq[edition=literal]", "100", seed, 91.0)
+        literal["compressed"]["images"] = images
+        literal["method"]["budgeted"] = False
+        runs.append(literal)
+    results = Collection.of(runs)
+    (setting,) = results.settings()
+    for table in (summary.accuracy_table, summary.cost_table):
+        shares = {row["method"]: row["percent"] for row in table(results, setting).rows}
+        assert shares == {"dq": 30, "adq[edition=literal]": 73.0}
+
+
 def test_a_single_run_shows_no_interval(record):
     text = tables.as_text(summary.accuracy_table(*everything([record("dq", "10", 0, 91.234)])))
     assert "91.23  1" in text
