@@ -7,6 +7,7 @@ from dataclasses import asdict
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from bench.allocation import Share
 from bench.context import RunContext
 from bench.errors import BenchError, StorageError
 from bench.provenance import continuation_stamp, module_facts, provenance
@@ -72,6 +73,7 @@ class Worker:
         self._device = device
         self._progress = progress
         self._packed = packed
+        self._share = Share.of_this_job(packed)
         self._tells_killed = tells_killed
         self._phase = ""
         self._job: Job | None = None
@@ -152,13 +154,15 @@ class Worker:
             trainers=self._trainers,
         )
         self._phase = "recording"
+        cost = training_cost(job, curve) | selection_cost(costs) | process_cost()
         return {
             "metrics": metrics(curve, self._splits.test),
             "compressed": compressed.accounts(train),
             "model": model_facts(job, network),
             "engine": engine_facts(job, curve, self._packed),
             "normalisation": asdict(normalisation),
-            "cost": training_cost(job, curve) | selection_cost(costs) | process_cost(),
+            "cost": cost,
+            **({"allocation": self._share.next(cost)} if self._share is not None else {}),
             "weights_digest": training.weights_digest(network),
             "provenance": {
                 **provenance(self._device),

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.allocation import job_of
 from bench.storage import write_json
-from slurm.allocation import job_of
 
 if TYPE_CHECKING:
     from bench.results import Results

@@ -200,6 +200,7 @@ def _work(prepared: Prepared, array: JobArray, cells: tuple[str, ...]) -> Work:
         code=submission.code,
         minutes=array.minutes,
         gpus=prepared.profile.of(array.stage).gpus,
+        pack=prepared.profile.pack,
         attempts={cell: submission.attempts[cell] for cell in cells if cell in submission.attempts},
         data=submission.data,
         download=submission.download,

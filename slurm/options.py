@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from slurm.allocation import BEGAN
+from bench.allocation import BEGAN
 
 if TYPE_CHECKING:
     from slurm.profiles import Profile

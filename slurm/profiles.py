@@ -36,6 +36,8 @@ class Profile:
         Expected minutes that cells are gathered up to, so that short cells share a job.
     cells_per_job : int
         Cells of a job; 0 gathers them by expected time.
+    pack : int
+        Cells that a job computes at a time; 0 decides by its device and memory.
     margin : float
         What expected times are multiplied with.
     array_parallelism : int
@@ -71,6 +73,7 @@ class Profile:
     max_minutes: int = 240
     minutes_per_job: int = 60
     cells_per_job: int = 0
+    pack: int = 1
     margin: float = 1.5
     array_parallelism: int = 64
     max_array_size: int = 0
@@ -106,6 +109,7 @@ _TYPES = get_type_hints(Profile)
 _AT_LEAST: dict[str, float] = {
     "cpus": 1, "memory_gb": 0.1, "max_minutes": 1, "minutes_per_job": 1, "margin": 1,
     "array_parallelism": 1, "gpus_per_node": 0, "cells_per_job": 0, "max_array_size": 0,
+    "pack": 0,
 }  # fmt: skip
 
 

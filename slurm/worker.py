@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import submitit
 
+from bench.allocation import tell_job
 from bench.cells import Cell, Plan, cell_id
 from bench.contract import METHODS
 from bench.datasets import Source
 from bench.errors import BenchError, StorageError
+from bench.results import Results
 from bench.storage import read_json
 from slurm import commands
-from slurm.allocation import JobResults, share_of
 from slurm.codes import code_digest
 from slurm.log import Log
 from slurm.making import make_artefacts
@@ -53,6 +54,8 @@ class Work:
         The digest of the code that submitted; other code refuses to run.
     minutes, gpus : int
         The time limit and the GPUs that were asked for.
+    pack : int
+        Cells at a time; 0 decides by the device and its memory.
     attempts : mapping
         How often cells had failed when they were submitted; one that has failed since is left.
     umask : int
@@ -67,6 +70,7 @@ class Work:
     code: str
     minutes: int
     gpus: int = 0
+    pack: int = 1
     attempts: dict[str, int] = field(default_factory=dict)
     data: str | None = None
     download: bool = False
@@ -85,8 +89,8 @@ class _Run:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._started = time.time()
-        share = share_of(work.gpus, work.minutes, len(work.cells))
-        self._results = JobResults(Path(work.results), print, share)
+        tell_job(work.gpus, 60.0 * work.minutes / max(1, len(work.cells)))
+        self._results = Results(Path(work.results), print)
         self._log = Log()
         self._cells: list[Cell] = []
         self._before: object = None
@@ -145,7 +149,10 @@ class _Run:
             return None
         plan = Plan(tuple(cells))
         # What a killed job left behind is gone on from: that is no failed attempt.
-        return execute(plan, self._results, source, device, self._log, tells_killed=False)
+        pack = self._work.pack or None
+        return execute(
+            plan, self._results, source, device, self._log, pack=pack, tells_killed=False
+        )
 
     def _open(self) -> list[Cell]:
         return [cell for cell in self._left() if not self._has_failed(cell)]

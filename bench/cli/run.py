@@ -65,7 +65,7 @@ def run(
         if threads is not None:
             raise UsageError("--threads is for runs here; with --slurm the profile's cpus decide")
         if pack != 1:
-            raise UsageError("--pack is for runs here; with --slurm each job computes on its own")
+            raise UsageError("--pack is for runs here; with --slurm the profile's pack decides")
         _submit(options, results, slurm, device, dry_run, as_json)
         return
     if dry_run:

@@ -10,11 +10,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from bench import execution
+from bench import allocation, execution
 from bench.contract import METHODS, CompressedSet, Method, MethodInfo
 from bench.datasets import Source
 from bench.results import Results
-from slurm import allocation, commands, worker
+from slurm import commands, worker
 from slurm.codes import code_digest
 from slurm.dispatch import prepare
 from slurm.profiles import Profile
@@ -56,6 +56,15 @@ def work(results):
         return Work(folder, plan.id, cells, "sub", **(usual | values))
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _outside_of_a_job():
+    """Take back what a job tells the processes that it starts."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
 
 
 def ended(work) -> int:
@@ -107,6 +116,17 @@ def test_records_tell_what_they_were_given_of_their_job(work, plan, results, mon
         assert given["used_s"] < given["allocated_s"]
     given = [record["allocation"]["allocated_s"] for record in (first, second)]
     assert max(given) > 200 > min(given)
+
+
+def test_cells_that_are_packed_share_the_job(work, plan, results, tmp_path):
+    sweep = plan(seeds=4)
+    assert ended(work(sweep, gpus=1, pack=2)) == 0
+    records = list(results.records())
+    assert {record["engine"]["packed"] for record in records} == {2}
+    given = sum(record["allocation"]["allocated_s"] for record in records)
+    began = float(os.environ[allocation.BEGAN])
+    assert 0 < given <= time.time() - began
+    assert all(r["allocation"]["used_s"] < r["allocation"]["allocated_s"] for r in records)
 
 
 def test_other_code_is_refused_and_nothing_computed(work, plan, results):

@@ -1,26 +1,38 @@
-"""Allocation: what of its job each record was given, as the job itself can tell it."""
+"""Allocation: what each record was given of the cluster's job that computed it.
+
+The job tells its facts in the environment, so that processes which it starts know them too.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from bench.results import Results
-
-if TYPE_CHECKING:
-    from bench.cells import Cell
+from typing import Any, Self
 
 BEGAN = "BENCH_JOB_BEGAN"
-"""The variable that tells when the job's script began, in seconds since 1970."""
+"""When the job's script began, in seconds since 1970."""
+_GPUS, _ASKED = "BENCH_JOB_GPUS", "BENCH_JOB_ASKED_S"
+
+
+def tell_job(gpus: int, asked_s: float) -> None:
+    """Tell this process, and those that it starts, what job they are of.
+
+    Parameters
+    ----------
+    gpus : int
+        GPUs of the job.
+    asked_s : float
+        The job's time limit for each of its cells.
+    """
+    os.environ.setdefault(BEGAN, str(time.time()))
+    os.environ |= {_GPUS: str(gpus), _ASKED: str(asked_s)}
 
 
 @dataclass
 class Share:
-    """Divides a job's time among the cells that it computes.
+    """Divides a job's time among the cells that a process of it computes.
 
     Parameters
     ----------
@@ -28,14 +40,25 @@ class Share:
         GPUs of the job; the seconds of a job without one count once.
     asked_s : float
         The job's time limit for each of its cells.
+    packed : int
+        Cells that are computed at a time: each is given a part of the device.
     counted_to : float
-        Until when its time has been told, in seconds since 1970.
+        Until when the process's time has been told, in seconds since 1970.
     """
 
     gpus: int
     asked_s: float
+    packed: int
     counted_to: float
     _artefacts: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of_this_job(cls, packed: int) -> Self | None:
+        """Return the time of the job that this process is of, none of it told; None outside."""
+        if _GPUS not in os.environ:
+            return None
+        told = os.environ
+        return cls(int(told[_GPUS]), float(told[_ASKED]), packed, float(told[BEGAN]))
 
     def next(self, cost: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the cell that ends now was given, in seconds times devices.
@@ -51,8 +74,8 @@ class Share:
             "device": "gpu" if self.gpus else "job",
             "gpus": self.gpus,
             "asked_s": self.asked_s * devices,
-            "allocated_s": given * devices,
-            "used_s": self._used(cost) * devices,
+            "allocated_s": given * devices / self.packed,
+            "used_s": self._used(cost) * devices / self.packed,
         }
 
     def _used(self, cost: Mapping[str, Any]) -> float:
@@ -70,22 +93,3 @@ def job_of(facts: Mapping[str, Any], *names: str) -> str | None:
     """Return the Slurm job that facts tell of by the first of these names; None outside of one."""
     slurm = facts.get("slurm", {})
     return next((str(slurm[name]) for name in names if name in slurm), None)
-
-
-class JobResults(Results):
-    """Results of a job: its records tell what they were given of it, as ``allocation``."""
-
-    def __init__(self, folder: Path, warn: Callable[[str], None], share: Share) -> None:
-        super().__init__(folder, warn)
-        self._share = share
-
-    def write_record(self, cell: Cell, content: dict[str, Any]) -> dict[str, Any]:
-        """Write a cell's record with what it was given."""
-        given = self._share.next(content["cost"])
-        return super().write_record(cell, {**content, "allocation": given})
-
-
-def share_of(gpus: int, minutes: int, cells: int) -> Share:
-    """Return the time of the job that this process runs in, none of it told yet."""
-    began = float(os.environ.get(BEGAN) or time.time())
-    return Share(gpus, 60.0 * minutes / max(1, cells), began)
