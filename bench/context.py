@@ -12,7 +12,7 @@ import numpy as np
 from bench.identity import derive_seed, identifier
 from bench.metering import Meter, Stage
 from bench.progress import Progress
-from bench.provenance import machine, slurm_facts
+from bench.provenance import blas_kernels, machine, slurm_facts
 
 if TYPE_CHECKING:
     from bench.arrays import Arrays
@@ -182,7 +182,10 @@ class RunContext:
         if making.told:
             own["told"] = making.told
         costs = {**making.costs, artefact.id: own}
-        manifest = {"schema": 1, "id": artefact.id, "costs": costs, "machine": machine()}
+        manifest = {
+            "schema": 1, "id": artefact.id, "costs": costs,
+            "machine": machine(), "blas": blas_kernels(),
+        }  # fmt: skip
         stored = self._store.save(artefact.id, arrays, manifest)
         self._checkpoint(artefact.id).clear()
         return stored

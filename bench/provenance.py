@@ -15,9 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bench.identity import canonical_json
+from bench.identity import canonical_json, text_digest
 
-PACKAGES = ("numpy", "scikit-learn", "scipy", "timm", "torch", "torchvision")
+PACKAGES = ("numpy", "pillow", "scikit-learn", "scipy", "timm", "torch", "torchvision")
 _ROOMS = ("bench", "methods")
 _SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURMD_NODENAME")
 
@@ -43,11 +43,12 @@ def source() -> dict[str, Any]:
     # An installed copy may lie inside of somebody else's repository: theirs is not our commit.
     is_ours = bool(_git(folder, "ls-files", "--error-unmatch", Path(__file__).name))
     commit = _git(folder, "rev-parse", "HEAD") if is_ours else ""
-    changed = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    changes = _git(folder, "diff", "HEAD") if commit else ""
     return {
         "version": version("dataset-compression-bench"),
         "commit": commit or None,
-        "uncommitted_changes": changed if commit else None,
+        "uncommitted_changes": bool(changes) if commit else None,
+        "changes_digest": text_digest(changes, 8) if changes else None,
         "digest": source_digest(),
     }
 
@@ -83,10 +84,38 @@ def device_facts(device: str) -> dict[str, Any]:
     import torch
 
     facts: dict[str, Any] = {"device": device, "threads": torch.get_num_threads()}
-    if device.startswith("cuda"):
-        properties = torch.cuda.get_device_properties(torch.device(device))
-        facts |= {"name": properties.name, "cuda": torch.version.cuda}
-    return facts
+    if not device.startswith("cuda"):
+        return {**facts, "capability": torch.backends.cpu.get_cpu_capability()}
+    properties = torch.cuda.get_device_properties(torch.device(device))
+    return {
+        **facts,
+        "name": properties.name,
+        "capability": f"{properties.major}.{properties.minor}",
+        "memory_bytes": properties.total_memory,
+        "driver": _driver(),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+    }
+
+
+def blas_kernels() -> list[dict[str, Any]]:
+    """Return the BLAS libraries that this process has loaded, and the kernels that they picked.
+
+    A kernel decides the order of a sum, and so its last bits.
+    """
+    from threadpoolctl import threadpool_info
+
+    found = [one for one in threadpool_info() if one["user_api"] == "blas"]
+    return [
+        {
+            "library": one["internal_api"],
+            "package": Path(one["filepath"]).parent.name,
+            "version": one["version"],
+            "kernel": one.get("architecture"),
+            "threads": one["num_threads"],
+        }
+        for one in found
+    ]
 
 
 def provenance(device: str) -> dict[str, Any]:
@@ -96,6 +125,7 @@ def provenance(device: str) -> dict[str, Any]:
         "machine": machine(),
         "packages": packages(),
         "device": device_facts(device),
+        "blas": blas_kernels(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         **slurm_facts(),
     }
@@ -129,6 +159,14 @@ def _git(folder: Path, *arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def _driver() -> str | None:
+    """Return the version of NVIDIA's kernel driver, where Linux tells it."""
+    try:
+        return Path("/sys/module/nvidia/version").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
 
 
 def _processor() -> str:

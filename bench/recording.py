@@ -73,8 +73,10 @@ def engine_facts(job: Job, curve: Curve, packed: int) -> dict[str, Any]:
     }
 
 
-def training_cost(job: Job, curve: Curve) -> dict[str, Any]:
+def training_cost(job: Job, curve: Curve, packed: int = 1) -> dict[str, Any]:
     """Return what training and testing took, and how near to the machine's best it came.
+
+    The joules are the whole GPU's, and therefore nobody's where cells are packed.
 
     Operations count multiplications and additions; those of training are three times those of
     the forward passes. The peak is that of a large matrix product, measured in this process.
@@ -90,6 +92,7 @@ def training_cost(job: Job, curve: Curve) -> dict[str, Any]:
     return {
         "training_s": curve.training_s,
         "testing_s": curve.testing_s,
+        "energy_j": curve.energy_j if packed == 1 else None,
         "steps": job.protocol.steps(job.load),
         "images_seen": seen,
         "training_operations": operations,
@@ -108,6 +111,24 @@ def selection_cost(artefacts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
         "selection_s": sum(by_kind.values()),
         "selection_by_kind_s": by_kind,
         "artefacts": dict(artefacts),
+    }
+
+
+def hours(
+    job: Job, curve: Curve, artefacts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, float | None]:
+    """Return the hours of GPU and of CPU behind a cell, selection included.
+
+    None where no stage ran on such a device. An hour of CPU is one of a process, on as many cores
+    as the record tells threads.
+    """
+    stages = [(job.device, curve.training_s + curve.testing_s)]
+    stages += [(cost["device"], cost["seconds"]) for cost in artefacts.values()]
+    on_gpu = [seconds for device, seconds in stages if device.startswith("cuda")]
+    on_cpu = [seconds for device, seconds in stages if not device.startswith("cuda")]
+    return {
+        "gpu_hours": sum(on_gpu) / 3600 if on_gpu else None,
+        "cpu_hours": sum(on_cpu) / 3600 if on_cpu else None,
     }
 
 

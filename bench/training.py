@@ -15,6 +15,7 @@ from torch import Tensor
 from bench.augment import DeviceImages, Normalisation
 from bench.batches import Batches, ResidentBatches
 from bench.checkpoints import Checkpoint, Pace, TrainingState
+from bench.energy import EnergyMeter
 from bench.errors import LossNotFiniteError
 from bench.identity import canonical_json, derive_seed
 from bench.metering import DeviceTimer
@@ -54,6 +55,8 @@ class Curve:
     testing_s: float = 0.0
     before_s: float = 0.0
     """Seconds of the two that an interrupted run spent, which this one went on from."""
+    energy_j: float | None = None
+    """Joules of the whole GPU meanwhile; None where nobody counts them."""
     precision: str = "fp32"
     precision_reason: str = ""
     is_captured: bool = False
@@ -246,7 +249,7 @@ def _run(
         curve.before_s = curve.training_s + curve.testing_s
     curve.precision, curve.precision_reason = trainer.precision.name, trainer.precision.reason
     curve.is_captured = trainer.captures
-    pace = Pace(checkpoint.share if checkpoint else 0.0)
+    pace, energy = Pace(checkpoint.share if checkpoint else 0.0), EnergyMeter(job.device)
     for epoch in range(done + 1, protocol.epochs + 1):
         timer = DeviceTimer(device)
         curve.train_loss.append(_train_epoch(trainer, batches, job, epoch))
@@ -256,6 +259,9 @@ def _run(
             guessed = predict(network, test, trainer.precision)
             curve.tests[epoch] = _right_by_class(guessed, test.labels, len(job.train.classes))
             curve.testing_s += timer.lap()
+        joules = energy.lap()
+        if joules is not None:
+            curve.energy_j = (curve.energy_j or 0.0) + joules
         if checkpoint and epoch < protocol.epochs and pace.is_due:
             pace.save(checkpoint, _state(epoch, trainer, curve, observer))
         progress(epoch, protocol.epochs)

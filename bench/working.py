@@ -17,6 +17,7 @@ from bench.recording import (
     engine_facts,
     failure,
     fitting_advice,
+    hours,
     metrics,
     model_facts,
     process_cost,
@@ -154,7 +155,12 @@ class Worker:
             trainers=self._trainers,
         )
         self._phase = "recording"
-        cost = training_cost(job, curve) | selection_cost(costs) | process_cost()
+        cost = {
+            **training_cost(job, curve, self._packed),
+            **selection_cost(costs),
+            **hours(job, curve, costs),
+            **process_cost(),
+        }
         return {
             "metrics": metrics(curve, self._splits.test),
             "compressed": compressed.accounts(train),
