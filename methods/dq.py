@@ -258,9 +258,8 @@ def split_bins(stored: Artefact) -> list[IntArray]:
 
 def search_notes(stored: Artefact) -> dict[str, Any]:
     """Return how the bins of an artefact were found, as notes for the record."""
+    from methods.parts.submodular import Binning
+
     told = zip(SEARCHES, stored["searches"].tolist(), strict=True)
-    gap = float(stored["smallest_gap"][0])
-    return {
-        "search": [name for name, was_used in told if was_used],
-        "smallest_gap": gap if np.isfinite(gap) else None,
-    }
+    searches = tuple(name for name, was_used in told if was_used)
+    return Binning([], searches, float(stored["smallest_gap"][0])).notes()

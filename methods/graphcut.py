@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.budgets import Budget
     from bench.contract import Artefact
     from methods.parts.gradients import Gradients
+    from methods.parts.submodular import Binning
 
 
 @register("graphcut")
@@ -65,33 +66,40 @@ class GraphCut(GraphCutMethod):
 
     def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
         """Return the picks, class by class."""
+        from methods.parts.submodular import Binning
+
         vectors = self.vectors(self.vector_artefacts(train, ctx))
         labels = self.pool_labels(train)
         sizes = np.bincount(labels, minlength=len(train.classes) if self.balance else 1)
-        kept = []
+        kept, gap = [], np.inf
+        searches: set[str] = set()
         for label, count in enumerate(self._counts(sizes, budget).tolist()):
             members = np.flatnonzero(labels == label)
-            kept.append(members[self.pick(_rows(vectors, members), count)])
+            found = self.search(_rows(vectors, members), count)
+            kept.append(members[found.bins[0]])
+            searches.update(found.searches)
+            gap = min(gap, found.smallest_gap)
             ctx.progress("selection", label + 1, len(sizes))
         picks = np.concatenate(kept)
-        return CompressedSet(picks, notes=self.asked(train, budget, len(picks)))
+        notes = Binning([picks], tuple(sorted(searches)), gap).notes()
+        return CompressedSet(picks, notes={**notes, **self.asked(train, budget, len(picks))})
 
-    def pick(self, vectors: Float32Array | Gradients, count: int) -> IntArray:
-        """Return ``count`` positions in one pool's vectors."""
+    def search(self, vectors: Float32Array | Gradients, count: int) -> Binning:
+        """Return ``count`` positions in one pool's vectors, and how they were found."""
+        from methods.parts.submodular import Binning, graphcut_selection
+
         if self.greedy == "released":
             from methods.parts.released_greedy import released_order
 
             if not len(vectors):
-                return np.empty(0, dtype=np.int64)
+                return Binning([np.empty(0, dtype=np.int64)], (), np.inf)
             if count == 0:
                 raise UsageError(
                     f"{self.name}: greedy=released does not take a class of {len(vectors)} images "
                     "that keeps none. Raise the ratio, or give greedy=exact"
                 )
-            return released_order(vectors, count)
-        from methods.parts.submodular import graphcut_order
-
-        return graphcut_order(vectors, None, count, kernel=self.kernel)
+            return Binning([released_order(vectors, count)], ("released",), np.inf)
+        return graphcut_selection(vectors, None, count, kernel=self.kernel)
 
     def _counts(self, sizes: IntArray, budget: Budget) -> IntArray:
         if self.rounding == "released":

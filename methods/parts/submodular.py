@@ -38,6 +38,11 @@ class Binning:
     searches: tuple[str, ...]
     smallest_gap: float
 
+    def notes(self) -> dict[str, Any]:
+        """Return how the bins were found, as notes for a record."""
+        gap = self.smallest_gap if np.isfinite(self.smallest_gap) else None
+        return {"search": list(self.searches), "smallest_gap": gap}
+
 
 def graphcut_bins(
     embeddings: ArrayLike | Gradients,
@@ -129,6 +134,17 @@ def graphcut_order(
     kernel: str = "cosine",
     memory_limit: int | None = None,
 ) -> Index:
+    """Select once: the one bin of `graphcut_selection`, with its parameters."""
+    return graphcut_selection(embeddings, labels, counts, kernel, memory_limit).bins[0]
+
+
+def graphcut_selection(
+    embeddings: ArrayLike | Gradients,
+    labels: ArrayLike | None,
+    counts: int | Mapping[Any, int] | ArrayLike,
+    kernel: str = "cosine",
+    memory_limit: int | None = None,
+) -> Binning:
     """Select once by GraphCut, a given number of images a class.
 
     Parameters
@@ -141,9 +157,9 @@ def graphcut_order(
 
     Returns
     -------
-    ndarray, int64
-        Indices in pick order within a class, classes in ascending order. The first k picks of a
-        class are those of a selection of k.
+    Binning
+        Of one bin: indices in pick order within a class, classes in ascending order. The first k
+        picks of a class are those of a selection of k.
 
     Raises
     ------
@@ -163,7 +179,7 @@ def graphcut_order(
         if not 0 <= count <= allowed:
             raise ValueError(f"counts: {count} of class {name!r}; allowed: 0 to {allowed}")
     sizes = {name: [wanted.get(name, 0)] for name in pools}
-    return _select(values, pools, sizes, 1, kernel, memory_limit).bins[0]
+    return _select(values, pools, sizes, 1, kernel, memory_limit)
 
 
 def available_memory() -> int:

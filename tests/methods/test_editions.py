@@ -291,8 +291,12 @@ def test_released_dq_is_the_released_scripts_one_after_the_other(digits, context
     assert method.compress(few, Budget.parse("30"), ctx).indices.tolist() == kept
 
 
-def test_records_say_how_the_bins_were_found(noise, context):
-    compressed = METHODS.make_one(f"dq[{SMALL}]").compress(noise, EIGHTH, context())
+@pytest.mark.parametrize("name", ["graphcut", "dq"])
+def test_records_say_how_the_picks_were_found(name, noise, context):
+    released = METHODS.make_one(f"{name}[edition=released,{SMALL}]")
+    third = Budget.parse("33")
+    assert released.compress(noise, third, context()).notes["search"] == ["released"]
+    compressed = METHODS.make_one(f"{name}[{SMALL}]").compress(noise, EIGHTH, context())
     assert compressed.notes["search"]
     assert set(compressed.notes["search"]) <= {"matrix", "products"}
     assert compressed.notes["smallest_gap"] is None or compressed.notes["smallest_gap"] >= 0
