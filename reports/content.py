@@ -16,7 +16,13 @@ from reports.allocations import allocation_tables
 from reports.arithmetic import arithmetic_table
 from reports.claims import Verdict, ledger, read_claims
 from reports.collection import Collection
-from reports.papers import budget_tables, overlap_tables, paper_tables, stored_indices
+from reports.papers import (
+    budget_tables,
+    overlap_tables,
+    paper_tables,
+    released_indices,
+    stored_indices,
+)
 from reports.runs import series_of
 from reports.statistics_tables import comparisons_table, optimism_table, orders_table
 from reports.summary import accuracy_table, cost_table, failure_table, speed_table
@@ -192,7 +198,9 @@ def _statistics(results: Collection) -> list[Table]:
 
 
 def _overlap(series: Sequence[Series], folder: Path | None) -> list[Table]:
-    return [] if folder is None else overlap_tables(series, stored_indices(folder))
+    if folder is None:
+        return []
+    return overlap_tables(series, stored_indices(folder), released_indices(folder))
 
 
 def _claims(results: Collection) -> Section:

@@ -9,7 +9,7 @@ from reports.papers.budgets import budget_tables
 from reports.papers.costs import table_two
 from reports.papers.layout import ARITHMETIC
 from reports.papers.modules import table_three
-from reports.papers.overlaps import overlap_tables, stored_indices
+from reports.papers.overlaps import overlap_tables, released_indices, stored_indices
 from reports.runs import Series
 from reports.tables import Table
 
@@ -18,6 +18,7 @@ __all__ = [
     "budget_tables",
     "overlap_tables",
     "paper_tables",
+    "released_indices",
     "stored_indices",
     "table_one",
     "table_three",

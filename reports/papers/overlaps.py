@@ -6,19 +6,23 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reports.collection import with_axis
 from reports.overlap import common, expected_overlap, jaccard
 from reports.papers.layout import Cells
 from reports.runs import Record, Series, labels
+from reports.statistics import Estimate, t_interval
 from reports.tables import Column, Table, ascii_name, number
 
 if TYPE_CHECKING:
     from bench.arrays import IntArray
 
 Indices = Callable[[Record], "IntArray | None"]
+RELEASED = "released"
+"""The folder of a results folder for others' index files: ``released/DATASET/NAME.npy``."""
 
 
 def stored_indices(results: Path) -> Indices:
@@ -42,12 +46,27 @@ def stored_indices(results: Path) -> Indices:
     return read
 
 
+def released_indices(results: Path) -> dict[str, dict[str, IntArray]]:
+    """Return the index files that lie in a results folder, by data set and name.
+
+    They are put there by hand: ``released/cifar10/NAME.npy``, ``.csv`` or ``.txt``, positions in
+    the training split of the data set of that name.
+    """
+    from bench.compressing.indices import read_indices
+
+    found: dict[str, dict[str, IntArray]] = {}
+    for path in sorted((results / RELEASED).glob("*/*")):
+        if path.is_file():
+            found.setdefault(path.parent.name, {})[path.stem] = read_indices(path)
+    return found
+
+
 def overlap_tables(
     series: Iterable[Series],
     indices: Indices,
-    released: Mapping[str, IntArray] | None = None,
+    released: Mapping[str, Mapping[str, IntArray]] | None = None,
 ) -> list[Table]:
-    """Return a table for each data set, ratio and selection seed: all pairs of selections.
+    """Return a table for each data set: all pairs of selections, by ratio, over their seeds.
 
     Parameters
     ----------
@@ -55,97 +74,132 @@ def overlap_tables(
         Their settings of training do not matter.
     indices : callable
         Returns the positions that a record's method kept, or None, as :func:`stored_indices`.
-    released : mapping of name to int64 [K]
+    released : mapping of data set to mapping of name to int64 [K]
         Other selections of the same training split in the same order, e.g. the index files that
-        DQ and ADQ ship for CIFAR-10; compared with all that are not larger than twice theirs.
+        DQ and ADQ ship for CIFAR-10; compared with all of half to twice their size.
     """
-    series = [one for one in series if one.name != "full"]
-    called = labels(series)
-    found: dict[_Place, dict[str, Record]] = defaultdict(dict)
+    by_data: dict[tuple[str, str], list[Series]] = defaultdict(list)
     for one in series:
-        for record in one.records:
-            seed = record["cell"]["selection_seed"] if one.seeded else 0
-            place = _Place(*one.setting[:2], one.percent, one.of, seed)
-            found[place].setdefault(called[one.method], record)
+        if one.name != "full":
+            by_data[one.setting.dataset, one.setting.fingerprint].append(one)
     tables = []
-    for place, by_name in sorted(found.items()):
-        read = {name: indices(record) for name, record in by_name.items()}
-        kept = {name: one for name, one in read.items() if one is not None}
-        others = {
-            name: one
-            for name, one in (released or {}).items()
-            if any(len(mine) / 2 <= len(one) <= 2 * len(mine) for mine in kept.values())
-        }
-        if kept and len(kept) + len(others) > 1:
-            tables.append(_table(place, by_name, kept, others))
+    for (dataset, fingerprint), members in sorted(by_data.items()):
+        others = (released or {}).get(dataset.partition("[")[0], {})
+        rows, links = _compared(members, indices, others)
+        if rows:
+            tables.append(_table(dataset, fingerprint, rows, links))
     return tables
 
 
-class _Place(NamedTuple):
-    """What all selections of one table share."""
+Row = dict[str, Any]
+Kept = dict[int | None, tuple[str, "IntArray"]]
+"""A method's selections with the cells that they are read from, by selection seed.
 
-    dataset: str
-    fingerprint: str
-    percent: float
-    of: str
-    seed: int
-
-    @property
-    def title(self) -> str:
-        """The place in words."""
-        return f"{self.dataset}, {self.percent:g} % of {self.of}, selection seed {self.seed}"
+Under None: a selection that stands for every seed.
+"""
 
 
-def _table(
-    place: _Place,
-    records: Mapping[str, Record],
-    kept: Mapping[str, IntArray],
-    released: Mapping[str, IntArray],
-) -> Table:
-    full = next(iter(records.values()))["compressed"]["full_images"]
-    everything = np.zeros(full, dtype=np.int64)
-    selections = {**kept, **released}
-    ids = {name: [records[name]["id"]] for name in kept}
-    rows: list[dict[str, Any]] = []
+def _compared(
+    series: list[Series], indices: Indices, released: Mapping[str, IntArray]
+) -> tuple[list[Row], Cells]:
+    called = labels(series)
+    found: dict[tuple[str, float], dict[str, Kept]] = defaultdict(lambda: defaultdict(dict))
+    full = 0
+    for one in series:
+        kept = found[one.of, one.percent][called[one.method]]
+        for record in one.records:
+            full = record["compressed"]["full_images"]
+            seed = record["cell"]["selection_seed"] if one.seeded else None
+            if seed not in kept and (read := indices(record)) is not None:
+                kept[seed] = (record["id"], read)
+    theirs: dict[str, Kept] = {
+        name: {None: ("", chosen)} for name, chosen in released.items() if chosen.max() < full
+    }
+    rows: list[Row] = []
     links: Cells = {}
-    for number_of_row, (first, second) in enumerate(combinations(selections, 2)):
-        ours, theirs = selections[first], selections[second]
-        expected = expected_overlap(everything, ours, theirs)
-        rows.append(
-            {
-                "pair": f"{first} / {second}",
-                "ours": len(ours),
-                "theirs": len(theirs),
-                "common": common(ours, theirs),
-                "expected": expected.mean,
-                "deviation": expected.deviation,
-                "jaccard": jaccard(ours, theirs),
-            }
-        )
-        links[number_of_row, "common"] = [*ids.get(first, []), *ids.get(second, [])]
+    for (of, percent), ours in sorted(found.items()):
+        pairs = [*combinations(ours, 2), *((mine, name) for mine in ours for name in theirs)]
+        for first, second in pairs:
+            both = _matched(ours[first], ours.get(second) or theirs.get(second, {}))
+            if not both or (second in theirs and not _are_alike(both[0])):
+                continue
+            links[len(rows), "common"] = list(
+                dict.fromkeys(i for pair in both for i, _ in pair if i)
+            )
+            rows.append({"pair": f"{first} / {second}", "percent": percent, "of": of,
+                         **_measures(both, full)})  # fmt: skip
+    return rows, links
+
+
+Pair = tuple[tuple[str, "IntArray"], tuple[str, "IntArray"]]
+
+
+def _matched(ours: Kept, theirs: Kept) -> list[Pair]:
+    """Return the pairs of selections of the same seed; one without stands for every seed."""
+    seeds = {*ours, *theirs} - {None} or {None}
+    pairs = [
+        (ours.get(seed) or ours.get(None), theirs.get(seed) or theirs.get(None))
+        for seed in sorted(seeds, key=lambda seed: seed or 0)
+    ]
+    return [(mine, other) for mine, other in pairs if mine is not None and other is not None]
+
+
+def _are_alike(pair: Pair) -> bool:
+    (_, ours), (_, theirs) = pair
+    return len(ours) / 2 <= len(theirs) <= 2 * len(ours)
+
+
+def _measures(pairs: list[Pair], full: int) -> Row:
+    everything = np.zeros(full, dtype=np.int64)
+    chosen = [(ours, theirs) for (_, ours), (_, theirs) in pairs]
+    expected = expected_overlap(everything, *chosen[0])
+    return {
+        "ours": len(chosen[0][0]),
+        "theirs": len(chosen[0][1]),
+        "common": t_interval([common(*pair) for pair in chosen]),
+        "expected": expected.mean,
+        "deviation": expected.deviation,
+        "jaccard": t_interval([jaccard(*pair) for pair in chosen]),
+        "n": len(chosen),
+    }
+
+
+def _table(dataset: str, fingerprint: str, rows: list[Row], links: Cells) -> Table:
     notes = [
-        f"Data: {place.fingerprint}. Jaccard: common images of those in either selection.",
+        f"Data: {dataset} ({fingerprint}). First, second: images kept, of the first seed. Common, "
+        "Jaccard (common images of those in either): mean ± half of the 95 % interval over n "
+        "selection seeds. How the sets are trained on (the protocol) does not matter.",
         "By chance: common images of two independent random draws of as many, mean ± one standard "
         "deviation (hypergeometric, classes not told apart). Paired draws (draw=paired, the "
         "default) share their dice on purpose and have more in common than that.",
+        f"Index files of others in {RELEASED}/{dataset.partition('[')[0]}/ are compared too: "
+        "positions in the training split, which mean the same images only where it is in the "
+        "order that they were made for.",
     ]
-    if released:
-        notes.append(
-            f"{', '.join(released)}: positions as released; they mean the same images only where "
-            "the training split is in the order that they were made for."
-        )
     return Table(
-        f"Overlap of selections: {place.title}", _COLUMNS, rows, notes,
-        links=links, name=ascii_name(f"overlap {place.title}"),
+        f"Overlap of selections: {dataset}", with_axis(_COLUMNS, rows), rows, notes,
+        links=links, name=ascii_name(f"overlap {dataset} {fingerprint}"),
     )  # fmt: skip
+
+
+def _images(estimate: Estimate) -> str:
+    width = "" if estimate.half_width is None else f" ± {estimate.half_width:.1f}"
+    return f"{estimate.mean:.1f}{width}"
+
+
+def _share(estimate: Estimate) -> str:
+    width = "" if estimate.half_width is None else f" ± {estimate.half_width:.3f}"
+    return f"{estimate.mean:.3f}{width}"
 
 
 _COLUMNS = (
     Column("pair", "selections", left=True),
+    Column("percent", "kept %", number),
     Column("ours", "first", number),
     Column("theirs", "second", number),
-    Column("common", "common", number),
+    Column("common", "common", _images),
     Column("expected", "by chance", "{:.1f}".format),
     Column("deviation", "±", "{:.1f}".format),
-    Column("jaccard", "Jaccard", "{:.3f}".format),
+    Column("jaccard", "Jaccard", _share),
+    Column("n", "n", number),
 )

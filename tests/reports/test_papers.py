@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from bench.errors import DataError
 from reports import papers, tables
 from reports.runs import series_of
 from reports.tables import as_json
@@ -229,18 +230,51 @@ def test_the_budgets_kept_are_told_in_images_and_bytes(detailed):
 def test_overlaps_are_those_of_the_stored_selections(detailed):
     kept = {"dq": np.arange(0, 100), "adq": np.arange(50, 150), "dm": None}
     made = [detailed(method, 10, 90.0) for method in kept]
-    released = {"released": np.arange(0, 90), "far too many": np.arange(900)}
+    released = {
+        "cifar10": {"released": np.arange(0, 90), "far too many": np.arange(900)},
+        "cifar100": {"of other data": np.arange(0, 90)},
+    }
     (table,) = papers.overlap_tables(
         series_of(made), lambda record: kept[record["specs"]["method"]], released
     )
     rows = {row["pair"]: row for row in table.rows}
     assert set(rows) == {"dq / adq", "dq / released", "adq / released"}
-    assert rows["dq / adq"]["common"] == 50
-    assert rows["dq / adq"]["jaccard"] == pytest.approx(50 / 150)
+    assert rows["dq / adq"]["common"].mean == 50
+    assert rows["dq / adq"]["jaccard"].mean == pytest.approx(50 / 150)
     assert rows["dq / adq"]["expected"] == pytest.approx(10.0)
-    assert rows["adq / released"]["common"] == 40
+    assert rows["adq / released"]["common"].mean == 40
     assert len(table.links[0, "common"]) == 2
     json.dumps(as_json(table))
+
+
+def test_overlaps_are_those_of_equal_seeds_and_a_method_without_seeds_stands_for_all(detailed):
+    made = [detailed(name, 10, 90.0, seed=s) for name in ("dq", "adq") for s in range(3)]
+    made.append(detailed("herding", 10, 90.0))
+    made[-1]["method"]["seeded"] = False
+    start = {"dq": 0, "adq": 50, "herding": 10}
+
+    def kept(record):
+        name, seed = record["specs"]["method"], record["cell"]["selection_seed"]
+        shift = seed * (10 if name == "adq" else 0)
+        return np.arange(start[name] + shift, start[name] + shift + 100)
+
+    (table,) = papers.overlap_tables(series_of(made), kept)
+    rows = {row["pair"]: row for row in table.rows}
+    assert (rows["dq / adq"]["common"].mean, rows["dq / adq"]["n"]) == (40, 3)
+    assert (rows["adq / herding"]["common"].mean, rows["adq / herding"]["n"]) == (50, 3)
+    assert (rows["dq / herding"]["common"].half_width, rows["dq / herding"]["n"]) == (0, 3)
+    assert len(table.links[0, "common"]) == 6
+
+
+def test_index_files_in_the_results_folder_are_compared(tmp_path):
+    place = tmp_path / "released" / "cifar10"
+    place.mkdir(parents=True)
+    np.save(place / "dq-0.125.npy", np.array([5, 3, 4]))
+    assert list(papers.released_indices(tmp_path)) == ["cifar10"]
+    assert papers.released_indices(tmp_path)["cifar10"]["dq-0.125"].tolist() == [5, 3, 4]
+    (place / "broken.npy").write_bytes(b"no")
+    with pytest.raises(DataError, match="is no index file"):
+        papers.released_indices(tmp_path)
 
 
 def test_too_few_records_make_no_table(detailed):
