@@ -156,7 +156,13 @@ def percent(estimate: Estimate) -> str:
 
 def difference(estimate: Estimate) -> str:
     """Show a difference of accuracies with its interval."""
-    return f"{estimate.mean:+.2f}{_half_width(estimate)}"
+    return f"{signed(estimate.mean)}{_half_width(estimate)}"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Show a difference; what rounds to nothing has no minus."""
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "+") if float(text) == 0 else text
 
 
 def number(value: float) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from reports.collection import Setting
 from reports.papers.layout import (
     ARITHMETIC,
     Cells,
+    Method,
     as_printed,
     gain_as_printed,
+    of_images,
     runs_of,
     specs_note,
 )
@@ -25,11 +27,17 @@ from reports.runs import (
     labels,
 )
 from reports.statistics import Estimate
-from reports.tables import Column, Table, ascii_name
+from reports.tables import Column, Table, ascii_name, number
 
 TABLE_ONE = ("dm", "dq", "adq")
 """The methods of the paper's Table 1, in its order."""
 _AVERAGE = "Average"
+_COMPARED = {"dq": ("adq",), "random": ("graphcut", *TABLE_ONE)}
+"""The methods whose differences to another stand in the table."""
+_PRINTED = {"dm": "DM", "dq": "DQ", "adq": "ADQ", "graphcut": "GraphCut"}
+"""Methods in the papers' spelling."""
+_ARCHITECTURE = Column("architecture", "architecture", left=True)
+_FULL = Column("full 100", "full 100", as_printed)
 _TRANSFORMERS = "transformer"
 
 
@@ -37,7 +45,7 @@ def table_one(series: Iterable[Series], against: str = "dq") -> list[Table]:
     """Return Table 1's layout: architectures by method and ratio, with averages.
 
     Behind the accuracies stand the differences to another method, paired over common seeds: to
-    DQ for ADQ, as the paper prints them, or to random for all.
+    DQ for ADQ, as the paper prints them, or to random for all; then each ratio has a row.
 
     Parameters
     ----------
@@ -53,7 +61,7 @@ def table_one(series: Iterable[Series], against: str = "dq") -> list[Table]:
         ``transformer``, stand with the networks of the others.
     """
     shown = ("full", *TABLE_ONE) if against == "dq" else ("full", "random", "graphcut", *TABLE_ONE)
-    chosen = [one for one in series if one.name in shown and not one.is_ablation]
+    chosen = [one for one in of_images(series) if one.name in shown and not one.is_ablation]
     tables = []
     for where, settings in _families(by_setting(chosen)).items():
         here = [one for setting in settings for one in chosen if one.setting == setting]
@@ -89,57 +97,129 @@ def _by_steps(setting: Setting) -> bool:
     return setting.protocol.startswith("matched-steps") or "match=steps" in setting.protocol
 
 
+class _Entry(NamedTuple):
+    """A method's accuracy at one ratio on one architecture, and what it gains."""
+
+    setting: Setting
+    method: Method
+    percent: float
+    reached: Estimate
+    gain: Estimate | None
+    ids: Sequence[str]
+
+
 def _table_one(
     where: str, settings: Sequence[Setting], here: Sequence[Series], against: str
 ) -> Table:
     called = labels(here)
-    full = [one for one in here if one.name == "full"]
     others = [one for one in sorted(here, key=lambda one: one.order) if one.is_budgeted]
-    methods = list(dict.fromkeys(one.method for one in others))
-    names = Counter(next(o.name for o in others if o.method == method) for method in methods)
-    compared = {"adq"} if against == "dq" else {"graphcut", *TABLE_ONE}
-    columns = [Column("architecture", "architecture", left=True)]
-    rows: list[dict[str, Any]] = [{"architecture": setting.model} for setting in settings]
-    links: Cells = {}
-    for method in methods:
-        mine = [one for one in others if one.method == method]
-        name = mine[0].name if names[mine[0].name] == 1 else called[method]
-        for percent in sorted({one.percent for one in mine}):
-            key = f"{called[method]} {percent:g}"
-            columns.append(Column(key, f"{name.upper()} {percent:g}", as_printed))
-            if mine[0].name in compared:
-                columns.append(Column(f"{key} gain", f"vs {against}", gain_as_printed))
-            for place, setting in enumerate(settings):
-                one = next((o for o in mine if (o.setting, o.percent) == (setting, percent)), None)
-                if one is None:
-                    continue
-                neighbours = [other for other in here if other.setting == setting]
-                control = _reference(neighbours, one, against)
-                rows[place][key] = one.estimate(accuracy)
-                links[place, key] = one.ids
-                if control is not None and one.name in compared:
-                    rows[place][f"{key} gain"] = difference(one, control, accuracy)
-    if full:
-        columns.append(Column("full 100", "full 100", as_printed))
-    for one in full:
-        place = settings.index(one.setting)
-        rows[place]["full 100"] = one.estimate(accuracy)
-        links[place, "full 100"] = one.ids
-    columns = [c for c in columns if any(row.get(c.key) is not None for row in rows)]
-    if len(settings) > 1:
-        rows.append({"architecture": _AVERAGE, **_averages(columns[1:], rows)})
+    methods = {one.method: one.name for one in others}
+    entries = [_entry(one, here, against) for one in others]
+    full = {one.setting: one for one in here if one.name == "full"}
+    names = _headings(methods, called)
+    compared = {entry.method for entry in entries if entry.gain is not None}
+    fill = _ratios_across if against == "dq" else _ratios_down
+    columns, rows, links = fill(settings, entries, {m: (called[m], names[m]) for m in methods},
+                                compared, f"vs {_PRINTED.get(against, against)}", full)  # fmt: skip
     notes = [
         "Layout of ADQ's Table 1: top-1 accuracy in %, last epoch, by percent kept; in brackets "
         f"the difference to {against} at the same ratio, paired over common seeds.",
-        "Mean ± half of the 95 % interval over the runs; one run has no interval. "
+        "Mean ± half of the 95 % interval (Student's t) over the runs; one run has no interval. "
         f"Runs of each cell: {runs_of(here)}.",
         "Average: over the architectures, of differences too; only where all have the number.",
         *_recipes(settings),
-        *specs_note(called, methods),
+        *specs_note(called, list(methods)),
         ARITHMETIC["adq-table1"],
     ]
+    title = f"Architectures and ratios, differences to {_PRINTED.get(against, against)}: {where}"
     name = ascii_name(f"table1 {where.split(' (')[0]} {settings[0].protocol} vs {against}")
-    return Table(f"Architectures and ratios: {where}", columns, rows, notes, links=links, name=name)
+    return Table(title, columns, rows, notes, links=links, name=name)
+
+
+def _entry(one: Series, here: Sequence[Series], against: str) -> _Entry:
+    gain = None
+    if one.name in _COMPARED[against]:
+        neighbours = [other for other in here if other.setting == one.setting]
+        control = _reference(neighbours, one, against)
+        gain = None if control is None else difference(one, control, accuracy)
+    return _Entry(one.setting, one.method, one.percent, one.estimate(accuracy), gain, one.ids)
+
+
+def _headings(methods: Mapping[Method, str], called: Mapping[Method, str]) -> dict[Method, str]:
+    """Return what each method is called: the paper's word, where only one method has it."""
+    times = Counter(methods.values())
+    return {
+        method: _PRINTED.get(name, name) if times[name] == 1 else called[method]
+        for method, name in methods.items()
+    }
+
+
+Filled = tuple[list[Column], list[dict[str, Any]], Cells]
+Names = Mapping[Method, tuple[str, str]]
+"""For each method the key of its columns and their heading."""
+
+
+def _ratios_across(
+    settings: Sequence[Setting], entries: Sequence[_Entry], names: Names,
+    compared: Container[Method], versus: str, full: Mapping[Setting, Series],
+) -> Filled:  # fmt: skip
+    """Return a row for each architecture, a column for each method and ratio, as printed."""
+    columns = [_ARCHITECTURE]
+    rows: list[dict[str, Any]] = [{"architecture": setting.model} for setting in settings]
+    links: Cells = {}
+    for method, (key, heading) in names.items():
+        for percent in sorted({one.percent for one in entries if one.method == method}):
+            columns.append(Column(f"{key} {percent:g}", f"{heading} {percent:g}", as_printed))
+            if method in compared:
+                columns.append(Column(f"{key} {percent:g} gain", versus, gain_as_printed))
+    for one in entries:
+        place, key = settings.index(one.setting), f"{names[one.method][0]} {one.percent:g}"
+        rows[place] |= {key: one.reached, f"{key} gain": one.gain}
+        links[place, key] = one.ids
+    if full:
+        columns.append(_FULL)
+    for setting, series in full.items():
+        rows[settings.index(setting)][_FULL.key] = series.estimate(accuracy)
+        links[settings.index(setting), _FULL.key] = series.ids
+    columns = [c for c in columns if any(row.get(c.key) is not None for row in rows)]
+    if len(settings) > 1:
+        rows.append({"architecture": _AVERAGE, **_averages(columns[1:], rows)})
+    return columns, rows, links
+
+
+def _ratios_down(
+    settings: Sequence[Setting], entries: Sequence[_Entry], names: Names,
+    compared: Container[Method], versus: str, full: Mapping[Setting, Series],
+) -> Filled:  # fmt: skip
+    """Return a row for each architecture and ratio: so many methods fit beside each other."""
+    columns = [_ARCHITECTURE, Column("percent", "kept %", number)]
+    for method, (key, heading) in names.items():
+        columns.append(Column(key, heading, as_printed))
+        if method in compared:
+            columns.append(Column(f"{key} gain", versus, gain_as_printed))
+    if full:
+        columns.append(_FULL)
+    rows: list[dict[str, Any]] = []
+    links: Cells = {}
+    percents = sorted({one.percent for one in entries})
+    for setting in settings:
+        for percent in percents:
+            row: dict[str, Any] = {"architecture": setting.model, "percent": percent}
+            for one in entries:
+                if (one.setting, one.percent) == (setting, percent):
+                    key = names[one.method][0]
+                    row |= {key: one.reached, f"{key} gain": one.gain}
+                    links[len(rows), key] = one.ids
+            if setting in full:
+                row[_FULL.key] = full[setting].estimate(accuracy)
+                links[len(rows), _FULL.key] = full[setting].ids
+            rows.append(row)
+    if len(settings) > 1:
+        for percent in percents:
+            mine = [row for row in rows if row["percent"] == percent]
+            mean = _averages(columns[2:], mine)
+            rows.append({"architecture": _AVERAGE, "percent": percent, **mean})
+    return columns, rows, links
 
 
 def _averages(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> dict[str, Estimate]:

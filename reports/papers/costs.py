@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from reports.collection import Setting
-from reports.papers.layout import Cells
+from reports.papers.layout import Cells, of_images
 from reports.runs import (
     Record,
     Series,
@@ -26,7 +26,7 @@ _METHODS = ("random", "graphcut", "dm", "dq", "adq")
 
 def table_two(series: Iterable[Series]) -> list[Table]:
     """Return Table 2's layout: runs, error bars and hours, with three kinds of cost apart."""
-    chosen = [one for one in series if one.name in _METHODS and not one.is_ablation]
+    chosen = [one for one in of_images(series) if one.name in _METHODS and not one.is_ablation]
     return [
         _table_two(setting, here)
         for setting, here in by_setting(chosen).items()

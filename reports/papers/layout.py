@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from reports.tables import signed
+
 if TYPE_CHECKING:
     from reports.runs import Series
     from reports.statistics import Estimate
@@ -32,7 +34,12 @@ def as_printed(estimate: Estimate) -> str:
 def gain_as_printed(estimate: Estimate) -> str:
     """Show a difference in brackets, as ADQ prints it."""
     width = "" if estimate.half_width is None else f" ± {estimate.half_width:.1f}"
-    return f"({estimate.mean:+.1f}{width})"
+    return f"({signed(estimate.mean, 1)}{width})"
+
+
+def of_images(series: Iterable[Series]) -> list[Series]:
+    """Return the series with budgets of images: no paper counts bytes."""
+    return [one for one in series if one.of == "images"]
 
 
 def runs_of(series: Iterable[Series]) -> str:

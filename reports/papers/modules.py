@@ -12,11 +12,12 @@ from reports.papers.layout import (
     Cells,
     as_printed,
     gain_as_printed,
+    of_images,
     runs_of,
 )
 from reports.runs import Series, accuracy, by_setting, difference
 from reports.statistics import Estimate
-from reports.tables import Column, Table, ascii_name
+from reports.tables import Column, Table, ascii_name, signed
 
 _MODULES = (("none", "DQ"), ("rs", "+ RS"), ("ds", "+ DS"), ("rs+ds", "+ IS (RS + DS)"))
 
@@ -24,7 +25,7 @@ _MODULES = (("none", "DQ"), ("rs", "+ RS"), ("ds", "+ DS"), ("rs+ds", "+ IS (RS 
 def table_three(series: Iterable[Series]) -> list[Table]:
     """Return Table 3's layout: DQ, and ADQ with each of its scores, by ratio."""
     tables = []
-    for setting, here in by_setting(series).items():
+    for setting, here in by_setting(of_images(series)).items():
         modules = {key: [one for one in here if _module(one) == key] for key, _ in _MODULES}
         if sum(map(bool, modules.values())) > 2 and modules["none"]:
             tables.append(_table_three(setting, here, modules))
@@ -65,7 +66,7 @@ def _table_three(
         columns.append(Column("100", "100 %", as_printed))
         for row in rows:
             row["100"] = full[0].estimate(accuracy)
-    columns.append(Column("mean gain", "mean gain", "{0.mean:+.2f}".format))
+    columns.append(Column("mean gain", "mean gain", _mean_gain))
     notes = [
         "Layout of ADQ's Table 3: accuracy in %, last epoch, mean ± half of the 95 % interval; "
         "differences to DQ paired over common seeds. "
@@ -77,6 +78,10 @@ def _table_three(
         f"ADQ's scores one by one: {setting.title}", columns, rows, notes,
         links=links, name=ascii_name(f"table3 {setting.title}"),
     )  # fmt: skip
+
+
+def _mean_gain(estimate: Estimate) -> str:
+    return signed(estimate.mean)
 
 
 def _module(one: Series) -> str | None:

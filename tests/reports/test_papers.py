@@ -62,7 +62,7 @@ def test_table_one_is_rebuilt_from_the_papers_own_numbers(printed):
         told = [text for heading, text in line if not heading.startswith("vs")]
         assert told == [f"{value:.1f}" for value in (*dm, *dq, *adq, full)]
         for ratio, text, gain in zip(
-            RATIOS, [t for h, t in line if h == "vs dq"], gains, strict=True
+            RATIOS, [t for h, t in line if h == "vs DQ"], gains, strict=True
         ):
             if text != f"({gain:+.1f})":
                 off.append((model, ratio, text))
@@ -76,7 +76,7 @@ def test_table_ones_averages_are_as_printed(printed):
     for method, averages in AVERAGES.items():
         assert tuple(texts[f"{method} {ratio}"] for ratio in RATIOS) == averages
     assert texts["full 100"] == "86.9"
-    gains = [text for heading, text in line if heading == "vs dq"]
+    gains = [text for heading, text in line if heading == "vs DQ"]
     assert gains[:2] == list(AVERAGE_GAINS[:2])
     assert gains[2] == "(+3.4)"  # printed (+3.3): the difference of rounded averages
 
@@ -100,13 +100,38 @@ def test_table_one_against_random_pairs_by_seed_and_knows_its_cells(detailed):
         ]
     (table,) = papers.table_one(series_of(made), "random")
     row = table.rows[0]
-    assert row["dq 10 gain"].mean == pytest.approx(1.0)
-    assert row["dq 10 gain"].half_width == pytest.approx(0.0)
-    assert row["adq 10 gain"].mean == pytest.approx(3.0)
-    assert row["adq 10 gain"].half_width == pytest.approx(2.4841, abs=1e-3)  # t(2) / sqrt(3)
-    assert len(table.links[0, "adq 10"]) == 3
-    assert all("-adq-10-" in cell for cell in table.links[0, "adq 10"])
+    assert row["percent"] == 10
+    assert row["dq gain"].mean == pytest.approx(1.0)
+    assert row["dq gain"].half_width == pytest.approx(0.0)
+    assert row["adq gain"].mean == pytest.approx(3.0)
+    assert row["adq gain"].half_width == pytest.approx(2.4841, abs=1e-3)  # t(2) / sqrt(3)
+    assert len(table.links[0, "adq"]) == 3
+    assert all("-adq-10-" in cell for cell in table.links[0, "adq"])
     json.dumps(as_json(table))
+
+
+def test_table_one_against_random_averages_each_ratio_over_the_architectures(detailed):
+    made = [
+        detailed(method, ratio, 50.0 + ratio + gain, model=model)
+        for method, gain in (("random", 0), ("dq", 2), ("adq", 4))
+        for ratio in (10, 20)
+        for model in ("resnet18", "vit")
+    ]
+    (table,) = papers.table_one(series_of(made), "random")
+    told = [(row["architecture"], row["percent"], row["adq"].mean) for row in table.rows]
+    assert told[-2:] == [("Average", 10, 64.0), ("Average", 20, 74.0)]
+    assert [column.heading for column in table.columns] == [
+        "architecture", "kept %", "random", "DQ", "vs random", "ADQ", "vs random",
+    ]  # fmt: skip
+
+
+def test_budgets_of_bytes_are_not_mixed_into_the_papers_tables(detailed):
+    made = [detailed(method, 10, 50.0) for method in ("random", "dq", "adq")]
+    for one in [detailed(method, 10, 90.0) for method in ("random", "dq", "adq")]:
+        one["cell"]["budget"]["of"] = "bytes"
+        made.append(one)
+    for table in papers.paper_tables(series_of(made)):
+        assert "90.0" not in str(table.texts())
 
 
 def test_protocols_and_data_sets_never_share_a_table_but_for_the_transformers(detailed):
@@ -146,7 +171,7 @@ def test_ablations_are_no_method_of_table_one_and_extractors_are_told(detailed):
         "architecture",
         "DQ 10",
         "ADQ 10",
-        "vs dq",
+        "vs DQ",
     ]
     assert any("dq is dq[extractor=resnet18]" in note for note in table.notes)
 
