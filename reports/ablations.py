@@ -50,7 +50,8 @@ def _ablation(results: Collection, setting: Setting, name: str, keys: Sequence[K
     named = sorted({here.names[key] for key in references.values()})
     notes = [
         f"Vs first: paired differences to {' or '.join(named)}, over common seeds, same ratio.",
-        "Accuracy: in %, last epoch; mean ± half of its 95 % interval over n runs.",
+        "Accuracy: in %, last epoch; mean ± half of its 95 % interval over n runs. "
+        f"Protocol: {setting.protocol}.",
     ]
     return Table(
         f"Variants of {name}: {setting.title}",

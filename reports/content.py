@@ -46,6 +46,7 @@ class Figure:
     """
 
     name: str
+    title: str
     caption: str
     draw: Callable[[Path], None]
 
@@ -213,8 +214,9 @@ def _claims(results: Collection) -> Section:
     if any(row["ours"] is not None for row in table.rows):
         return _section("ledger", title, [*_tested_first(table), arithmetic_table(claims)])
     told = (
-        "No published number that bench knows can be tested on these records: their data sets, "
-        "methods or ratios are others. See: bench reproduce."
+        f"None of the {len(claims)} published numbers that bench knows can be tested on these "
+        "records: their data sets, methods or ratios are others. All are not run. See: bench "
+        "reproduce."
     )
     return Section("ledger", title, [told])
 
@@ -259,5 +261,8 @@ def _drawings(records: Records, folder: Path | None) -> Iterator[Figure]:
     studies = [] if folder is None else read_studies(folder)
     for drawing in drawings(records, studies):
         yield Figure(
-            drawing.name, f"{drawing.title}. {drawing.caption}", partial(save, drawing.canvas)
+            drawing.name,
+            drawing.title,
+            f"{drawing.title}. {drawing.caption}",
+            partial(save, drawing.canvas),
         )

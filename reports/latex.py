@@ -247,7 +247,7 @@ def _numbers(column: Column, value: Any) -> list[tuple[str, str]]:
         return [(column.word, column.show(value))]
     found = [(column.word, column.show(Estimate(value.mean, None, value.n)))]
     if value.half_width is not None:
-        found.append((f"{column.word}-pm", f"{value.half_width:.2f}"))
+        found.append((f"{column.word}-pm", column.show(value).rpartition(" ± ")[2]))
     return [*found, (f"{column.word}-runs", str(value.n))]
 
 
@@ -275,7 +275,8 @@ def _word(text: str) -> str:
 _MACROS = r"""% One macro a number, of the settings: SETTINGS.
 % \bench{METHOD}{RATIO}{WORD} or \bench[SETTING]{METHOD}{RATIO}{WORD}; \benchsetting{SETTING}
 % says which is meant without one.
-% Words: acc, acc-pm (half of the 95 % interval), acc-runs, vs-random, best-epoch, n, images,
+% Words: acc, acc-pm (half of the 95 % interval; -pm for each that has one), acc-runs,
+% vs-random, best-epoch, n, images,
 % failed, bytes, steps, selection, training, testing, total, speed, of-peak, memory, gpu-memory.
 % Characters of names that LaTeX minds, such as _ and #, are hyphens here.
 \makeatletter

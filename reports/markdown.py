@@ -34,7 +34,7 @@ def as_page(report: Report, stamp: str) -> str:
         parts += [f"## {section.title}", *section.paragraphs]
         parts += [as_markdown(table).rstrip() for table in section.tables]
         parts += [
-            f"![{escaped(figure.caption)}]({FIGURES}/{figure.name}.svg)"
+            f"![{escaped(figure.title)}]({FIGURES}/{figure.name}.svg)\n\n{escaped(figure.caption)}"
             for figure in section.figures
         ]
     if report.protocols:

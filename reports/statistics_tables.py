@@ -92,7 +92,8 @@ def comparisons_table(
     notes = [
         f"Shown at the {level:.0%} level after Holm's correction over the table: "
         f"{shown} of {len(made)}.",
-        "Difference: method minus the other, paired over common seeds, with its 95 % interval.",
+        "Difference: method minus the other, last epoch, paired over n common seeds, ± half of its "
+        "95 % interval. Where: data, network, ratio, protocol.",
         "p: two-sided t test, corrected for the number of comparisons (Holm).",
         f"Detectable: the smallest true difference that n pairs show in {POWER:.0%} of all cases, "
         "at the spread seen here. Pairs needed: to show the difference seen here as often.",
@@ -139,7 +140,8 @@ def orders_table(rows: Iterable[Row]) -> Table:
         "tau: Kendall's tau-b between two orders of the methods by mean accuracy: 1 the same, 0 "
         "nothing in common, -1 reversed.",
         "Other seeds: mean tau between the order and those of seeds drawn with replacement (n of "
-        "them, common to all methods); first: how often the first method stays first.",
+        "them, common to all methods); first: how often the first method stays first. Neither has "
+        "an interval. Between: protocols.",
     ]
     return Table("How firm the orders are", _ORDERS, made, notes, name="orders")
 
@@ -164,7 +166,8 @@ def optimism_table(rows: Iterable[Row]) -> Table:
             )
     notes = [
         "Best epoch minus last epoch, both on the test split: what a report of the best epoch "
-        "adds to every number.",
+        "adds to every number; ± half of its 95 % interval over n runs. Where: data, network, "
+        "ratio, protocol.",
         "Spread: the largest minus the smallest mean of the methods beside each other; a "
         "comparison of their best epochs can be off by that much.",
         "tau: Kendall's tau-b between the methods' orders by last and by best epoch.",

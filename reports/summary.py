@@ -21,7 +21,7 @@ from reports.collection import (
     with_axis,
 )
 from reports.reading import Row
-from reports.statistics import LEVEL, holm
+from reports.statistics import LEVEL, Estimate, holm
 from reports.tables import Column, Table, difference, duration, number, percent, size
 
 __all__ = [
@@ -107,7 +107,8 @@ def cost_table(results: Collection, setting: Setting) -> Table:
     rows = []
     for key in keys:
         group = here.groups[key]
-        stages = {stage: fmean(row[stage] for row in group) for stage in _STAGES}
+        stages = {stage: _mean(group, stage) for stage in _STAGES}
+        totals = [{**row, "total_s": sum(row[stage] for stage in _STAGES)} for row in group]
         rows.append(
             {
                 "method": here.names[key],
@@ -116,16 +117,17 @@ def cost_table(results: Collection, setting: Setting) -> Table:
                 "bytes": group[0]["bytes"],
                 "steps": group[0]["steps"],
                 **stages,
-                "total_s": sum(stages.values()),
+                "total_s": estimate(totals, "total_s"),
                 "n": len(group),
             }
         )
     devices = ", ".join(sorted({row["device"] for row in here.rows})) or "no device"
     notes = [
         "Bytes: what keeping the set takes; whole images count uncompressed, with their labels.",
-        f"Times: mean seconds of one cell, trained and tested on {devices}; selection charges "
-        "every artefact behind it (network, embeddings, bins, scores) to each method that uses "
-        "it, cached or not.",
+        f"Times: of one cell, trained and tested on {devices}, mean of n runs; the total ± half of "
+        f"its 95 % interval. {_protocol(setting)}",
+        "Selection charges every artefact behind it (network, embeddings, bins, scores) to each "
+        "method that uses it, cached or not.",
     ]
     return Table(
         f"Kept and spent: {setting.title}",
@@ -161,6 +163,7 @@ def speed_table(results: Collection, setting: Setting) -> Table | None:
                 name: _most(here.groups[key], name)
                 for name in ("memory_bytes", "device_memory_bytes")
             },
+            "n": len(here.groups[key]),
         }
         for key in keys
     ]
@@ -168,6 +171,7 @@ def speed_table(results: Collection, setting: Setting) -> Table | None:
     notes = [
         f"Network: {first['model_parameters']:,} parameters, "
         f"{scaled(first['operations_per_image'])} operations for one image forward.",
+        f"Means of n runs, memory the most of them; no intervals. {_protocol(setting)}",
         "Operations: multiplications and additions of training, counted, not measured; the peak "
         "is that of a large matrix product measured in the same process; memory is the most that "
         "the process, and its GPU, held.",
@@ -229,6 +233,15 @@ def _macro_keys(
     return [(results.slug(setting), specs[key], key.ratio_label) for key in keys]
 
 
+def _protocol(setting: Setting) -> str:
+    return f"Protocol: {setting.protocol}."
+
+
+def _total(estimate: Estimate) -> str:
+    width = "" if estimate.half_width is None else f" ± {duration(estimate.half_width)}"
+    return f"{duration(estimate.mean)}{width}"
+
+
 def _mean(group: Sequence[Row], column: str) -> float:
     return fmean(row[column] for row in group)
 
@@ -240,10 +253,10 @@ def _most(group: Sequence[Row], column: str) -> int | None:
 def _accuracy_notes(here: Collection, setting: Setting) -> list[str]:
     notes = [
         "Accuracy: top-1 on the test split in %, last epoch; mean ± half of its 95 % interval "
-        "over n runs; one run has no interval.",
+        "(Student's t) over n runs; one run has no interval.",
         "Vs random: paired over common seeds, same budget and training.",
         "Best epoch: chosen on the test split, optimistic; for comparison only.",
-        f"Data: {setting.dataset} ({setting.fingerprint}).",
+        f"Data: {setting.dataset} ({setting.fingerprint}). {_protocol(setting)}",
         _seeds(here),
     ]
     if any(row["reconstruction"] for row in here.rows):
@@ -304,10 +317,11 @@ _COST_COLUMNS = (
     Column("percent", "kept %", number),
     Column("bytes", "bytes", size, word="bytes"),
     Column("steps", "steps", number, word="steps"),
-    Column("selection_s", "selection", duration, word="selection"),
-    Column("training_s", "training", duration, word="training"),
-    Column("testing_s", "testing", duration, word="testing"),
-    Column("total_s", "total", duration, word="total"),
+    Column("selection_s", "select", duration, word="selection"),
+    Column("training_s", "train", duration, word="training"),
+    Column("testing_s", "test", duration, word="testing"),
+    Column("total_s", "total", _total, word="total"),
+    Column("n", "n", number),
 )
 _SPEED_COLUMNS = (
     Column("method", "method", left=True),
@@ -317,6 +331,7 @@ _SPEED_COLUMNS = (
     Column("share_of_peak", "of peak", "{:.1%}".format, word="of-peak"),
     Column("memory_bytes", "memory", size, word="memory"),
     Column("device_memory_bytes", "GPU memory", size, word="gpu-memory"),
+    Column("n", "n", number),
 )
 _FAILURE_COLUMNS = (
     Column("id", "cell", left=True),

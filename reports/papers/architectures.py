@@ -246,7 +246,7 @@ def _reference(here: Sequence[Series], one: Series, name: str) -> Series | None:
 def _recipes(settings: Sequence[Setting]) -> list[str]:
     protocols = {one.protocol for one in settings}
     if len(protocols) == 1:
-        return []
+        return [f"Protocol: {settings[0].protocol}."]
     told = "; ".join(
         f"{protocol}: {', '.join(one.model for one in settings if one.protocol == protocol)}"
         for protocol in sorted(protocols)

@@ -45,7 +45,8 @@ def _budgets(dataset: str, fingerprint: str, series: Sequence[Series]) -> Table:
         )
         links[place, "images"] = one.ids
     notes = [
-        f"Data: {dataset} ({fingerprint}). Of the first run; a method that draws may keep others.",
+        f"Data: {dataset} ({fingerprint}). Counts of the first run (n = 1, no interval); a method "
+        "that draws may keep others. How the sets are trained on (the protocol) does not matter.",
         "Off: what was kept beyond what was asked, in points of percent. Fewest and most: images "
         "of a class.",
         "Bytes: pixels uncompressed, or as the method stores them, with labels and masks; "

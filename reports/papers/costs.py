@@ -68,7 +68,8 @@ def _table_two(setting: Setting, here: Sequence[Series]) -> Table:
         "Error bar: half of the 95 % interval of the accuracy over the runs.",
         "Cold: everything behind one selection, as if nothing were stored. Amortised: each stored "
         "part divided by the runs here that use it. Evaluation: training and testing once.",
-        "Hours on the devices named, not GPU-hours where that is a cpu. Of DM: cold selection.",
+        "Times are means over the runs, on the devices named: GPU-hours only where that is cuda. "
+        f"Of DM: cold selection. Protocol: {setting.protocol}.",
     ]
     return Table(
         f"Runs, error bars, hours: {setting.title}", _TABLE_TWO, rows, notes,

@@ -71,7 +71,7 @@ def _table_three(
         "Layout of ADQ's Table 3: accuracy in %, last epoch, mean ± half of the 95 % interval; "
         "differences to DQ paired over common seeds. "
         f"Runs of each cell: {runs_of([one for members in modules.values() for one in members])}.",
-        "Mean gain: over the ratios, full data left out.",
+        f"Mean gain: over the ratios, full data left out. Protocol: {setting.protocol}.",
         ARITHMETIC["adq-table3"],
     ]
     return Table(

@@ -364,7 +364,7 @@ def test_what_is_current_is_left_as_it_is(records, tmp_path):
 
 
 def test_a_ledger_stands_where_a_published_number_can_be_tested(records, detailed):
-    assert "No published number" in files(records)["report.md"].decode()
+    assert "None of the 172 published numbers" in files(records)["report.md"].decode()
     made = [
         detailed(method, percent, accuracy, seed=seed)
         for method, accuracy in {"dq": 84.1, "adq": 86.2, "random": 80.0}.items()
@@ -375,6 +375,30 @@ def test_a_ledger_stands_where_a_published_number_can_be_tested(records, detaile
     assert "### Published numbers and ours" in text
     assert "### Published numbers that were not run" in text
     assert "reproduced" in text
+
+
+def test_under_every_table_stand_n_interval_and_protocol(records, detailed):
+    made = [*records, detailed("full", 100, 95.6)]
+    for seed in range(3):
+        made += [
+            detailed(method, ratio, 60.0 + seed + ratio, seed=seed, protocol=protocol)
+            for method in ("random", "dq", "adq", "adq[scores=rs]", "adq[scores=ds]")
+            for ratio in (10, 20)
+            for protocol in ("paper", "matched-steps")
+        ]
+    shown = contents(Collection.of(made), made, figures=False).tables
+    sections = {table.name.split("-")[0] for table in shown}
+    assert {"accuracy", "table1", "table2", "table3", "cost", "ablation", "comparisons", "orders",
+            "optimism", "budgets", "ledger"} <= sections  # fmt: skip
+    for table in shown:
+        if table.name in ("arithmetic", "ledger-not-run"):
+            continue  # no numbers of ours
+        told = f"{table.title} {' '.join(table.notes)} {[c.heading for c in table.columns]}"
+        assert "interval" in told, table.name
+        assert re.search(r"protocol", told, re.IGNORECASE), table.name
+        assert {"n", "runs"} & {c.key for c in table.columns} or re.search(
+            "Runs of each cell|n = 1", told
+        ), table.name
 
 
 def test_existing_tables_need_no_new_fields():
