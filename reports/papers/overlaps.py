@@ -106,7 +106,7 @@ def _compared(
     found: dict[tuple[str, float], dict[str, Kept]] = defaultdict(lambda: defaultdict(dict))
     full = 0
     for one in series:
-        kept = found[one.of, one.percent][called[one.method]]
+        kept = found[one.of, one.kept_percent][called[one.method]]
         for record in one.records:
             full = record["compressed"]["full_images"]
             seed = record["cell"]["selection_seed"] if one.seeded else None
