@@ -67,6 +67,8 @@ class Targets:
 
 def mean_loss(logits: Tensor, targets: Targets, smoothing: float) -> Tensor:
     """Return the mean cross-entropy of images, weighted if their targets are."""
+    if not len(logits):  # a short batch may leave a process without an image
+        return logits.sum()
     if targets.weights is None:
         return functional.cross_entropy(logits, targets.labels, label_smoothing=smoothing)
     losses = functional.cross_entropy(

@@ -48,6 +48,25 @@ class LossNotFiniteError(TrainingError):
     """The loss became infinite, or no number."""
 
 
+class ProcessError(BenchError):
+    """One of the processes that train a cell together failed.
+
+    Parameters
+    ----------
+    cause : str
+        The name of the error, as a failure record has it.
+    message : str
+        What is told.
+    traceback : str
+        Of that process; empty where the message tells all.
+    """
+
+    def __init__(self, cause: str, message: str, traceback: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.traceback = traceback
+
+
 def unknown(kind: str, value: str, known: Iterable[str], then: str = "") -> UsageError:
     """Return the error for a name that is not known, with the closest known one.
 

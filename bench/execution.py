@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from bench.contract import Keeps
 from bench.errors import DeviceError, UsageError
+from bench.launching import check_processes
 from bench.metering import keep_freed_memory
 from bench.packing import Crew, Setting, packed_cells
 from bench.progress import Progress
@@ -123,6 +124,7 @@ def execute(
     threads: int | None = None,
     pack: int | None = 1,
     tells_killed: bool = True,
+    gpus_per_cell: int = 1,
 ) -> Outcome:
     """Compute the plan's cells that have no record yet.
 
@@ -138,9 +140,14 @@ def execute(
         :func:`bench.packing.packed_cells` says.
     tells_killed : bool
         Whether a cell that a killed process left behind gets a failure, and is computed last.
+    gpus_per_cell : int
+        Processes that train a cell together, each on a GPU of its own or all on the processor.
+        Cells are then computed one at a time.
 
     Raises
     ------
+    DeviceError
+        When there are too few GPUs for a cell.
     StorageError
         When results can no longer be written; what is complete stays.
     """
@@ -150,17 +157,21 @@ def execute(
     outcome = Outcome(found=[cell.id for cell in plan.cells if cell.id not in waiting])
     if not pending:
         return outcome
+    check_processes(device, gpus_per_cell)
     dataset = pending[0].dataset
     available = sum(dataset.training_counts(source).values())
     work = {cell.id: images_seen(cell, available) for cell in pending}
     progress.begin(pending, len(outcome.found), work)
     side = dataset.side(source)
     used = threads or default_threads(side)
-    packed = min(len(pending), packed_cells(pack, device, side, used))
+    packed = 1
+    if gpus_per_cell == 1:
+        packed = min(len(pending), packed_cells(pack, device, side, used))
     if packed == 1:
         prepare_torch(used)
         splits = dataset.load(source)
-        crew: Crew | Alone = Alone(Worker(results, splits, device, progress, 1, tells_killed))
+        worker = Worker(results, splits, device, progress, 1, tells_killed, gpus_per_cell, source)
+        crew: Crew | Alone = Alone(worker)
     else:
         setting = Setting(results.folder, source, device, used, packed)
         crew = Crew(setting, results, progress)

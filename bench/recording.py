@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bench.errors import ProcessError
 from bench.metering import device_peak_memory_bytes, gigabytes, peak_memory_bytes
 
 if TYPE_CHECKING:
@@ -57,11 +58,11 @@ def model_facts(job: Job, network: Network) -> dict[str, Any]:
     }
 
 
-def engine_facts(job: Job, curve: Curve, packed: int) -> dict[str, Any]:
+def engine_facts(job: Job, curve: Curve, packed: int, processes: int = 1) -> dict[str, Any]:
     """Return how a network was trained, where the protocol leaves that to the device or the set.
 
     The batch is the whole set where the protocol's is larger; ``packed`` are the cells that were
-    computed on the device at a time.
+    computed on the device at a time, ``processes`` those that trained this one together.
     """
     return {
         "precision": curve.precision,
@@ -69,6 +70,7 @@ def engine_facts(job: Job, curve: Curve, packed: int) -> dict[str, Any]:
         "batch_size": min(job.protocol.batch(job.load), len(job.train)),
         "is_captured": curve.is_captured,
         "packed": packed,
+        "processes": processes,
         "unsaved_checkpoint": curve.unsaved or None,
     }
 
@@ -115,14 +117,14 @@ def selection_cost(artefacts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
 
 
 def hours(
-    job: Job, curve: Curve, artefacts: Mapping[str, Mapping[str, Any]]
+    job: Job, curve: Curve, artefacts: Mapping[str, Mapping[str, Any]], processes: int = 1
 ) -> dict[str, float | None]:
     """Return the hours of GPU and of CPU behind a cell, selection included.
 
     None where no stage ran on such a device. An hour of CPU is one of a process, on as many cores
-    as the record tells threads.
+    as the record tells threads. Training counts as often as there were ``processes`` for it.
     """
-    stages = [(job.device, curve.training_s + curve.testing_s)]
+    stages = [(job.device, processes * (curve.training_s + curve.testing_s))]
     stages += [(cost["device"], cost["seconds"]) for cost in artefacts.values()]
     on_gpu = [seconds for device, seconds in stages if device.startswith("cuda")]
     on_cpu = [seconds for device, seconds in stages if not device.startswith("cuda")]
@@ -162,6 +164,8 @@ def cause_of(error: Exception, device: str, fits: str = "") -> tuple[str, str]:
     from bench.fitting import is_out_of_memory
 
     message = str(error).strip() or type(error).__name__
+    if isinstance(error, ProcessError):
+        return error.cause, message
     if not is_out_of_memory(error):
         return type(error).__name__, message
     total = gigabytes(_total_memory_bytes(device))

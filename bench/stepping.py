@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from bench.batches import Targets, mean_loss
+from bench.cooperation import Cooperation
+from bench.team import ALONE, Team
 
 if TYPE_CHECKING:
     from bench.batches import Batches, Part
@@ -45,6 +47,8 @@ class Trainer:
         Of the products.
     captures : bool
         Whether graphs are wanted, where there is a GPU.
+    team : Team
+        The processes that train the network together.
     """
 
     def __init__(
@@ -54,18 +58,23 @@ class Trainer:
         precision: Precision,
         device: torch.device,
         captures: bool = True,
+        team: Team = ALONE,
     ) -> None:
-        self.network = network.to(device)
+        self._together = Cooperation(network.to(device), team)
+        self.network = self._together.network
         self.device = device
         self.precision = precision
         self.captures = (
-            captures and device.type == "cuda" and not draws_random_numbers(self.network)
+            captures
+            and team.size == 1
+            and device.type == "cuda"
+            and not draws_random_numbers(self.network)
         )
         self.loss_sum = torch.zeros((), device=device)
         """Sum of the losses of all images since :meth:`begin_epoch`, on the device."""
         self._smoothing = protocol.label_smoothing
         self._rate = torch.zeros((), device=device) if device.type == "cuda" else None
-        self.optimizer = _optimizer(network, protocol, self._rate)
+        self.optimizer = _optimizer(self.network, protocol, self._rate)
         self._stream: Any = None
         if device.type == "cuda":
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -123,6 +132,19 @@ class Trainer:
             self._graphs[shape] = self._captured(part.images, targets)
         self._graphs[shape].replay(part.images, targets)
 
+    def mean_loss(self, seen: int) -> float:
+        """Return the mean loss of all images since :meth:`begin_epoch`; waits for the device.
+
+        ``seen`` is how many they were in this process.
+        """
+        own = self.loss_sum.double()
+        loss_sum, images = self.total(torch.stack([own, own.new_tensor(seen)])).tolist()
+        return float(loss_sum / images)
+
+    def total(self, values: Tensor) -> Tensor:
+        """Return the sum of the values that the processes have."""
+        return self._together.total(values)
+
     def try_step(self, images: Tensor, targets: Targets) -> None:
         """Change the weights once and wait for it: what shows whether a batch fits."""
         self._backward(images, targets)
@@ -162,14 +184,16 @@ class Trainer:
     def _eager(self, parts: list[Part], batches: Batches) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         for part in parts:
-            self._backward(part.images, batches.targets(part.index), part.piece.share)
+            targets = batches.targets(part.index)
+            with self._together.exchanging(part is parts[-1]):
+                self._backward(part.images, targets, part.piece.share)
         self.optimizer.step()
 
     def _backward(self, images: Tensor, targets: Targets, share: float = 1.0) -> None:
         with autocast(self.device, self.precision):
-            logits = self.network(images)
+            logits = self._together(images)
         loss = mean_loss(logits.float(), targets, self._smoothing)
-        (loss if share == 1 else loss * share).backward()  # type: ignore[no-untyped-call]
+        self._together.weighted(loss, share).backward()  # type: ignore[no-untyped-call]
         self.loss_sum += loss.detach() * len(images)
 
     def _captured(self, images: Tensor, targets: Targets) -> _Captured:

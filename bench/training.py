@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -174,7 +175,7 @@ class Trainers:
             self._kept[1].restart(network.to(device))
             return self._kept[1]
         self._kept = None  # its memory is given back before there is another one
-        trainer = Trainer(network, job.protocol, job.precision, device, job.team.size == 1)
+        trainer = Trainer(network, job.protocol, job.precision, device, team=job.team)
         if trainer.captures:
             self._kept = key, trainer
         return trainer
@@ -240,7 +241,7 @@ def _run(
     protocol, device, network = job.protocol, trainer.device, trainer.network
     held = _on_device(job.train, job, device, protocol.padding)
     batches: Batches = ResidentBatches(held, job.train.labels, job)
-    test = None if job.test is None else _on_device(job.test, job, device)
+    test = None if job.test is None else _on_device(_own_part(job.test, job.team), job, device)
     curve, done = Curve(), 0
     state = checkpoint.load() if checkpoint else None
     if state is not None:
@@ -257,16 +258,26 @@ def _run(
         curve.training_s += timer.lap()
         if test is not None and protocol.is_tested(epoch):
             guessed = predict(network, test, trainer.precision)
-            curve.tests[epoch] = _right_by_class(guessed, test.labels, len(job.train.classes))
+            right = _right_by_class(guessed, test.labels, len(job.train.classes))
+            curve.tests[epoch] = trainer.total(right).tolist()
             curve.testing_s += timer.lap()
         joules = energy.lap()
+        if joules is not None and job.team.size > 1:
+            joules = float(trainer.total(torch.tensor(joules, device=device)))
         if joules is not None:
             curve.energy_j = (curve.energy_j or 0.0) + joules
-        if checkpoint and epoch < protocol.epochs and pace.is_due:
+        if checkpoint and job.team.leads and epoch < protocol.epochs and pace.is_due:
             pace.save(checkpoint, _state(epoch, trainer, curve, observer))
         progress(epoch, protocol.epochs)
     curve.unsaved = pace.problem
+    if checkpoint and job.team.size > 1 and job.team.leads:  # it tells the others' result
+        checkpoint.save(_state(protocol.epochs, trainer, curve, observer))
     return curve
+
+
+def _own_part(test: ImageDataset, team: Team) -> ImageDataset:
+    """Return the test images that this process looks at."""
+    return test if team.size == 1 else test.subset(np.arange(len(test))[team.part(len(test))])
 
 
 def _on_device(
@@ -282,12 +293,13 @@ def _train_epoch(trainer: Trainer, batches: Batches, job: Job, epoch: int) -> fl
     if protocol.schedule == "drop" and epoch == protocol.drop_epoch + 1:
         trainer.forget_momenta()
     trainer.begin_epoch()
-    torch.manual_seed(derive_seed(job.seed, "dropout", epoch))
+    others = (job.team.rank,) if job.team.rank else ()
+    torch.manual_seed(derive_seed(job.seed, "dropout", epoch, *others))
     for step in range(steps):
         parts = batches.at((epoch - 1) * steps + step)
         trainer.step(parts, batches, learning_rate(protocol, epoch - 1, step, steps))
         seen += sum(len(part.index) for part in parts)
-    mean_loss = float(trainer.loss_sum) / seen
+    mean_loss = trainer.mean_loss(seen)
     if not math.isfinite(mean_loss):
         raise LossNotFiniteError(
             f"the loss is {mean_loss} in epoch {epoch} of {protocol.epochs}. "
@@ -327,7 +339,7 @@ def _cosine(protocol: Protocol, share: float) -> float:
 def predict(network: Network, images: DeviceImages, precision: Precision) -> Tensor:
     """Return the predicted label of every image, int64 [N]."""
     network.eval()
-    guesses = []
+    guesses = [torch.empty(0, dtype=torch.int64, device=images.device)]
     for batch in images.blocks(_test_batch(images)):
         with autocast(images.device, precision):
             guesses.append(network(batch).argmax(1))
@@ -340,6 +352,19 @@ def _test_batch(images: DeviceImages) -> int:
     return max(16, _GPU_TEST_PIXELS // images.pixels)
 
 
+def trained_network(job: Job, state: TrainingState) -> tuple[Network, Curve]:
+    """Return what :func:`run` gave to the processes that left this state after the last epoch."""
+    network = fresh_network(job.model, job.train, job.seed)
+    kind = "network/"
+    tensors = {
+        name.removeprefix(kind): value
+        for name, value in state.tensors.items()
+        if name.startswith(kind)
+    }
+    network.load_state_dict(tensors)
+    return network.eval(), Curve.from_json(state.progress)
+
+
 def weights_digest(network: Network) -> str:
     """Return a digest of all weights and buffers: equal runs have equal digests."""
     total = hashlib.blake2b(digest_size=16)
@@ -349,9 +374,8 @@ def weights_digest(network: Network) -> str:
     return total.hexdigest()
 
 
-def _right_by_class(guessed: Tensor, labels: Tensor, classes: int) -> list[int]:
-    right: list[int] = torch.bincount(labels[guessed == labels], minlength=classes).tolist()
-    return right
+def _right_by_class(guessed: Tensor, labels: Tensor, classes: int) -> Tensor:
+    return torch.bincount(labels[guessed == labels], minlength=classes)
 
 
 @contextlib.contextmanager

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from bench.allocation import Share
 from bench.context import RunContext
-from bench.errors import BenchError, StorageError
+from bench.datasets import Source
+from bench.errors import BenchError, ProcessError, StorageError
+from bench.launching import Order, train_together
 from bench.provenance import continuation_stamp, module_facts, provenance
 from bench.recording import (
     KILLED,
@@ -32,9 +34,10 @@ if TYPE_CHECKING:
     from bench.checkpoints import Checkpoint
     from bench.contract import CompressedSet
     from bench.datasets import Splits
+    from bench.models.networks import Network
     from bench.progress import Progress
     from bench.results import Results
-    from bench.training import Job
+    from bench.training import Curve, Job
 
 
 class State(Enum):
@@ -47,6 +50,18 @@ class State(Enum):
     LEFT = "left by a killed process"
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A cell that is ready to be trained.
+
+    ``costs`` are those of all artefacts behind the compressed set.
+    """
+
+    job: Job
+    compressed: CompressedSet
+    costs: dict[str, Any]
+
+
 class Worker:
     """Computes cells of one data set on one device.
 
@@ -56,6 +71,10 @@ class Worker:
         Cells that are computed on the device at a time, by as many processes.
     tells_killed : bool
         Whether a cell that a killed process left behind gets a failure first.
+    processes : int
+        How many train a cell together.
+    source : Source
+        Where those processes find the data set.
     """
 
     def __init__(
@@ -66,6 +85,8 @@ class Worker:
         progress: Progress,
         packed: int = 1,
         tells_killed: bool = True,
+        processes: int = 1,
+        source: Source | None = None,
     ) -> None:
         from bench.training import Trainers
 
@@ -76,6 +97,8 @@ class Worker:
         self._packed = packed
         self._share = Share.of_this_job(packed)
         self._tells_killed = tells_killed
+        self._processes = processes
+        self._source = source or Source()
         self._phase = ""
         self._job: Job | None = None
         self._trainers = Trainers()
@@ -127,46 +150,23 @@ class Worker:
     def _run(self, cell: Cell) -> dict[str, Any]:
         from bench import training
 
-        train = self._splits.train
-        self._phase = "selection"
-        compressed, costs = self.select(cell)
-        self._phase = "preparation"
-        kept = compressed.training_set(train)
-        kept.require_all_classes()
-        normalisation = self._normalisation(cell)
-        job = training.Job(
-            model=cell.model,
-            protocol=cell.protocol,
-            train=kept,
-            full_images=len(train),
-            share=compressed.bytes(train) / (len(train) * train.bytes_per_image),
-            soft_labels=compressed.soft_labels,
-            weights=compressed.weights,
-            test=self._splits.test,
-            normalisation=normalisation,
-            seed=cell.training_seed,
-            device=self._device,
-        )
+        prepared = self.prepare(cell)
+        job, compressed = prepared.job, prepared.compressed
         self._phase, self._job = "training", job
-        network, curve = training.run(
-            job,
-            self._checkpoint(cell.id),
-            lambda done, total: self._progress.stage("training", done, total),
-            trainers=self._trainers,
-        )
+        network, curve = self._trained(cell, job)
         self._phase = "recording"
         cost = {
             **training_cost(job, curve, self._packed),
-            **selection_cost(costs),
-            **hours(job, curve, costs),
+            **selection_cost(prepared.costs),
+            **hours(job, curve, prepared.costs, self._processes),
             **process_cost(),
         }
         return {
             "metrics": metrics(curve, self._splits.test),
-            "compressed": compressed.accounts(train),
+            "compressed": compressed.accounts(self._splits.train),
             "model": model_facts(job, network),
-            "engine": engine_facts(job, curve, self._packed),
-            "normalisation": asdict(normalisation),
+            "engine": engine_facts(job, curve, self._packed, self._processes),
+            "normalisation": asdict(job.normalisation),
             "cost": cost,
             **({"allocation": self._share.next(cost)} if self._share is not None else {}),
             "weights_digest": training.weights_digest(network),
@@ -175,6 +175,43 @@ class Worker:
                 "method": module_facts(type(cell.method)),
             },
         }
+
+    def prepare(self, cell: Cell) -> Prepared:
+        """Return what a cell's training is about; its compressed set is made, or found."""
+        from bench.training import Job
+
+        train = self._splits.train
+        self._phase = "selection"
+        compressed, costs = self.select(cell)
+        self._phase = "preparation"
+        kept = compressed.training_set(train)
+        kept.require_all_classes()
+        job = Job(
+            model=cell.model,
+            protocol=cell.protocol,
+            train=kept,
+            full_images=len(train),
+            share=compressed.bytes(train) / (len(train) * train.bytes_per_image),
+            soft_labels=compressed.soft_labels,
+            weights=compressed.weights,
+            test=self._splits.test,
+            normalisation=self._normalisation(cell),
+            seed=cell.training_seed,
+            device=self._device,
+        )
+        return Prepared(job, compressed, costs)
+
+    def _trained(self, cell: Cell, job: Job) -> tuple[Network, Curve]:
+        from bench import training
+
+        def told(done: int, total: int) -> None:
+            self._progress.stage("training", done, total)
+
+        if self._processes == 1:
+            place = self._checkpoint(cell.id)
+            return training.run(job, place, told, trainers=self._trainers)
+        order = Order.of(cell, self._results.folder, self._source, self._device, self._processes)
+        return training.trained_network(job, train_together(order, told))
 
     def select(self, cell: Cell) -> tuple[CompressedSet, dict[str, Any]]:
         """Return the compressed set of a cell and the costs of all artefacts behind it."""
@@ -203,6 +240,8 @@ class Worker:
 
     def _told(self, error: Exception) -> dict[str, Any]:
         shown = "" if isinstance(error, BenchError) else traceback.format_exc()
+        if isinstance(error, ProcessError):
+            shown = error.traceback
         cause, message = cause_of(error, self._device, self._what_fits(error))
         return failure(self._phase, cause, message, self._device, shown)
 

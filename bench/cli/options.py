@@ -141,6 +141,14 @@ def pack_option(function: F) -> F:
     )(function)  # fmt: skip
 
 
+def gpus_per_cell_option(function: F) -> F:
+    """Add the option for how many processes train a cell together."""
+    return click.option(
+        "--gpus-per-cell", type=click.IntRange(1), default=1, show_default=True,
+        help="Processes that train a cell together, each on a GPU of its own, or on the CPU.",
+    )(function)  # fmt: skip
+
+
 def slurm_option(function: F) -> F:
     """Add the option that names a profile of a Slurm cluster."""
     return click.option(

@@ -13,6 +13,7 @@ from bench.cli.display import display, tell
 from bench.cli.options import (
     SweepOptions,
     debug_option,
+    gpus_per_cell_option,
     json_option,
     merged,
     pack_option,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     help="CPU threads; default: what pays for the images' size.",
 )
 @pack_option
+@gpus_per_cell_option
 @click.option("--dry-run", is_flag=True, help="Show the plan and run nothing, as bench plan.")
 @slurm_option
 @json_option
@@ -49,6 +51,7 @@ def run(
     device: str,
     threads: int | None,
     pack: int | None,
+    gpus_per_cell: int,
     dry_run: bool,
     slurm: str | None,
     as_json: bool,
@@ -66,13 +69,18 @@ def run(
             raise UsageError("--threads is for runs here; with --slurm the profile's cpus decide")
         if pack != 1:
             raise UsageError("--pack is for runs here; with --slurm the profile's pack decides")
+        if gpus_per_cell != 1:
+            raise UsageError("--gpus-per-cell is for runs here; with --slurm the profile decides")
         _submit(options, results, slurm, device, dry_run, as_json)
         return
     if dry_run:
         _show_plan(options, results, as_json)
         return
+    if gpus_per_cell != 1 and pack != 1:
+        raise UsageError("--pack and --gpus-per-cell do not go together. Give one of them")
     folder, plan = _opened(options, results)
-    context.exit(_run(options, folder, plan, device, threads, pack, as_json))
+    running = {"threads": threads, "pack": pack, "gpus_per_cell": gpus_per_cell}
+    context.exit(_run(options, folder, plan, device, running, as_json))
 
 
 @click.command()
@@ -100,11 +108,11 @@ def _run(
     results: Results,
     plan: Plan,
     device: str,
-    threads: int | None,
-    pack: int | None,
+    running: dict[str, Any],
     as_json: bool,
 ) -> int:
     from bench.execution import execute, pending_cells, resolve_device
+    from bench.launching import check_processes
     from bench.planning import require
 
     pending = pending_cells(plan, results)
@@ -116,11 +124,12 @@ def _run(
         except StorageError as error:
             raise UsageError(str(error)) from error
         used = resolve_device(device)
+        check_processes(used, running["gpus_per_cell"])
         results.save_plan(plan)
         _announce(plan, len(pending), used)
         try:
             with display() as progress:
-                outcome = execute(plan, results, options.source, used, progress, threads, pack)
+                outcome = execute(plan, results, options.source, used, progress, **running)
         except KeyboardInterrupt:
             done = len(plan.cells) - len(pending_cells(plan, results))
             click.echo(
