@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -255,11 +256,12 @@ def _figures(records: Records, folder: Path | None) -> list[Figure]:
 
 
 def _drawings(records: Records, folder: Path | None) -> Iterator[Figure]:
-    from reports.figures import drawings, read_studies
+    from reports.figures import drawings, grid_drawings, read_studies
     from reports.figures.style import save
 
     studies = [] if folder is None else read_studies(folder)
-    for drawing in drawings(records, studies):
+    grids = [] if folder is None else grid_drawings(folder)
+    for drawing in chain(drawings(records, studies), grids):
         yield Figure(
             drawing.name,
             drawing.title,

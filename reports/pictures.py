@@ -38,7 +38,7 @@ def contact_sheet(
     pictures : mapping of class to a sequence of uint8 [S, S, 3]
         All of one side S.
     caption : str
-        Stands above the rows, in as many lines as it takes.
+        Stands above the rows, in as many lines as it takes, and is the file's comment.
     quality : int
         Of the file, 1 to 95.
     """
@@ -63,7 +63,9 @@ def contact_sheet(
         for column, pixels in enumerate(images):
             sheet.paste(Image.fromarray(pixels), (_LABEL + column * step, top + row * step))
     file = io.BytesIO()
-    sheet.save(file, "JPEG", quality=quality, optimize=True, progressive=True)
+    sheet.save(
+        file, "JPEG", quality=quality, optimize=True, progressive=True, comment=printable(caption)
+    )
     return file.getvalue()
 
 

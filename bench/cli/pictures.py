@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="Selection seed."
 )
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Folder for the sheets."
-)
+    "--out", type=click.Path(path_type=Path),
+    help="Folder for the sheets; default: pictures in the results folder, for bench report.",
+)  # fmt: skip
 @click.option("--label", help="What captions call the data set; default: its name.")
 @click.option(
     "--side",
@@ -61,7 +62,7 @@ def pictures(
     methods: str,
     ratio: str,
     seed: int,
-    out: Path,
+    out: Path | None,
     label: str | None,
     side: int,
     device: str,
@@ -69,6 +70,8 @@ def pictures(
     results: Path,
 ) -> None:
     """Draw the first images of every class that methods keep or make: OUT/METHOD.jpg.
+
+    Sheets in the results folder become figures of its report.
 
     Selections and what they need are taken from the results folder, or computed and kept there.
     Nothing is trained on them.
@@ -80,6 +83,7 @@ def pictures(
     from bench.execution import default_threads, resolve_device
     from bench.results import Results
     from bench.storage import replacing
+    from reports.figures.grids import PICTURES
     from reports.pictures import method_sheet
 
     chosen, budget = METHODS.make(methods), Budget.parse(ratio)
@@ -92,14 +96,15 @@ def pictures(
     except StorageError as error:
         raise UsageError(str(error)) from error
     _prepare(threads or default_threads(min(train.shape[:2])))
+    place = out or results / PICTURES
     for name, method in file_names(chosen).items():
         asked = budget if method.budgeted else EVERYTHING
         context = _context(setting, source, seed, used, folder)
         kept = _selected(method, train, asked, context)
         sheet = method_sheet(method, asked, seed, kept, train, label or setting.spec, side)
-        with replacing(out / name) as temporary:
+        with replacing(place / name) as temporary:
             temporary.write_bytes(sheet)
-        click.echo(str(out / name))
+        click.echo(str(place / name))
 
 
 def file_names(methods: list[Method]) -> dict[str, Method]:

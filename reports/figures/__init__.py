@@ -15,11 +15,12 @@ from reports.figures.bins import bin_drawings
 from reports.figures.classes import class_drawings
 from reports.figures.costs import break_even_drawings, cost_drawings
 from reports.figures.curves import curve_drawings
+from reports.figures.grids import grid_drawings
 from reports.figures.style import Drawing, Figure
 from reports.figures.trajectory import read_studies, trajectory_drawings
 from reports.runs import by_setting, series_of
 
-__all__ = ["KINDS", "Figure", "accuracy_figure", "figures", "read_studies"]
+__all__ = ["KINDS", "Figure", "accuracy_figure", "figures", "grid_drawings", "read_studies"]
 
 _OF_A_SETTING = {
     "bars": bar_drawings,

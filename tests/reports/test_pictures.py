@@ -6,7 +6,6 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-import click
 import numpy as np
 import pytest
 from PIL import Image
@@ -26,6 +25,7 @@ from reports.pictures import (
     method_sheet,
     printable,
 )
+from reports.report import write_report
 
 
 def opened(sheet: bytes) -> Image.Image:
@@ -217,6 +217,21 @@ def test_wrong_use_is_told_and_writes_nothing(given, hint, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_place_for_the_sheets_is_asked_for():
-    with pytest.raises(click.ClickException, match="out"):
-        run("--methods", "random")
+def test_sheets_lie_in_the_results_folder_and_become_figures_of_its_report(
+    folder, tmp_path, capsys, record
+):
+    results = tmp_path / "results"
+    run("--methods", "random,resize", "--ratio", "50", *folder, "--results", str(results))
+    assert capsys.readouterr().out.splitlines()[0] == str(results / "pictures" / "random.jpg")
+    (results / "pictures" / "broken.jpg").write_bytes(b"no picture")
+    write_report(results, [record("dq", "10", 0, 90.0)], (), ("md", "latex"))
+    text = (results / "report.md").read_text(encoding="utf-8")
+    for name in ("random", "resize"):
+        assert f"(figures/selected-{name}.svg)" in text
+        assert b"data:image/png" in (results / "figures" / f"selected-{name}.svg").read_bytes()
+        assert (results / "figures" / f"selected-{name}.pdf").stat().st_size > 1000
+    assert "shown are the first 10 of every class" in text
+    assert "broken" not in text
+    drawn = (results / "figures" / "selected-random.svg").read_bytes()
+    write_report(results, [record("dq", "10", 0, 90.0)], (), ("md",), anew=True)
+    assert (results / "figures" / "selected-random.svg").read_bytes() == drawn
