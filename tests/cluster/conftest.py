@@ -19,7 +19,10 @@ from typing import Any
 
 import pytest
 
-PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd", "sbatch")
+PROGRAMS = (
+    "munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd", "sbatch",
+    "setpriv",
+)  # fmt: skip
 COMMAND = [sys.executable, "-c", "from bench.cli import main; main()"]
 NODES = ("node1", "node2")
 PROFILE = """\
@@ -223,9 +226,10 @@ class Cluster:
     def _daemon(self, name: str, *arguments: str) -> None:
         program = shutil.which(name.partition(" ")[0])
         assert program is not None
+        with_us = ("setpriv", "--pdeathsig", "TERM")  # no daemon outlives tests that are killed
         with (self.folder / f"{name.replace(' ', '-')}.out").open("ab") as told:
             self.daemons[name] = subprocess.Popen(
-                [program, *arguments], stdout=told, stderr=told, env=self.environment
+                [*with_us, program, *arguments], stdout=told, stderr=told, env=self.environment
             )
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:

@@ -17,7 +17,7 @@ NAP = (
 
 @pytest.mark.parametrize(
     ("cells_per_job", "max_array_size", "arrays"),
-    [(80, 10, 3), pytest.param(19, 0, 2, marks=pytest.mark.slow)],  # the cluster's own: 100
+    [(200, 4, 3), pytest.param(19, 0, 2, marks=pytest.mark.slow)],  # the cluster's own: 100
 )
 def test_two_thousand_cells_through_small_arrays(site, cells_per_job, max_array_size, arrays):
     told = site.submit(
