@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from bench.context import RunContext
 from bench.errors import BenchError, StorageError
-from bench.provenance import continuation_stamp, provenance
+from bench.provenance import continuation_stamp
 from bench.selecting import select
 from slurm.needs import closure, selections
 
@@ -110,23 +110,14 @@ def _make(artefact: Artefact, failed: dict[str, Exception]) -> None:
 
 def block(cells: Sequence[Cell], results: Results, error: Exception, device: str) -> None:
     """Write why cells cannot be computed: what they are made from could not be made."""
-    from bench.metering import peak_memory_bytes
-    from bench.recording import cause_of
+    from bench.recording import cause_of, failure
 
     cause, message = cause_of(error, device)
     print(f"FAILED for {len(cells)} cells: {cause}: {message}", flush=True)
     told = "" if isinstance(error, BenchError) else "".join(traceback.format_exception(error))
     for cell in cells:
         if results.record(cell.id) is None:
-            content = {
-                "phase": BLOCKED,
-                "type": cause,
-                "message": message,
-                "traceback": told,
-                "peak_memory_bytes": peak_memory_bytes(),
-                "provenance": provenance(device),
-            }
-            results.write_failure(cell, content)
+            results.write_failure(cell, failure(BLOCKED, cause, message, device, told))
 
 
 def _prepare_torch(side: int) -> None:

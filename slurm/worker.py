@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import submitit
 
-from bench.allocation import tell_job
+from bench.allocation import BEGAN, tell_job
 from bench.cells import Cell, Plan, cell_id
 from bench.contract import METHODS
 from bench.datasets import Source
@@ -88,7 +88,6 @@ class _Run:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._started = time.time()
         tell_job(work.gpus, 60.0 * work.minutes / max(1, len(work.cells)))
         self._results = Results(Path(work.results), print)
         self._log = Log()
@@ -165,30 +164,22 @@ class _Run:
         return failure is not None and failure["attempt"] > self._work.attempts.get(cell.id, 0)
 
     def _fail_all(self, phase: str, cause: str, message: str, told: str = "") -> None:
-        from bench.metering import peak_memory_bytes
-        from bench.provenance import provenance
+        from bench.recording import failure
 
         print(f"{cause}: {message}", flush=True)
         for cell in self._open():
-            content = {
-                "phase": phase,
-                "type": cause,
-                "message": message,
-                "traceback": told,
-                "peak_memory_bytes": peak_memory_bytes(),
-                "provenance": provenance("cpu"),
-            }
-            self._results.write_failure(cell, content)
+            self._results.write_failure(cell, failure(phase, cause, message, "cpu", told))
 
     def _stopped(self, stop: Stopped) -> int:
         """End; have the job run again where that leads anywhere."""
-        passed = (time.time() - self._started) / 60
+        passed = (time.time() - float(os.environ[BEGAN])) / 60
         print(f"{stop} after {passed:.1f} of {self._work.minutes} minutes", flush=True)
-        if stop.number != WARNING:
+        is_over = passed >= self._work.minutes  # its warning came before Python could hear it
+        if stop.number != WARNING and not is_over:
             return SOME_FAILED  # Slurm runs a preempted job again by itself, a cancelled one never
         if not self._open():
             return SOME_FAILED
-        refused = self._why_no_requeue(passed)
+        refused = "the job reached its limit" if is_over else self._why_no_requeue(passed)
         if refused:
             self._fail_all("time limit", TIME_OUT, f"{refused}. Give it more time: bench retry")
         return SOME_FAILED

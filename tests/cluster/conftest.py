@@ -113,7 +113,7 @@ def free_ports(count: int) -> list[int]:
             one.close()
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 60, every: float = 0.3) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 300, every: float = 0.3) -> Any:
     """Wait until something is true, and return it."""
     limit = time.monotonic() + seconds
     while not (found := what()):
@@ -207,7 +207,7 @@ class Cluster:
             asked = ["mariadb", "--no-defaults", f"--socket={sock}", "-uroot", "-e", grant]
             return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
-        wait_for(is_made, 30)
+        wait_for(is_made)
         settings = self.folder / "slurmdbd.conf"
         settings.write_text(SLURMDBD_CONF.format(folder=self.folder, ports=self.ports))
         settings.chmod(0o600)
@@ -254,7 +254,7 @@ class Cluster:
     def slurm(self, *command: str) -> str:
         """What a command of Slurm prints; empty where it fails."""
         answer = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+            command, env=self.environment, capture_output=True, text=True, timeout=120, check=False
         )
         return answer.stdout
 
@@ -354,7 +354,7 @@ class Site:
     def bench(self, *arguments: str, code: int = 0) -> str:
         """Run the command; return what it prints."""
         process = self.start(*arguments)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=1800)
         assert process.returncode == code, f"{arguments}\n{out}\n{err}"
         return out if code == 0 else err
 
@@ -371,7 +371,7 @@ class Site:
     def submit(self, *sweep: str, **profile: object) -> str:
         return self.bench("run", *sweep, "--slurm", self.profile(**profile))
 
-    def wait(self, seconds: float = 180) -> None:
+    def wait(self, seconds: float = 1200) -> None:
         """Wait until the queue is empty."""
         wait_for(self.cluster.is_idle, seconds)
 

@@ -6,7 +6,7 @@ import pytest
 
 pytestmark = pytest.mark.cluster
 MANY = (
-    "--methods", "random", "--no-baselines", "--ratios", "1,2", "--seeds", "1000",
+    "--methods", "random", "--no-baselines", "--ratios", "1,2",
     "--models", "resnet8[width=1]", "--protocol", "smoke[epochs=1]",
 )  # fmt: skip
 NAP = (
@@ -16,16 +16,19 @@ NAP = (
 
 
 @pytest.mark.parametrize(
-    ("cells_per_job", "max_array_size", "arrays"),
-    [(200, 4, 3), pytest.param(19, 0, 2, marks=pytest.mark.slow)],  # the cluster's own: 100
+    ("cells", "profile", "arrays"),
+    [
+        (2000, {"cells_per_job": 200, "max_array_size": 4}, 3),
+        pytest.param(2000, {"cells_per_job": 19}, 2, marks=pytest.mark.slow),  # the cluster's 100
+        pytest.param(10_000, {"max_array_size": 5}, 4, marks=pytest.mark.slow),
+    ],
 )
-def test_two_thousand_cells_through_small_arrays(site, cells_per_job, max_array_size, arrays):
-    told = site.submit(
-        *MANY, cells_per_job=cells_per_job, max_array_size=max_array_size, array_parallelism=4
-    )
+def test_many_cells_through_small_arrays(site, cells, profile, arrays):
+    sweep = (*MANY, "--seeds", str(cells // 2))
+    told = site.submit(*sweep, array_parallelism=4, **profile)
     assert told.count("job ") == arrays
-    site.wait(3000)
-    site.require_same_as_local(*MANY, cells=2000)
+    site.wait(6000)
+    site.require_same_as_local(*sweep, cells=cells)
     assert len(list(site.results.glob("slurm/*/*"))) < 100
     site.bench("clean")
     assert list(site.results.glob("slurm/*/*")) == []
@@ -34,7 +37,7 @@ def test_two_thousand_cells_through_small_arrays(site, cells_per_job, max_array_
 def test_sacct_and_records_agree_on_device_time(site):
     site.set("nap", 60)
     site.submit(*NAP, cells_per_job=2, max_minutes=40)
-    site.wait(600)
+    site.wait()
     (account,) = site.status("--costs")["accounts"]
     shares = [record["allocation"] for record in site.records().values()]
     allocated = sum(share["allocated_s"] for share in shares)

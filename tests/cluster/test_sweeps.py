@@ -13,6 +13,12 @@ RANDOM = ("--methods", "random", "--ratios", "10,20", *BRIEF)
 SHARED = ("--methods", "shared-nap", "--ratios", "10,20", *BRIEF)
 
 
+def test_a_profile_is_checked_against_the_cluster(site):
+    assert "--" not in site.bench("doctor", "--slurm", site.profile())
+    told = site.start("doctor", "--slurm", site.profile(gpus_per_node=3)).communicate(timeout=60)[0]
+    assert "no node has 1 CPUs, 0.5 GB, 3 GPUs; node" in told
+
+
 def test_a_sweep_on_both_nodes_equals_a_local_run(site):
     sweep = ("--methods", "random,shared-nap", "--ratios", "10,20", *BRIEF)
     told = site.submit(*sweep, cells_per_job=2)

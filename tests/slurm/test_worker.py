@@ -262,6 +262,14 @@ class TestSignals:
         assert list(results.failures()) == []
         assert requeued == []
 
+    def test_the_end_of_a_job_that_heard_no_warning_is_told_as_too_little_time(
+        self, work, plan, register, results, requeued, monkeypatch
+    ):
+        monkeypatch.setenv(allocation.BEGAN, str(time.time() - 600))
+        self.stopped_by(signal.SIGTERM, work, plan, register, results)
+        assert [failure["type"] for failure in results.failures()] == [TIME_OUT] * 2
+        assert requeued == []
+
     def test_a_warning_after_progress_has_the_job_run_again(
         self, work, plan, register, results, requeued
     ):
