@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -217,6 +219,31 @@ class TestInterruptedRuns:
     def test_nothing_of_the_disturbance_is_left_behind(self, disturbed: Disturbed) -> None:
         assert os.listdir(disturbed.folder / "results" / "leases") == []
         assert os.listdir(disturbed.folder / "results" / "checkpoints") == []
+
+
+def kill_at_random(folder: Path, moments: random.Random) -> int:
+    """Run, and kill once work has begun, after up to a second and a half; return the exit code."""
+    process = start(folder)
+    leases = folder / "results" / "leases"
+    while process.poll() is None and not (leases.is_dir() and os.listdir(leases)):
+        time.sleep(0.01)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(moments.uniform(0, 1.5))
+    process.kill()
+    return ended(process).code
+
+
+def test_kills_at_random_moments_change_no_result(tmp_path: Path, together: Together) -> None:
+    seed = int.from_bytes(os.urandom(4), "big")
+    print(f"moments of seed {seed}")
+    moments = random.Random(seed)
+    codes = [kill_at_random(tmp_path, moments) for _ in range(4)]
+    last = ended(start(tmp_path))
+    assert set(codes) <= {-signal.SIGKILL, 0}
+    assert last.code == 0, last.err
+    assert outcomes(tmp_path) == outcomes(together.folder)
+    assert not list(tmp_path.glob("results/failures/*"))
+    assert not list(tmp_path.glob("results/leases/cell-*"))
 
 
 class TestFinishedRuns:

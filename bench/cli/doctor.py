@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ import click
 from bench.cli.codes import SOME_FAILED
 from bench.cli.options import debug_option, json_option, slurm_option
 from bench.errors import BenchError
+
+_LEAST_MEMORY, _LEAST_DISK = 4e9, 5e9
+"""Bytes."""
 
 
 @dataclass(frozen=True)
@@ -69,25 +73,41 @@ def _profile(name: str) -> Iterator[Finding]:
 
 
 def _here() -> Iterator[Finding]:
-    yield from _device()
+    from bench.execution import resolve_device
+
+    device = resolve_device("auto")
+    yield from _device(device)
+    yield _packing(device)
+    if device != "cpu":
+        yield _energy(device)
     yield _memory()
+    yield _disk()
     yield _packages()
+    yield _blas()
     yield from _data()
     yield from _weights()
     yield _slurm()
 
 
-def _device() -> Iterator[Finding]:
+def _device(device: str) -> Iterator[Finding]:
     from bench.calibration import calibrate
-    from bench.execution import resolve_device
+    from bench.metering import gigabytes
+    from bench.models import MODELS
+    from bench.precision import choose
+    from bench.protocols import PROTOCOLS
     from bench.provenance import device_facts, machine
 
-    device = resolve_device("auto")
     facts = device_facts(device)
-    name = facts.get("name") or f"{machine()['processor']}, {machine()['cores']} cores"
+    if device == "cpu":
+        name = f"{machine()['processor']}, {machine()['cores']} cores, {facts['capability']}"
+    else:
+        name = (
+            f"{facts['name']}, {gigabytes(facts['memory_bytes'])}, compute capability "
+            f"{facts['capability']}, driver {facts['driver'] or 'unknown'}"
+        )
     yield Finding(
         "device", device != "cpu", f"{device}: {name}",
-        "no GPU: the protocols of papers take days; smoke and cpu are meant for this",
+        "no GPU: no CUDA graphs, no joules; smoke and cpu are the protocols for this",
     )  # fmt: skip
     best = calibrate(device)
     yield Finding(
@@ -95,13 +115,85 @@ def _device() -> Iterator[Finding]:
         f"{best.fp32 / 1e12:.3g} TFLOP/s in fp32, {best.bf16 / 1e12:.3g} in bf16, "
         f"{best.bytes_per_s / 1e9:.3g} GB/s copied",
     )  # fmt: skip
+    precision = choose(PROTOCOLS.make_one("paper"), MODELS.make_one("resnet18"), device)
+    yield Finding(
+        "precision", precision.name == "bf16",
+        f"auto takes {precision.name} for ResNet-18: {precision.reason}",
+        "no faster format than fp32",
+    )  # fmt: skip
+    yield _hours(best.peak(precision.name))
+
+
+def _hours(peak: float) -> Finding:
+    """Tell what the papers' smallest cell takes here at best."""
+    from bench.models import MODELS
+    from bench.operations import TRAINING_FACTOR, operations_per_image
+    from bench.protocols import PROTOCOLS, Load
+
+    seen = PROTOCOLS.make_one("paper").images_seen(Load(5000, 50_000, 0.1))
+    each = operations_per_image(MODELS.make_one("resnet18"), (32, 32, 3), 10)
+    hours = TRAINING_FACTOR * each * seen / peak / 3600
+    return Finding(
+        "papers' cell", hours < 1,
+        f"{hours:.2g} hours or more, by its operations at that speed "
+        "(protocol paper, ResNet-18, 10 % of CIFAR-10)",
+        "the papers' tables take days here: bench reproduce --scale cpu",
+    )  # fmt: skip
+
+
+def _packing(device: str) -> Finding:
+    from bench.execution import default_threads
+    from bench.packing import mps_runs, packed_cells
+
+    counts = {
+        side: packed_cells(None, device, side, default_threads(side)) for side in (8, 32, 224)
+    }
+    told = ", ".join(f"{count} of {side} pixels" for side, count in counts.items())
+    is_shared = device == "cpu" or mps_runs()
+    return Finding(
+        "--pack auto", is_shared, f"cells at a time: {told}",
+        "MPS does not run, so that processes share the GPU in slices of time: "
+        "nvidia-cuda-mps-control -d",
+    )  # fmt: skip
+
+
+def _energy(device: str) -> Finding:
+    from bench.energy import counted_joules
+
+    counted = counted_joules(device) is not None
+    return Finding(
+        "energy", counted, "joules are counted" if counted else "not counted",
+        "pip install nvidia-ml-py; GPUs before Volta do not count",
+    )  # fmt: skip
 
 
 def _memory() -> Finding:
     from bench.metering import gigabytes
+    from bench.packing import free_memory_bytes
 
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return Finding("memory", total > 4e9, gigabytes(total), "large data sets may not fit")
+    free = free_memory_bytes()
+    told = f"{gigabytes(total)}, {gigabytes(free)} free"
+    return Finding("memory", free > _LEAST_MEMORY, told, "large data sets may not fit")
+
+
+def _disk() -> Finding:
+    from bench.metering import gigabytes
+
+    free = shutil.disk_usage(Path.cwd()).free
+    return Finding(
+        "disk", free > _LEAST_DISK, f"{gigabytes(free)} free in {Path.cwd()}",
+        "artefacts and checkpoints of a sweep take some GB",
+    )  # fmt: skip
+
+
+def _blas() -> Finding:
+    import scipy.linalg  # noqa: F401  # loads the libraries that are asked for
+
+    from bench.provenance import blas_kernels
+
+    kernels = [f"{one['library']} {one['version']}: {one['kernel']}" for one in blas_kernels()]
+    return Finding("BLAS", bool(kernels), ", ".join(kernels) or "unknown", "not recorded")
 
 
 def _packages() -> Finding:
@@ -127,7 +219,7 @@ def _data() -> Iterator[Finding]:
         try:
             DATASETS.make_one(name).load(Source())
         except BenchError as error:
-            yield Finding(name, False, str(error).splitlines()[0], "or use --download")
+            yield Finding(name, False, str(error).splitlines()[0], "its sweeps cannot run")
         else:
             yield Finding(name, True, "found")
 

@@ -1,16 +1,51 @@
-"""Batches of augmented images: one gather against a plain transform of one image at a time."""
+"""An epoch of augmented batches: one gather of rows against a DataLoader with transforms.
+
+The plain loaders are those of the released ``validate_cifar.py`` (DQ at 24a2a77): torchvision's
+random crop, flip, tensor and normalisation of one image at a time, batches of 128, two workers that
+stay. One has its images in memory, the other reads them from JPEG files.
+"""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision import datasets, transforms
 
-from bench.augment import DeviceImages, Epoch, Normalisation
+from bench.augment import DeviceImages, Normalisation
+from bench.batches import ResidentBatches
+from bench.protocols import PROTOCOLS, Load
+from bench.team import ALONE
 
-IMAGES, BATCH, PADDING = 5000, 128, 4
-CPU = torch.device("cpu")
-NORMALISATION = Normalisation((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
+IMAGES, CLASSES, BATCH, WORKERS = 5000, 10, 128, 2
+NORMALISATION = Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+TRANSFORMS = transforms.Compose(
+    [
+        transforms.RandomCrop(32, padding=4),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize(NORMALISATION.mean, NORMALISATION.deviation),
+    ]
+)
+PROTOCOL = PROTOCOLS.make_one("paper")
+
+
+class InMemory(Dataset):
+    """Images of an array, made PIL's one by one, as torchvision's CIFAR10 does."""
+
+    def __init__(self, images, labels):
+        self._images = images
+        self._labels = labels
+
+    def __len__(self):
+        return len(self._images)
+
+    def __getitem__(self, position):
+        return TRANSFORMS(Image.fromarray(self._images[position])), int(self._labels[position])
 
 
 @pytest.fixture(scope="module")
@@ -18,34 +53,56 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
 
 
-def batches_image_by_image(images, epoch):
-    """Pad, cut, mirror, scale and stack as a DataLoader with transforms does, from memory."""
-    mean = torch.tensor(NORMALISATION.mean).view(3, 1, 1)
-    deviation = torch.tensor(NORMALISATION.deviation).view(3, 1, 1)
-    for start in range(0, BATCH * 4, BATCH):
-        stacked = []
-        for position in range(start, start + BATCH):
-            image = torch.from_numpy(images[epoch.order[position]]).permute(2, 0, 1)
-            padded = torch.nn.functional.pad(image, (PADDING,) * 4)
-            top, left = int(epoch.top[position]), int(epoch.left[position])
-            cut = padded[:, top : top + 32, left : left + 32]
-            cut = cut.flip(2) if epoch.flip[position] else cut
-            stacked.append((cut.float() / 255 - mean) / deviation)
-        torch.stack(stacked)
+@pytest.fixture(scope="module")
+def labels():
+    return np.arange(IMAGES) % CLASSES
 
 
-def batches_by_one_gather(held, epoch):
-    for start in range(0, BATCH * 4, BATCH):
-        batch = slice(start, start + BATCH)
-        held.augmented(epoch.order[batch], epoch.top[batch], epoch.left[batch], epoch.flip[batch])
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, images, labels):
+    root = tmp_path_factory.mktemp("images")
+    for position, (image, label) in enumerate(zip(images, labels, strict=True)):
+        place = root / f"class{label}"
+        place.mkdir(exist_ok=True)
+        Image.fromarray(image).save(place / f"{position:05d}.jpg", quality=90)
+    return root
 
 
-@pytest.mark.benchmark(group="input pipeline, 512 images of 32x32")
-def test_plain_image_by_image(benchmark, images):
-    benchmark(batches_image_by_image, images, Epoch.draw(IMAGES, PADDING, True, 0))
+def loader(dataset):
+    return DataLoader(
+        dataset, BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True, pin_memory=False
+    )
 
 
-@pytest.mark.benchmark(group="input pipeline, 512 images of 32x32")
-def test_ours_one_gather(benchmark, images):
-    held = DeviceImages(images, np.zeros(IMAGES, np.int64), NORMALISATION, CPU, PADDING)
-    benchmark(batches_by_one_gather, held, Epoch.draw(IMAGES, PADDING, True, 0))
+def drained(batches):
+    return sum(len(batch) for batch, _ in batches)
+
+
+@pytest.mark.benchmark(group="an epoch of 5,000 images of 32x32, from memory and from files")
+def test_plain_loader_from_memory(benchmark, images, labels):
+    batches = loader(InMemory(images, labels))
+    assert benchmark.pedantic(drained, (batches,), rounds=5, warmup_rounds=1) == IMAGES
+
+
+@pytest.mark.benchmark(group="an epoch of 5,000 images of 32x32, from memory and from files")
+def test_plain_loader_from_files(benchmark, folder):
+    batches = loader(datasets.ImageFolder(folder, TRANSFORMS))
+    assert benchmark.pedantic(drained, (batches,), rounds=5, warmup_rounds=1) == IMAGES
+
+
+@pytest.mark.benchmark(group="an epoch of 5,000 images of 32x32, from memory and from files")
+def test_ours(benchmark, images, labels):
+    job = SimpleNamespace(
+        protocol=PROTOCOL, load=Load.of_all(IMAGES), seed=0, team=ALONE,
+        soft_labels=None, weights=None,
+    )  # fmt: skip
+    held = DeviceImages(images, labels, NORMALISATION, torch.device("cpu"), PROTOCOL.padding)
+    batches = ResidentBatches(held, labels, job)
+    steps = PROTOCOL.steps_per_pass(job.load)
+    passes = iter(range(1000))
+
+    def epoch():
+        first = next(passes) * steps  # another pass each time: its order and crops are drawn too
+        return sum(len(part.images) for n in range(steps) for part in batches.at(first + n))
+
+    assert benchmark.pedantic(epoch, rounds=20, warmup_rounds=2) == IMAGES

@@ -1,4 +1,8 @@
-"""One epoch of the cpu protocol against a plain loop over a DataLoader, on the same images."""
+"""An epoch of training against a plain loop over a DataLoader, on the same images.
+
+The share of the machine's peak, measured in the same process, stands in each result's
+``extra_info`` (--benchmark-json, or -s).
+"""
 
 from __future__ import annotations
 
@@ -12,29 +16,39 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from bench import training
 from bench.augment import Normalisation
+from bench.calibration import calibrate
 from bench.contract import ImageDataset
+from bench.execution import prepare_torch
 from bench.models import MODELS
+from bench.operations import TRAINING_FACTOR, operations_per_image
 from bench.protocols import PROTOCOLS
 
-IMAGES = 1280
 PROTOCOL = PROTOCOLS.make_one("cpu[epochs=1]")
-MODEL = MODELS.make_one("resnet8")
+SIZES = {"resnet8": 1280, "resnet18": 256}
+"""Images of an epoch, by model."""
 
 
 @pytest.fixture(scope="module")
 def train():
-    rng = np.random.default_rng(0)
-    return ImageDataset(
-        images=rng.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8),
-        labels=rng.integers(0, 10, IMAGES),
-        classes=tuple("abcdefghij"),
-        keys=tuple(str(number) for number in range(IMAGES)),
-    )
+    """Give a function that makes random images of CIFAR's size."""
+    prepare_torch(torch.get_num_threads())
+
+    def of(model):
+        count = SIZES[model]
+        rng = np.random.default_rng(0)
+        return ImageDataset(
+            images=rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8),
+            labels=rng.integers(0, 10, count),
+            classes=tuple("abcdefghij"),
+            keys=tuple(str(number) for number in range(count)),
+        )
+
+    return of
 
 
-def plain_epoch(train):
+def plain_epoch(train, model):
     """The shape of the released validate_cifar.py: float32, a DataLoader, a step a batch."""
-    network = MODEL.build(train.shape, 10)
+    network = MODELS.make_one(model).build(train.shape, 10)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, weight_decay=5e-4)
     images = torch.from_numpy(train.images).permute(0, 3, 1, 2).float().div(255)
     loader = DataLoader(TensorDataset(images, torch.from_numpy(train.labels)), 128, shuffle=True)
@@ -45,18 +59,35 @@ def plain_epoch(train):
         optimizer.step()
 
 
-def our_epoch(train, precision):
+def our_epoch(train, model, precision):
     protocol = dataclasses.replace(PROTOCOL, precision=precision)
     normalisation = Normalisation((0.5,) * 3, (0.25,) * 3)
-    training.run(training.Job(MODEL, protocol, train, None, normalisation, 0, "cpu"))
+    job = training.Job(MODELS.make_one(model), protocol, train, None, normalisation, 0, "cpu")
+    training.run(job)
 
 
-@pytest.mark.benchmark(group="an epoch of ResNet-8 on 1,280 images of 32x32")
-def test_plain_loop(benchmark, train):
-    benchmark.pedantic(plain_epoch, (train,), rounds=5, warmup_rounds=1)
+def told_share(benchmark, train, model, precision):
+    if benchmark.disabled:
+        return
+    each = operations_per_image(MODELS.make_one(model), train.shape, 10)
+    rate = TRAINING_FACTOR * each * len(train) / benchmark.stats.stats.min
+    share = rate / calibrate("cpu").peak(precision)
+    benchmark.extra_info |= {"GFLOP/s": rate / 1e9, "share_of_peak": share}
+    print(f"\n{model} {precision}: {rate / 1e9:.0f} GFLOP/s, {100 * share:.0f} % of the peak")
 
 
-@pytest.mark.benchmark(group="an epoch of ResNet-8 on 1,280 images of 32x32")
+@pytest.mark.parametrize("model", [*SIZES])
+def test_plain_loop(benchmark, train, model):
+    images = train(model)
+    benchmark.group = f"an epoch of {model}"
+    benchmark.pedantic(plain_epoch, (images, model), rounds=5, warmup_rounds=1)
+    told_share(benchmark, images, model, "fp32")
+
+
+@pytest.mark.parametrize("model", [*SIZES])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_ours(benchmark, train, precision):
-    benchmark.pedantic(our_epoch, (train, precision), rounds=5, warmup_rounds=1)
+def test_ours(benchmark, train, model, precision):
+    images = train(model)
+    benchmark.group = f"an epoch of {model}"
+    benchmark.pedantic(our_epoch, (images, model, precision), rounds=5, warmup_rounds=1)
+    told_share(benchmark, images, model, precision)

@@ -93,3 +93,28 @@ def test_this_machine_is_told_with_what_limits_what(fake_slurm, monkeypatch, tmp
     assert found["packages"]["told"].startswith("numpy ")
     assert found["speed"]["told"].startswith("1 TFLOP/s in fp32, 2 in bf16")
     assert found["Slurm"]["is_fine"]
+    assert "free" in found["disk"]["told"]
+    assert found["BLAS"]["is_fine"]
+    assert found["precision"]["told"].startswith("auto takes ")
+    assert "hours or more" in found["papers' cell"]["told"]
+    assert "energy" not in found  # nobody counts a processor's joules
+
+
+def test_a_gpu_is_told_with_what_limits_it(fake_slurm, monkeypatch, tmp_path):
+    facts = {"name": "A GPU", "memory_bytes": 80e9, "capability": "9.0", "driver": "600.1"}
+    monkeypatch.setattr(calibration, "calibrate", lambda device: Calibration(5e13, 5e14, 3e12))
+    monkeypatch.setattr("bench.execution.resolve_device", lambda asked: "cuda")
+    monkeypatch.setattr("bench.provenance.device_facts", lambda device: facts)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr("bench.packing.mps_runs", lambda: False)
+    monkeypatch.setattr("bench.energy.counted_joules", lambda device: None)
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    done = CliRunner().invoke(cli, ["doctor", "--json"])
+    found = {one["name"]: one for one in json.loads(done.output)["findings"]}
+    assert found["device"]["is_fine"]
+    assert "A GPU, 80 GB, compute capability 9.0, driver 600.1" in found["device"]["told"]
+    assert found["precision"]["told"].startswith("auto takes bf16 for ResNet-18")
+    assert not found["--pack auto"]["is_fine"]
+    assert "nvidia-cuda-mps-control" in found["--pack auto"]["limits"]
+    assert "pip install nvidia-ml-py" in found["energy"]["limits"]
+    assert found["papers' cell"]["is_fine"]
