@@ -12,7 +12,7 @@ from typing import Any
 from bench.results import identities
 from bench.specs import expand
 from reports.collection import Setting
-from reports.statistics import Estimate, interval_over_seeds, paired_difference
+from reports.statistics import Estimate, Runs, interval_over_seeds, matched
 
 Record = Mapping[str, Any]
 Value = Callable[[Record], float]
@@ -168,18 +168,23 @@ def labels(series: Iterable[Series]) -> dict[tuple[str, str], str]:
 
 
 def difference(ours: Series, theirs: Series, value: Value) -> Estimate | None:
-    """Return the mean difference of a value, paired by seeds; None without a common pair.
+    """Return the mean of :func:`differences` with its interval; None without a common pair."""
+    found = differences(ours, theirs, value)
+    return interval_over_seeds(found) if found else None
+
+
+def differences(ours: Series, theirs: Series, value: Value) -> Runs:
+    """Return the differences of a value, paired by seeds.
 
     A method without a selection seed of its own is compared with each of the other's selections.
     """
-    mine, other = ours.values(value), theirs.values(value)
-    if not ours.seeded and theirs.seeded:
-        trained = {training: value for (_, training), value in mine.items()}
-        mine = {key: trained[key[1]] for key in other if key[1] in trained}
-    elif ours.seeded and not theirs.seeded:
-        trained = {training: value for (_, training), value in other.items()}
-        other = {key: trained[key[1]] for key in mine if key[1] in trained}
-    return paired_difference(mine, other)
+    pairs = matched(
+        ours.values(value),
+        theirs.values(value),
+        ours_seeded=ours.seeded,
+        theirs_seeded=theirs.seeded,
+    )
+    return {key: mine - other for key, (mine, other) in pairs.items()}
 
 
 def control_at(series: Sequence[Series], one: Series, name: str = "random") -> Series | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
-from statistics import fmean
 from typing import Any, NamedTuple
 
 from reports.collection import Setting
@@ -14,6 +13,7 @@ from reports.papers.layout import (
     Method,
     as_printed,
     gain_as_printed,
+    mean_over,
     of_images,
     runs_of,
     specs_note,
@@ -23,10 +23,10 @@ from reports.runs import (
     accuracy,
     by_setting,
     control_at,
-    difference,
+    differences,
     labels,
 )
-from reports.statistics import Estimate
+from reports.statistics import Estimate, Runs, interval_over_seeds
 from reports.tables import Column, Table, ascii_name, number
 
 TABLE_ONE = ("dm", "dq", "adq")
@@ -103,8 +103,8 @@ class _Entry(NamedTuple):
     setting: Setting
     method: Method
     percent: float
-    reached: Estimate
-    gain: Estimate | None
+    reached: Runs
+    gain: Runs
     ids: Sequence[str]
 
 
@@ -117,7 +117,7 @@ def _table_one(
     entries = [_entry(one, here, against) for one in others]
     full = {one.setting: one for one in here if one.name == "full"}
     names = _headings(methods, called)
-    compared = {entry.method for entry in entries if entry.gain is not None}
+    compared = {entry.method for entry in entries if entry.gain}
     fill = _ratios_across if against == "dq" else _ratios_down
     columns, rows, links = fill(settings, entries, {m: (called[m], names[m]) for m in methods},
                                 compared, f"vs {_PRINTED.get(against, against)}", full)  # fmt: skip
@@ -126,7 +126,8 @@ def _table_one(
         f"the difference to {against} at the same ratio, paired over common seeds.",
         "Mean ± half of the 95 % interval (Student's t) over the runs; one run has no interval. "
         f"Runs of each cell: {runs_of(here)}.",
-        "Average: over the architectures, of differences too; only where all have the number.",
+        "Average: over the architectures, of differences too, only where all have the number; its "
+        "interval is over the seeds, where all have the same.",
         *_recipes(settings),
         *specs_note(called, list(methods)),
         ARITHMETIC["adq-table1"],
@@ -137,12 +138,12 @@ def _table_one(
 
 
 def _entry(one: Series, here: Sequence[Series], against: str) -> _Entry:
-    gain = None
+    gain: Runs = {}
     if one.name in _COMPARED[against]:
         neighbours = [other for other in here if other.setting == one.setting]
         control = _reference(neighbours, one, against)
-        gain = None if control is None else difference(one, control, accuracy)
-    return _Entry(one.setting, one.method, one.percent, one.estimate(accuracy), gain, one.ids)
+        gain = {} if control is None else differences(one, control, accuracy)
+    return _Entry(one.setting, one.method, one.percent, one.values(accuracy), gain, one.ids)
 
 
 def _headings(methods: Mapping[Method, str], called: Mapping[Method, str]) -> dict[Method, str]:
@@ -179,12 +180,12 @@ def _ratios_across(
     if full:
         columns.append(_FULL)
     for setting, series in full.items():
-        rows[settings.index(setting)][_FULL.key] = series.estimate(accuracy)
+        rows[settings.index(setting)][_FULL.key] = series.values(accuracy)
         links[settings.index(setting), _FULL.key] = series.ids
-    columns = [c for c in columns if any(row.get(c.key) is not None for row in rows)]
+    columns = [c for c in columns if any(row.get(c.key) for row in rows)]
     if len(settings) > 1:
         rows.append({"architecture": _AVERAGE, **_averages(columns[1:], rows)})
-    return columns, rows, links
+    return columns, [_shown(row) for row in rows], links
 
 
 def _ratios_down(
@@ -211,7 +212,7 @@ def _ratios_down(
                     row |= {key: one.reached, f"{key} gain": one.gain}
                     links[len(rows), key] = one.ids
             if setting in full:
-                row[_FULL.key] = full[setting].estimate(accuracy)
+                row[_FULL.key] = full[setting].values(accuracy)
                 links[len(rows), _FULL.key] = full[setting].ids
             rows.append(row)
     if len(settings) > 1:
@@ -219,17 +220,26 @@ def _ratios_down(
             mine = [row for row in rows if row["percent"] == percent]
             mean = _averages(columns[2:], mine)
             rows.append({"architecture": _AVERAGE, "percent": percent, **mean})
-    return columns, rows, links
+    return columns, [_shown(row) for row in rows], links
 
 
 def _averages(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> dict[str, Estimate]:
     """Return the mean of each column that every row has a number in."""
     averages = {}
     for column in columns:
-        values = [row[column.key].mean for row in rows if row.get(column.key) is not None]
-        if len(values) == len(rows) > 1:
-            averages[column.key] = Estimate(fmean(values), None, len(values))
+        members = [row[column.key] for row in rows if row.get(column.key)]
+        if len(members) == len(rows) > 1:
+            averages[column.key] = mean_over(members)
     return averages
+
+
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with its runs as estimates; what has no runs is left out."""
+    return {
+        key: interval_over_seeds(value) if isinstance(value, Mapping) else value
+        for key, value in row.items()
+        if value != {}
+    }
 
 
 def _reference(here: Sequence[Series], one: Series, name: str) -> Series | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING
 
+from reports.statistics import Estimate, interval_over_seeds
 from reports.tables import signed
 
 if TYPE_CHECKING:
     from reports.runs import Series
-    from reports.statistics import Estimate
+    from reports.statistics import Runs
 
 Cells = dict[tuple[int, str], Sequence[str]]
 """The cells behind a table's numbers."""
@@ -46,6 +48,16 @@ def runs_of(series: Iterable[Series]) -> str:
     """Return the number of runs of each series in words."""
     counts = sorted({len(one.records) for one in series})
     return f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def mean_over(members: Sequence[Runs]) -> Estimate:
+    """Return the mean of several means; its interval is over the seeds, where all have the same.
+
+    The interval tells what other seeds would give, not what other architectures or ratios would.
+    """
+    if any(runs.keys() != members[0].keys() for runs in members):
+        return Estimate(fmean(fmean(runs.values()) for runs in members), None, len(members))
+    return interval_over_seeds({key: fmean(runs[key] for runs in members) for key in members[0]})
 
 
 def specs_note(called: Mapping[Method, str], methods: Sequence[Method]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
 from reports.collection import Setting
@@ -12,11 +11,12 @@ from reports.papers.layout import (
     Cells,
     as_printed,
     gain_as_printed,
+    mean_over,
     of_images,
     runs_of,
 )
-from reports.runs import Series, accuracy, by_setting, difference
-from reports.statistics import Estimate
+from reports.runs import Series, accuracy, by_setting, differences
+from reports.statistics import Estimate, interval_over_seeds
 from reports.tables import Column, Table, ascii_name, signed
 
 _MODULES = (("none", "DQ"), ("rs", "+ RS"), ("ds", "+ DS"), ("rs+ds", "+ IS (RS + DS)"))
@@ -48,12 +48,12 @@ def _table_three(
             row[f"{percent:g}"] = one.estimate(accuracy)
             links[len(rows), f"{percent:g}"] = one.ids
             base = next((o for o in modules["none"] if o.percent == percent), None)
-            gain = None if base is None else difference(one, base, accuracy)
-            if gain is not None:
-                row[f"{percent:g} gain"] = gain
-                gains.append(gain.mean)
+            gain = {} if base is None else differences(one, base, accuracy)
+            if gain:
+                row[f"{percent:g} gain"] = interval_over_seeds(gain)
+                gains.append(gain)
         if key != "none" and len(gains) == len(percents):
-            row["mean gain"] = Estimate(fmean(gains), None, len(gains))
+            row["mean gain"] = mean_over(gains)
         if key == "none":
             row = {name: value for name, value in row.items() if not name.endswith("gain")}
         rows.append(row)
@@ -71,7 +71,8 @@ def _table_three(
         "Layout of ADQ's Table 3: accuracy in %, last epoch, mean ± half of the 95 % interval; "
         "differences to DQ paired over common seeds. "
         f"Runs of each cell: {runs_of([one for members in modules.values() for one in members])}.",
-        f"Mean gain: over the ratios, full data left out. Protocol: {setting.protocol}.",
+        "Mean gain: over the ratios, full data left out; its interval is over the seeds, where all "
+        f"ratios have the same. Protocol: {setting.protocol}.",
         ARITHMETIC["adq-table3"],
     ]
     return Table(
@@ -81,7 +82,8 @@ def _table_three(
 
 
 def _mean_gain(estimate: Estimate) -> str:
-    return signed(estimate.mean)
+    width = "" if estimate.half_width is None else f" ± {estimate.half_width:.2f}"
+    return f"{signed(estimate.mean)}{width}"
 
 
 def _module(one: Series) -> str | None:

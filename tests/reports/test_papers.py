@@ -125,6 +125,23 @@ def test_table_one_against_random_averages_each_ratio_over_the_architectures(det
     ]  # fmt: skip
 
 
+def test_an_average_has_an_interval_over_the_seeds_that_all_architectures_have(detailed):
+    made = [
+        detailed(method, 10, base + seed + gain, seed=seed, model=model)
+        for method, gain in (("dq", 0), ("adq", 2))
+        for model, base in (("resnet18", 80.0), ("vit", 60.0))
+        for seed in range(3)
+    ]
+    (table,) = papers.table_one(series_of(made))
+    average = table.rows[-1]
+    assert average["dq 10"].mean == pytest.approx(71.0)
+    assert average["dq 10"].half_width == pytest.approx(2.4841, abs=1e-3)  # t(2) / sqrt(3)
+    assert average["adq 10 gain"].half_width == pytest.approx(0.0)
+    (table,) = papers.table_one(series_of(made[:-1]))
+    assert table.rows[-1]["adq 10"].mean == pytest.approx((83 + 62.5) / 2)
+    assert table.rows[-1]["adq 10"].half_width is None
+
+
 def test_budgets_of_bytes_are_not_mixed_into_the_papers_tables(detailed):
     made = [detailed(method, 10, 50.0) for method in ("random", "dq", "adq")]
     for one in [detailed(method, 10, 90.0) for method in ("random", "dq", "adq")]:
