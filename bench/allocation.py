@@ -40,8 +40,9 @@ class Share:
         GPUs of the job; the seconds of a job without one count once.
     asked_s : float
         The job's time limit for each of its cells.
-    packed : int
-        Cells that are computed at a time: each is given a part of the device.
+    packed, processes : int
+        Cells that are computed at a time, each given a part of a device; and how many train one
+        cell, each on a GPU of its own.
     counted_to : float
         Until when the process's time has been told, in seconds since 1970.
     """
@@ -49,16 +50,18 @@ class Share:
     gpus: int
     asked_s: float
     packed: int
+    processes: int
     counted_to: float
     _artefacts: set[str] = field(default_factory=set)
 
     @classmethod
-    def of_this_job(cls, packed: int) -> Self | None:
+    def of_this_job(cls, packed: int, processes: int = 1) -> Self | None:
         """Return the time of the job that this process is of, none of it told; None outside."""
         if _GPUS not in os.environ:
             return None
         told = os.environ
-        return cls(int(told[_GPUS]), float(told[_ASKED]), packed, float(told[BEGAN]))
+        gpus, asked_s, began = int(told[_GPUS]), float(told[_ASKED]), float(told[BEGAN])
+        return cls(gpus, asked_s, packed, processes, began)
 
     def next(self, cost: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the cell that ends now was given, in seconds times devices.
@@ -70,15 +73,17 @@ class Share:
         now = time.time()
         given, self.counted_to = now - self.counted_to, now
         devices = self.gpus or 1
+        training = (self.processes if self.gpus else 1) / self.packed
         return {
             "device": "gpu" if self.gpus else "job",
             "gpus": self.gpus,
             "asked_s": self.asked_s * devices,
             "allocated_s": given * devices / self.packed,
-            "used_s": self._used(cost) * devices / self.packed,
+            "used_s": self._used(cost, training),
+            "training_devices": training,
         }
 
-    def _used(self, cost: Mapping[str, Any]) -> float:
+    def _used(self, cost: Mapping[str, Any], training: float) -> float:
         job = os.environ.get("SLURM_JOB_ID")
         made = {
             name: artefact["seconds"]
@@ -86,7 +91,8 @@ class Share:
             if name not in self._artefacts and job_of(artefact, "SLURM_JOB_ID") == job
         }
         self._artefacts |= made.keys()
-        return float(cost["training_s"] + cost["testing_s"] + sum(made.values()))
+        trained = (cost["training_s"] + cost["testing_s"]) * training
+        return float(trained + sum(made.values()) / self.packed)
 
 
 def job_of(facts: Mapping[str, Any], *names: str) -> str | None:

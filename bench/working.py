@@ -95,7 +95,7 @@ class Worker:
         self._device = device
         self._progress = progress
         self._packed = packed
-        self._share = Share.of_this_job(packed)
+        self._share = Share.of_this_job(packed, processes)
         self._tells_killed = tells_killed
         self._processes = processes
         self._source = source or Source()

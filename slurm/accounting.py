@@ -87,13 +87,13 @@ def _account(job: str, runs: Sequence[Accounted], used: dict[str, float], minute
         runs=len(runs),
         asked_s=60.0 * minutes * len(tasks) * (asked or 1),
         allocated_s=float(sum(run.seconds * (run.gpus if gpus else 1) for run in runs)),
-        used_s=used.get(job, 0.0) * (gpus or 1),
+        used_s=used.get(job, 0.0),
         cpu_s=float(sum(run.seconds * run.cpus for run in runs)),
     )
 
 
 def used_seconds(records: Iterable[dict[str, Any]]) -> dict[str, float]:
-    """Return the seconds that records measured, by the Slurm job that spent them.
+    """Return the device-seconds that records measured, by the Slurm job that spent them.
 
     An artefact counts once, for the job that made it.
     """
@@ -101,7 +101,8 @@ def used_seconds(records: Iterable[dict[str, Any]]) -> dict[str, float]:
     counted: set[str] = set()
     for record in records:
         cost = record["cost"]
-        spent = [(record["provenance"], cost["training_s"] + cost["testing_s"])]
+        devices = record.get("allocation", {}).get("training_devices", 1)
+        spent = [(record["provenance"], (cost["training_s"] + cost["testing_s"]) * devices)]
         for name, artefact in cost["artefacts"].items():
             if name not in counted:
                 counted.add(name)

@@ -73,6 +73,7 @@ def _check(profile: Profile) -> list[Check]:
         Check("partition", state == "UP", f"{name} ({state}, {len(nodes)} nodes)"),
         _time(profile, partitions[name]),
         _node(profile, nodes),
+        *_idle_gpus(profile),
         *_associations(profile),
         *_reservation(profile),
         _arrays(profile),
@@ -104,6 +105,13 @@ def _node(profile: Profile, nodes: Sequence[Node]) -> Check:
         return Check("node", False, f"no node has {wanted}; {has}")
     up = [node for node in fitting if node.is_up]
     return Check("node", bool(up), f"{len(up)} of {len(fitting)} nodes with {wanted} are up")
+
+
+def _idle_gpus(profile: Profile) -> Iterator[Check]:
+    used = profile.gpus_per_cell
+    if profile.gpus > used:
+        told = f"a job has {profile.gpus} and a cell trains on {used}. Set gpus_per_cell"
+        yield Check("GPUs", False, told)
 
 
 def fits(profile: Profile, node: Node) -> bool:

@@ -201,6 +201,7 @@ def _work(prepared: Prepared, array: JobArray, cells: tuple[str, ...]) -> Work:
         minutes=array.minutes,
         gpus=prepared.profile.of(array.stage).gpus,
         pack=prepared.profile.pack,
+        gpus_per_cell=prepared.profile.gpus_per_cell,
         attempts={cell: submission.attempts[cell] for cell in cells if cell in submission.attempts},
         data=submission.data,
         download=submission.download,

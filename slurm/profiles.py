@@ -38,6 +38,8 @@ class Profile:
         Cells of a job; 0 gathers them by expected time.
     pack : int
         Cells that a job computes at a time; 0 decides by its device and memory.
+    gpus_per_cell : int
+        Processes that train a cell together, each on a GPU of its own.
     margin : float
         What expected times are multiplied with.
     array_parallelism : int
@@ -74,6 +76,7 @@ class Profile:
     minutes_per_job: int = 60
     cells_per_job: int = 0
     pack: int = 1
+    gpus_per_cell: int = 1
     margin: float = 1.5
     array_parallelism: int = 64
     max_array_size: int = 0
@@ -105,11 +108,12 @@ def _count(gres: str) -> int:
 
 _STAGE = "artefacts"
 _GPU_KEYS = ("gres", "gpus_per_node")
+_OF_CELLS = ("pack", "gpus_per_cell")
 _TYPES = get_type_hints(Profile)
 _AT_LEAST: dict[str, float] = {
     "cpus": 1, "memory_gb": 0.1, "max_minutes": 1, "minutes_per_job": 1, "margin": 1,
     "array_parallelism": 1, "gpus_per_node": 0, "cells_per_job": 0, "max_array_size": 0,
-    "pack": 0,
+    "pack": 0, "gpus_per_cell": 1,
 }  # fmt: skip
 
 
@@ -140,7 +144,8 @@ def from_values(content: Mapping[str, Any], path: str) -> Profile:
     if not isinstance(changed, dict):
         raise UsageError(f"{path}: {_STAGE} = {changed!r} is not allowed. Give a table of keys")
     asks_anew = any(key in changed for key in _GPU_KEYS)
-    kept = {key: value for key, value in own.items() if not (asks_anew and key in _GPU_KEYS)}
+    dropped = (*_GPU_KEYS, *_OF_CELLS) if asks_anew else _OF_CELLS
+    kept = {key: value for key, value in own.items() if key not in dropped}
     return replace(_profile(own, path), artefacts=_profile({**kept, **changed}, path))
 
 
@@ -153,7 +158,15 @@ def _profile(content: Mapping[str, Any], path: str) -> Profile:
         values[key] = _checked(key, value, path)
     if values.get("gres") and values.get("gpus_per_node"):
         raise UsageError(f"{path}: gres and gpus_per_node both ask for GPUs. Keep one")
-    return Profile(**values)
+    profile = Profile(**values)
+    if profile.gpus_per_cell != 1 and profile.pack != 1:
+        raise UsageError(f"{path}: pack and gpus_per_cell do not go together. Keep one")
+    if 0 < profile.gpus < profile.gpus_per_cell:
+        raise UsageError(
+            f"{path}: gpus_per_cell = {profile.gpus_per_cell}, and a job has {profile.gpus}. "
+            "Raise gpus_per_node"
+        )
+    return profile
 
 
 def _find(name: str) -> Path:

@@ -56,6 +56,8 @@ class Work:
         The time limit and the GPUs that were asked for.
     pack : int
         Cells at a time; 0 decides by the device and its memory.
+    gpus_per_cell : int
+        Processes that train a cell together.
     attempts : mapping
         How often cells had failed when they were submitted; one that has failed since is left.
     umask : int
@@ -71,6 +73,7 @@ class Work:
     minutes: int
     gpus: int = 0
     pack: int = 1
+    gpus_per_cell: int = 1
     attempts: dict[str, int] = field(default_factory=dict)
     data: str | None = None
     download: bool = False
@@ -148,9 +151,15 @@ class _Run:
             return None
         plan = Plan(tuple(cells))
         # What a killed job left behind is gone on from: that is no failed attempt.
-        pack = self._work.pack or None
         return execute(
-            plan, self._results, source, device, self._log, pack=pack, tells_killed=False
+            plan,
+            self._results,
+            source,
+            device,
+            self._log,
+            pack=self._work.pack or None,
+            tells_killed=False,
+            gpus_per_cell=self._work.gpus_per_cell,
         )
 
     def _open(self) -> list[Cell]:

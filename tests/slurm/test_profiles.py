@@ -86,3 +86,17 @@ def test_jobs_that_make_artefacts_may_be_asked_for_otherwise(tmp_path):
     path.write_text("[artefacts.artefacts]\n")
     with pytest.raises(UsageError, match="artefacts"):
         profiles.read(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("gpus_per_node = 2\ngpus_per_cell = 2\npack = 2\n", "do not go together"),
+        ("gpus_per_node = 2\ngpus_per_cell = 4\n", "a job has 2"),
+    ],
+)
+def test_gpus_of_a_cell_are_gpus_of_its_job(tmp_path, text, told):
+    path = tmp_path / "p.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=told):
+        profiles.read(str(path))

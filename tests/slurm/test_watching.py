@@ -213,10 +213,11 @@ class TestClean:
 
 
 class TestAccounting:
-    def record(self, number, job, seconds, artefacts):
+    def record(self, number, job, seconds, artefacts, devices=1):
         cost = {"training_s": seconds, "testing_s": 1.0, "artefacts": artefacts}
         slurm = {"SLURM_ARRAY_JOB_ID": job}
-        return {"provenance": {"finished": str(number), "slurm": slurm}, "cost": cost}
+        told = {"finished": str(number), "slurm": slurm}
+        return {"provenance": told, "cost": cost, "allocation": {"training_devices": devices}}
 
     def test_all_runs_of_a_job_are_allocated_and_artefacts_used_once(
         self, submitted, plan, results, fake_slurm, monkeypatch
@@ -230,12 +231,12 @@ class TestAccounting:
         ))  # fmt: skip
         maker = {"slurm": {"SLURM_ARRAY_JOB_ID": array.job, "SLURM_JOB_ID": "7"}}
         bins = {"bins-1": {"seconds": 5.0, **maker}, "found-2": {"seconds": 9.0}}
-        records = [self.record(n, array.job, 10.0, bins) for n in range(2)]
+        records = [self.record(n, array.job, 10.0, bins, devices=2) for n in range(2)]
         monkeypatch.setattr(results, "records", lambda: iter(records))
         told = accounts([array.job])
         (account,) = keep_accounts(results, submissions.read_all(results.folder), told)
         assert account.allocated_s == 2 * (30 + 50 + 20)
-        assert account.used_s == 2 * (2 * 11.0 + 5.0)
+        assert account.used_s == 2 * 2 * 11.0 + 5.0
         assert account.asked_s == 2 * 2 * 240 * 60
         assert account.wasted_s == account.allocated_s - account.used_s
         kept = json.loads((results.folder / "accounting" / f"{array.job}.json").read_text())
