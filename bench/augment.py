@@ -178,13 +178,13 @@ class Epoch:
 
     def to(self, device: torch.device) -> Epoch:
         """Return the choices on a device."""
-        if device.type == "cpu":
-            return self
-        order, top, left, flip = (
-            None if one is None else one.pin_memory().to(device, non_blocking=True)
-            for one in (self.order, self.top, self.left, self.flip)
-        )
-        assert order is not None
-        assert top is not None
-        assert left is not None
+        flip = None if self.flip is None else moved(self.flip, device)
+        order, top, left = (moved(one, device) for one in (self.order, self.top, self.left))
         return Epoch(order, top, left, flip)
+
+
+def moved(values: Tensor, device: torch.device) -> Tensor:
+    """Return values of the CPU on a device, without waiting for what it is doing."""
+    if device.type == "cpu":
+        return values
+    return values.pin_memory().to(device, non_blocking=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.augment import DeviceImages, Epoch
+from bench.augment import DeviceImages, Epoch, moved
 from bench.dsa import Draws, SiameseAugmentation
 from bench.identity import derive_seed
 
@@ -141,7 +141,8 @@ class Batches:
             return images
         generator = torch.Generator().manual_seed(derive_seed(self._job.seed, "dsa", step))
         draws = self._siamese.draw(count, generator, one_operation=True)
-        own = Draws(draws.operation[piece.images], draws.numbers[piece.images])
+        numbers = moved(draws.numbers[piece.images], images.device)
+        own = Draws(draws.operation[piece.images], numbers)
         return self._siamese.apply(images, own)
 
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -103,6 +103,12 @@ def blas_kernels() -> list[dict[str, Any]]:
 
     A kernel decides the order of a sum, and so its last bits.
     """
+    return _blas_kernels(len(sys.modules))
+
+
+@lru_cache(maxsize=1)
+def _blas_kernels(modules: int) -> list[dict[str, Any]]:
+    """Look again when modules were imported, which may have loaded another library."""
     from threadpoolctl import threadpool_info
 
     found = [one for one in threadpool_info() if one["user_api"] == "blas"]

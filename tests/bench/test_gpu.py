@@ -4,21 +4,28 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
-from bench import training
-from bench.augment import Normalisation
+from bench import execution, training
+from bench.augment import DeviceImages, Normalisation
+from bench.batches import ResidentBatches
+from bench.budgets import Budget
+from bench.cells import Plan, Sweep
 from bench.checkpoints import Checkpoint
+from bench.contract import METHODS
 from bench.datasets import DATASETS, Source
 from bench.execution import resolve_device
 from bench.models import MODELS
+from bench.precision import choose
 from bench.protocols import PROTOCOLS
+from bench.results import Results
+from bench.stepping import WARM_UP, Trainer
 
 pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture
 def job():
-    torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("torch sees no CUDA device")
     splits = DATASETS.make_one("digits").load(Source())
@@ -61,3 +68,116 @@ def test_a_gpu_gives_a_cpus_accuracy_within_chance(job):
     _, on_gpu = training.run(job)
     _, on_cpu = training.run(dataclasses.replace(job, device="cpu"))
     assert abs(sum(on_gpu.tests[4]) - sum(on_cpu.tests[4])) < 40  # of 360
+
+
+SPECS = ["smoke[epochs=4]", "smoke[epochs=4,precision=bf16]", "smoke[epochs=4,optimizer=adamw]"]
+
+
+def eager(job, monkeypatch):
+    """Train without a captured step."""
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.stepping.draws_random_numbers", lambda network: True)
+        network, curve = training.run(job)
+    assert not curve.is_captured
+    return training.weights_digest(network), curve.train_loss
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_captured_steps_give_the_weights_of_eager_ones(job, monkeypatch, spec):
+    job = dataclasses.replace(job, protocol=PROTOCOLS.make_one(spec))
+    network, curve = training.run(job)
+    assert curve.is_captured
+    assert (training.weights_digest(network), curve.train_loss) == eager(job, monkeypatch)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_next_seeds_are_trained_by_the_same_graphs(job, spec):
+    trainers = training.Trainers()
+    for seed in (0, 1, 2, 0):
+        again = dataclasses.replace(job, protocol=PROTOCOLS.make_one(spec), seed=seed)
+        shared, _ = training.run(again, trainers=trainers)
+        digest = training.weights_digest(shared)
+        alone, _ = training.run(again)
+        assert digest == training.weights_digest(alone)
+
+
+@pytest.mark.parametrize("augmentation", ["crop", "crop+flip", "dsa"])
+def test_no_step_waits_for_the_gpu(job, augmentation):
+    protocol = dataclasses.replace(job.protocol, augmentation=augmentation)
+    job = dataclasses.replace(job, protocol=protocol)
+    device = torch.device("cuda")
+    network = training.fresh_network(job.model, job.train, 0)
+    trainer = Trainer(network, protocol, choose(protocol, job.model, "cuda"), device)
+    held = DeviceImages(
+        job.train.images, job.train.labels, job.normalisation, device, protocol.padding
+    )
+    batches = ResidentBatches(held, job.train.labels, job)
+    steps = protocol.steps_per_pass(job.load)
+    with training.deterministic(), trainer.at_work():
+        trainer.begin_epoch()
+        first = steps * (WARM_UP + 2)
+        for step in range(first):
+            trainer.step(batches.at(step), batches, 0.01)
+        batches.at(first)  # the order of the next pass is copied to the device
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for step in range(first, first + steps):
+                trainer.step(batches.at(step), batches, 0.01)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+def test_networks_with_random_layers_are_not_captured_and_resume(job, tmp_path):
+    protocol = dataclasses.replace(PROTOCOLS.make_one("transformer"), epochs=3, warmup_epochs=1)
+    job = dataclasses.replace(
+        job, model=MODELS.make_one("swin"), protocol=protocol, train=job.train.subset(range(64))
+    )
+    straight, curve = training.run(job)
+    assert not curve.is_captured
+
+    def stop(done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.run(job, Checkpoint(tmp_path), stop)
+    resumed, _ = training.run(job, Checkpoint(tmp_path))
+    assert training.weights_digest(resumed) == training.weights_digest(straight)
+
+
+def test_packed_cells_are_those_of_a_run_one_after_the_other_on_a_gpu(job, tmp_path):
+    sweep = Sweep(
+        dataset=DATASETS.make_one("digits"),
+        fingerprint="f",
+        methods=METHODS.make("random"),
+        budgets=[Budget.parse("10"), Budget.parse("30")],
+        models=[job.model],
+        protocols=[job.protocol],
+        seeds=2,
+    )
+    plan = Plan.of(sweep)
+    packed, plain = Results(tmp_path / "packed"), Results(tmp_path / "plain")
+    execution.execute(plan, packed, Source(), "cuda", pack=3)
+    execution.execute(plan, plain, Source(), "cuda")
+    for cell in plan.cells:
+        one, other = packed.record(cell.id), plain.record(cell.id)
+        assert one["weights_digest"] == other["weights_digest"]
+        assert one["cost"]["gpu_hours"] > 0
+        assert one["provenance"]["device"]["driver"]
+
+
+def test_a_batch_that_does_not_fit_is_told_with_one_that_does(job):
+    from bench.fitting import fitting_batch
+
+    protocol = dataclasses.replace(job.protocol, batch_size=2**20)
+    many = np.zeros(2**20, np.int64)
+    train = dataclasses.replace(
+        job.train, images=np.broadcast_to(job.train.images[:1], (2**20, 8, 8, 1)), labels=many,
+        keys=tuple(map(str, range(2**20))),
+    )  # fmt: skip
+    wide = MODELS.make_one("resnet8[width=1024]")
+    job = dataclasses.replace(job, protocol=protocol, train=train, model=wide, test=None)
+    with pytest.raises(torch.OutOfMemoryError):
+        training.run(job)
+    size = fitting_batch(job)
+    assert 0 < size < 2**20
