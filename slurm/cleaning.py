@@ -1,4 +1,4 @@
-"""Cleaning: logs and pickles of what is complete; those of failed cells stay."""
+"""Cleaning: logs of what is complete and pickles of jobs that are gone; failed cells' logs stay."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from slurm.submissions import Submission
 
 _TASK = re.compile(
-    r"(?P<job>[0-9]+)(_(?P<task>[0-9]+))?_(0_log\.(out|err)|submitted\.pkl|0_result\.pkl)"
+    r"(?P<job>[0-9]+)(_(?P<task>[0-9]+))?_(?P<kind>0_log\.(out|err)|submitted\.pkl|0_result\.pkl)"
 )
 
 
 def clean(folder: Path) -> int:
-    """Remove the logs and pickles of tasks whose cells are complete; return how many files.
+    """Remove the logs of tasks whose cells are complete, and the pickles of jobs that are gone.
+
+    Returns
+    -------
+    int
+        How many files were removed.
 
     Raises
     ------
@@ -47,6 +52,8 @@ def _is_finished(path: Path, submission: Submission, live: set[str], done: set[s
     match = _TASK.fullmatch(path.name)
     if match is None or match["job"] in live:
         return False
+    if match["kind"].endswith(".pkl"):
+        return True  # what a job that is gone would have read, or has told nobody
     task = int(match["task"] or 0)
     array = next((a for a in submission.arrays if a.job == match["job"]), None)
     return array is not None and task < len(array.tasks) and done >= set(array.tasks[task].cells)

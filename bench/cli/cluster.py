@@ -259,7 +259,7 @@ def _run_again(plan: Plan, results: Results, source: Source, device: str) -> boo
 @results_option
 @debug_option
 def clean(results: Path) -> None:
-    """Remove the logs and job files of what is complete; those of failed cells stay."""
+    """Remove logs of what is complete and files of jobs that are gone; failed cells' logs stay."""
     from slurm.cleaning import clean as clean_folder
 
     _opened(results)

@@ -200,7 +200,7 @@ class TestClean:
             (logs / f"{array.job}_{number}_0_log.out").write_text("told")
         done = [cell for cell in sweep.cells if cell.id in array.tasks[1].cells]
         execute(type(sweep)(tuple(done)), results, Source(), "cpu")
-        assert clean(results.folder) == 2
+        assert clean(results.folder) == 4
         assert sorted(path.name for path in logs.glob("*.out")) == [
             f"{array.job}_{number}_0_log.out" for number in (0, 2)
         ]
@@ -208,7 +208,7 @@ class TestClean:
         in_queue(fake_slurm, submission, ("COMPLETING", "None"))
         assert clean(results.folder) == 0
         fake_slurm.says("squeue", "")
-        assert clean(results.folder) == 5
+        assert clean(results.folder) == 3
         assert not logs.exists()
 
 
