@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -118,13 +118,13 @@ def live_cells(folder: Path) -> frozenset[str]:
     )
 
 
-def status(folder: Path, runs: Iterable[Accounted] = ()) -> Status:
+def status(folder: Path, runs: Sequence[Accounted] = ()) -> Status:
     """Return the state of all cells of the plans of a results folder.
 
     Parameters
     ----------
-    runs : iterable of Accounted
-        What accounting knows of the jobs: why lost cells are lost.
+    runs : sequence of Accounted
+        What accounting knows of the jobs: why lost cells are lost, and how long the others took.
     """
     submitted = submissions.read_all(folder)
     live: list[Queued] = []
@@ -135,7 +135,7 @@ def status(folder: Path, runs: Iterable[Accounted] = ()) -> Status:
         except commands.ClusterError as told:
             error = str(told)
     cells = _Cells(folder, submitted, live, runs).seen()
-    left, left_gpu = _left(cells, submitted)
+    left, left_gpu = _left(cells, submitted, runs)
     return Status(cells, live, left, left_gpu, error)
 
 
@@ -233,16 +233,22 @@ def planned(folder: Path) -> list[str]:
     return list(found)
 
 
-def _left(cells: dict[str, Seen], submitted: list[Submission]) -> tuple[float | None, float | None]:
-    """Return the expected seconds, and those times GPUs, of the cells that have a job."""
+def _left(
+    cells: dict[str, Seen], submitted: list[Submission], runs: Sequence[Accounted]
+) -> tuple[float | None, float | None]:
+    """Return the seconds, and those times GPUs, that the cells with a job are expected to take.
+
+    Where a cell's time was not known when it was submitted, all are expected to take as long as
+    those that are done; None where nothing tells.
+    """
     newest = {cell: one for one in submitted for cell in one.cells}
     going = [c for c, seen in cells.items() if seen.state in (State.RUNNING, State.PENDING)]
-    seconds = gpu_seconds = 0.0
-    for cell in going:
-        one = newest.get(cell)
-        expected = one.expected.get(cell) if one else None
-        if one is None or expected is None:
-            return None, None
-        seconds += expected
-        gpu_seconds += expected * one.by_cell[cell].gpus
-    return seconds, gpu_seconds
+    expected = {c: newest[c].expected[c] for c in going if c in newest and c in newest[c].expected}
+    if len(expected) == len(going):
+        gpus = {cell: newest[cell].by_cell[cell].gpus for cell in going}
+        return sum(expected.values()), sum(s * gpus[cell] for cell, s in expected.items())
+    done = sum(seen.state is State.DONE and cell in newest for cell, seen in cells.items())
+    if not runs or not done:
+        return None, None
+    each = len(going) / done
+    return each * sum(r.seconds for r in runs), each * sum(r.seconds * r.gpus for r in runs)

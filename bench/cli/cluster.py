@@ -105,8 +105,8 @@ def _in_words(folder: Path, seen: Status, told: dict[str, Any]) -> str:
     if seen.queue_error:
         lines.append(f"  Slurm does not tell of jobs: {seen.queue_error}")
     if any(state in counts for state in _GOING):
-        left = "unknown" if seen.left_s is None else duration(seen.left_s)
-        lines.append(f"Left: {left} of jobs{_gpu_hours(seen.left_gpu_s)}")
+        left = "not known yet" if seen.left_s is None else f"{duration(seen.left_s)} of jobs"
+        lines.append(f"Left: {left}{_gpu_hours(seen.left_gpu_s)}")
     if "account_error" in told:
         lines.append(f"  Slurm's accounting does not answer: {told['account_error']}")
     if "job_s" in told:

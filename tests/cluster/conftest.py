@@ -24,6 +24,7 @@ PROGRAMS = (
     "setpriv",
 )  # fmt: skip
 COMMAND = [sys.executable, "-c", "from bench.cli import main; main()"]
+os.environ["PATH"] += f"{os.pathsep}/usr/sbin"  # the daemons' place, not on everybody's path
 NODES = ("node1", "node2")
 PROFILE = """\
 partition = "debug"

@@ -109,6 +109,21 @@ def test_lost_cells_are_told_with_what_accounting_says_of_their_job(submitted, p
     assert told == {"lost": {"COMPLETED": 1, "OUT_OF_MEMORY": 1}}
 
 
+def test_what_is_left_is_told_from_what_is_done(submitted, plan, results, fake_slurm):
+    sweep = plan(seeds=3)
+    submission = submitted(sweep)
+    array = submission.arrays[0]
+    in_queue(fake_slurm, submission, ("RUNNING", "None"), ("PENDING", "Priority"))
+    assert status(results.folder).left_s is None
+    execute(
+        type(sweep)(tuple(c for c in sweep.cells if c.id in array.tasks[2].cells)),
+        results, Source(), "cpu",
+    )  # fmt: skip
+    run = Accounted(array.job, 2, array.name, "COMPLETED", 60, 2, 1, 2, 240, "n1")
+    seen = status(results.folder, [run])
+    assert (seen.left_s, seen.left_gpu_s) == (120, 240)
+
+
 def test_squeue_is_asked_once(submitted, plan, results, fake_slurm):
     submitted(plan(seeds=4))
     fake_slurm.write("squeue", f"#!/bin/sh\necho asked >> '{fake_slurm.folder}/asked'\n")
