@@ -88,7 +88,7 @@ class Cell:
     def label(self) -> str:
         """A short name for people; two seeds are those of selection and of training."""
         seeds = {self.training_seed: None}
-        if self.method.info.seeded:
+        if self.method.seeded:
             seeds = {self.selection_seed: None, self.training_seed: None}
         told = "/".join(str(seed) for seed in seeds)
         return f"{self.method.spec} {self.budget.words} {self.model.spec} seed {told}"
@@ -196,7 +196,7 @@ class Sweep:
                                 fingerprint=self.fingerprint,
                                 method=method,
                                 budget=budget,
-                                selection_seed=selection_seed if method.info.seeded else 0,
+                                selection_seed=selection_seed if method.seeded else 0,
                                 model=model,
                                 protocol=protocol,
                                 training_seed=training_seed,

@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from bench.components import EDITION, Component
@@ -122,7 +121,7 @@ class MethodInfo:
     reconstruction: bool = False
     """True where neither code nor enough equations are known: what is here is a reconstruction."""
     seeded: bool = True
-    """False for methods whose result does not depend on the selection seed."""
+    """False for methods whose result never depends on the selection seed."""
     budgeted: bool = True
     """False for methods that keep the same whatever the budget."""
 
@@ -131,13 +130,24 @@ class Method(Component):
     """A way to compress a training set; a frozen dataclass whose fields are its parameters."""
 
     info: ClassVar[MethodInfo]
-    quick: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """Parameters for a check of the method in seconds, where it is slow by default."""
+
+    @property
+    def quick(self) -> Mapping[str, Any]:
+        """Other values of parameters for a check in seconds, where these ones are slow."""
+        return {}
 
     @property
     def keeps(self) -> Keeps:
         """What of a budget the method keeps to."""
         return Keeps.IMAGES
+
+    @property
+    def seeded(self) -> bool:
+        """Whether the result depends on the selection seed; it may follow from parameters.
+
+        Where it does not, a plan has one selection for all seeds.
+        """
+        return self.info.seeded
 
     @property
     def balanced(self) -> bool | None:
@@ -164,7 +174,7 @@ class Method(Component):
             "edition": "reconstruction" if info.reconstruction else self._edition,
             "released": info.released,
             "reconstruction": info.reconstruction,
-            "seeded": info.seeded,
+            "seeded": self.seeded,
             "budgeted": self.budgeted,
             "keeps": self.keeps.name.lower(),
         }
@@ -177,7 +187,8 @@ class Method(Component):
         """Return the artefacts that :meth:`compress` will read.
 
         Neither the images nor an artefact may be read here: a plan asks for this list without
-        having loaded any.
+        having loaded any. What it returns is for planning; :meth:`compress` asks the context for
+        its artefacts with the images that it is given.
         """
         return ()
 

@@ -39,9 +39,9 @@ def select(method: Method, train: ImageDataset, budget: Budget, ctx: Context) ->
     artefact = ctx.artefact(
         "compressed",
         make,
-        inputs=method.artefacts(train, ctx),
+        inputs=method.artefacts(seen, ctx),
         params={"method": method.identity(), "budget": budget.identity()},
-        seeded=method.info.seeded,
+        seeded=method.seeded,
     )
     compressed = CompressedSet.from_arrays(artefact.arrays())
     return replace(compressed, indices=order[compressed.indices])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -114,7 +113,6 @@ class Classwise(Method):
         kind="wrapper",
         code="none; the rules are our choice, released-adq is ADQ's adaptive.py",
     )
-    quick: ClassVar[Mapping[str, Any]] = MappingProxyType({"learner_epochs": 3})
     base: Annotated[str, NamesMethod()] = "dq"
     allocation: Literal["error", "gain", "released-adq", "uniform"] = "gain"
     exponent: Annotated[float, Between(0, 10)] = 0.5
@@ -133,6 +131,11 @@ class Classwise(Method):
                 f"holdout={self.holdout:g}. Give low < high, and high at most "
                 f"{100 * (1 - self.holdout):g}"
             )
+
+    @property
+    def quick(self) -> Mapping[str, Any]:
+        """Fewer steps, for a check in seconds."""
+        return {"learner_epochs": 3}
 
     @property
     def method(self) -> Method:
@@ -168,6 +171,11 @@ class Classwise(Method):
             )
         told = {"allocation": self.allocation, "by_class": quota.tolist(), **told}
         return replace(kept, notes={**kept.notes, "classwise": told})
+
+    @property
+    def seeded(self) -> bool:
+        """Whether the result depends on the selection seed: the base, or judging learners."""
+        return self.method.seeded or self.allocation in ("error", "gain")
 
     def _quota(
         self, train: ImageDataset, budget: Budget, ctx: Context

@@ -93,6 +93,11 @@ class DatasetQuantization(GraphCutMethod):
     alignment: Literal["key", "misaligned"] = "key"
 
     @property
+    def quick(self) -> Mapping[str, Any]:
+        """A shorter training of the autoencoder, for a check in seconds."""
+        return {"mae_epochs": 2} if self.drop and self.mae == "small" else {}
+
+    @property
     def balanced(self) -> bool:
         """Whether every class keeps its share of the budget."""
         is_aligned = self.drop == 0 or self.alignment == "key"

@@ -60,6 +60,12 @@ class GraphCut(GraphCutMethod):
         """Whether every class keeps its share of the budget."""
         return self.balance and self.rounding == "exact"
 
+    @property
+    def seeded(self) -> bool:
+        """Whether the result depends on the selection seed: the extractor, or a drawn head."""
+        draws_head = self.embedding == "gradients" and self.head == "random"
+        return self.network.is_seeded or draws_head
+
     def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
         """Return the embeddings and, for gradients, the residuals."""
         return self.vector_artefacts(train, ctx)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports.pictures import contact_sheet, printable
@@ -96,10 +96,29 @@ def _asked(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("seed", "none: the method draws nothing" if asked["seed"] is None else asked["seed"]),
         ]
     ways = ", ".join(f"{count:,} {_WAYS[way]}" for way, count in manifest["written"].items())
-    content = {"selected": "files of the input, unchanged"}.get(
-        manifest["content"], f"{manifest['content']} images, as PNG"
+    kept = (
+        f"files of the input, unchanged ({ways})" if manifest["made"] is None else _made(manifest)
     )
-    return [*told, ("kept", f"{content}{f' ({ways})' if ways else ''}")]
+    images, sizes = manifest["images"], manifest["bytes"]
+    return [
+        *told,
+        ("kept", kept),
+        ("images", _before_and_after(images, number)),
+        ("bytes", _before_and_after(sizes, size)),
+    ]
+
+
+def _made(manifest: Mapping[str, Any]) -> str:
+    made = manifest["made"]
+    jpegs = f"{made['jpeg']:,} as JPEG with the input's tables, which changes them a little"
+    pngs = f"{made['png']:,} as PNG, without loss"
+    forms = ", ".join(text for text, count in ((jpegs, made["jpeg"]), (pngs, made["png"])) if count)
+    return f"{manifest['content']} images of {made['width']} x {made['height']} pixels: {forms}"
+
+
+def _before_and_after(counts: Mapping[str, int], show: Callable[[float], str]) -> str:
+    share = 100 * counts["after"] / counts["before"]
+    return f"{show(counts['before'])} before, {show(counts['after'])} after ({share:.3g} %)"
 
 
 _WAYS = {

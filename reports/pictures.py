@@ -124,7 +124,7 @@ def caption(
     told = [method.spec]
     if method.budgeted:
         told.append(budget.words)
-    if method.info.seeded:
+    if method.seeded:
         told.append(f"seed {seed}")
     first = f"the first {COLUMNS} of every class"
     count = f"{compressed.content} images: {len(compressed):,}"

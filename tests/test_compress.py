@@ -174,8 +174,8 @@ class TestEverydayUse:
         compare = ("--compare", "released.npy", "--by", "position", "--out", "small")
         called(*RANDOM, *compare)
         shown = capsys.readouterr().out
-        (row,) = [line for line in shown.splitlines() if line.startswith("random / rel")]
-        assert row.split()[3:6] == ["4", "3", "2"]
+        (row,) = [line for line in shown.splitlines() if line.startswith("random /")]
+        assert row.split()[2:5] == ["4", "3", "2"]
         assert "3 of 4 indices of released.npy have a file (by position)." in shown
         called(*RANDOM, *compare, "--json")
         assert json.loads(capsys.readouterr().out)["overlap"]["rows"][0]["common"] == 2

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,16 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.options import debug_option, json_option
+from bench.cli.stages import stages
 from bench.errors import UsageError
-from bench.progress import Progress
 
 if TYPE_CHECKING:
     from bench.compressing.output import Output
     from bench.compressing.request import ByIndices, ByMethod
     from bench.compressing.source import ImageFiles
     from reports.tables import Table
-
-_QUIET_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +33,7 @@ class Asked:
     size: int | None
     seed: int
     skip_broken: bool
+    is_lossless: bool
 
     def request(self, files: ImageFiles) -> ByMethod | ByIndices:
         """Return the request; raise a UsageError where options do not fit together."""
@@ -69,6 +64,7 @@ class Asked:
             seed=self.seed,
             size=self.size or files.default_size(),
             skip_broken=self.skip_broken,
+            is_lossless=self.is_lossless,
         )
 
     def check(self) -> None:
@@ -127,6 +123,13 @@ class Asked:
     type=click.Choice(["hard", "copy", "symbolic"]),
     help="How files get into an output folder; hard falls back on copies.",
 )
+@click.option(
+    "--lossless",
+    "is_lossless",
+    is_flag=True,
+    help="Write images that a method made as PNG; default: in the format and JPEG quality of "
+    "the input's files.",
+)
 @click.option("--skip-broken", is_flag=True, help="Go on without images that cannot be read.")
 @click.option(
     "--allow-empty-classes", is_flag=True, help="Go on when the ratio keeps nothing of a class."
@@ -159,11 +162,21 @@ def compress(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Keep the part of your own images that a method chooses.
+    r"""Keep the part of your own images that a method chooses.
 
     DIRECTORY is a folder or zip file with CLASS/IMAGE or train/CLASS/IMAGE; it is never changed.
     The output has the same layout, kept.csv, kept.npy and a short report. An interrupted command
     goes on when it is given again; a finished one answers at once.
+
+    \b
+    bench compress photos --method adq --ratio 20 --out fifth
+    bench compress photos --method random --ratio 20 --out fifth.zip
+    bench compress photos --from-indices kept.npy --out again
+    bench compress photos --method dq --ratio 20 --out fifth --compare theirs.npy
+
+    Most methods keep files as they are and look at them at --size pixels. Those that make images
+    (dm; drop=... of dq, adq and dqas) write them at that size. dm learns its images in 20,000
+    steps, hours on a CPU: 'dm[iterations=1000]' takes a twentieth.
     """  # fmt: skip
     from bench.compressing.output import Output
     from bench.compressing.run import Settings
@@ -184,7 +197,7 @@ def compress(
         allow_empty_classes=allow_empty_classes,
         keep_work=keep_work,
     )
-    with _stages() as progress:
+    with stages() as progress:
         manifest = compressed(files, request, output, settings, report_files, progress)
     table = None if compare is None else _overlap(compare, files, output, asked)
     _tell(manifest, output, table, as_json)
@@ -231,47 +244,3 @@ def _tell(manifest: dict[str, Any], output: Output, table: Table | None, as_json
         click.echo(f"note: {len(broken)} files could not be read, left out: {broken[0]}", err=True)
     within = "report.md in it" if output.is_zip else str(output.place / "report.md")
     click.echo(f"Report: {within}", err=True)
-
-
-@contextmanager
-def _stages() -> Iterator[Progress]:
-    progress = _Bar() if sys.stderr.isatty() else _Lines()
-    try:
-        yield progress
-    finally:
-        progress.end()
-
-
-class _Lines(Progress):
-    """A line when a long stage begins or goes on."""
-
-    def __init__(self) -> None:
-        self._stage = ""
-        self._last = time.monotonic()
-
-    def stage(self, stage: str, done: int, total: int) -> None:
-        """Tell a new stage, and now and then how far it is."""
-        now = time.monotonic()
-        if stage != self._stage or now - self._last > _QUIET_S:
-            click.echo(f"{stage} {done}/{total}" if total else stage, err=True)
-            self._stage, self._last = stage, now
-
-
-class _Bar(Progress):
-    """A bar that is kept up to date and taken away at the end."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import Progress as RichProgress
-
-        self._view = RichProgress(console=Console(stderr=True), transient=True)
-        self._bar = self._view.add_task("", total=None)
-        self._view.start()
-
-    def stage(self, stage: str, done: int, total: int) -> None:
-        """Show the stage."""
-        self._view.update(self._bar, description=stage, completed=done, total=total or None)
-
-    def end(self) -> None:
-        """Take the bar away."""
-        self._view.stop()

@@ -70,7 +70,7 @@ class _Counting(Progress):
         passed, share = time.monotonic() - self._started, self.share_done
         if share < 0.02 or passed < 2:
             return "time left unknown"
-        return f"{_clock(passed * (1 - share) / share)} left"
+        return f"{clock(passed * (1 - share) / share)} left"
 
 
 class PlainDisplay(_Counting):
@@ -215,7 +215,8 @@ def _stage(stage: str, done: int, total: int) -> str:
     return f"{stage} {done}/{total}" if total else stage
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Show a time as hours, minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -29,6 +29,8 @@ class ByMethod:
         Side in pixels at which the method looks at the images.
     skip_broken : bool
         Go on without images that cannot be read.
+    is_lossless : bool
+        Write made images as PNG, not in the format of the input's files.
     """
 
     method: Method
@@ -36,16 +38,18 @@ class ByMethod:
     seed: int
     size: int
     skip_broken: bool
+    is_lossless: bool = False
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the result, as JSON values."""
         return {
             "method": self.method.identity(),
             "budget": self.budget.identity(),
-            "seed": self.seed if self.method.info.seeded else None,
+            "seed": self.seed if self.method.seeded else None,
             "size": self.size,
             "decoding": DECODING,
             "skip_broken": self.skip_broken,
+            "is_lossless": self.is_lossless,
         }
 
 
@@ -69,6 +73,11 @@ class ByIndices:
     indices: IntArray
     by: str | None
     allow_missing: bool
+
+    @property
+    def is_lossless(self) -> bool:
+        """Files of the input are never changed."""
+        return True
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the result, as JSON values."""

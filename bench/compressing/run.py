@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.compressing.choosing import Chosen, choose_by_indices, choose_by_method
+from bench.compressing.encoding import JPEG_SUFFIXES, LOSSLESS, Format, format_like, usual_format
 from bench.compressing.looking import View
 from bench.compressing.output import (
     INDEX,
@@ -39,7 +41,7 @@ from bench.provenance import machine, packages, source
 from bench.results import Results
 
 if TYPE_CHECKING:
-    from bench.arrays import ByteArray, Pixels
+    from bench.arrays import ByteArray
     from bench.compressing.source import ImageFiles
 
     Pictures = dict[str, list[ByteArray]]
@@ -120,7 +122,7 @@ def compress(
             chosen_s = time.perf_counter() - start
             head = {"schema": 1, "id": request, "asked": _words(asked, files, output)}
             with output.writing(settings.link) as writer:
-                manifest = _write(writer, head, files, chosen, chosen_s, report)
+                manifest = _write(writer, head, files, asked, chosen, chosen_s, report)
     if not settings.keep_work:
         shutil.rmtree(output.work, ignore_errors=True)
     return manifest
@@ -180,14 +182,14 @@ def _words(asked: ByMethod | ByIndices, files: ImageFiles, output: Output) -> di
     told: dict[str, Any] = {"input": str(files.tree.place), "output": str(output.place)}
     if isinstance(asked, ByIndices):
         return told | {"words": f"indices of {asked.path}", "indices": str(asked.path)}
-    seed = f", seed {asked.seed}" * asked.method.info.seeded
+    seed = f", seed {asked.seed}" * asked.method.seeded
     return told | {
         "words": f"{asked.method.spec}, {asked.budget.words}{seed}",
         "method": asked.method.spec,
         "parameters": asked.method.values(),
         "facts": asked.method.facts(),
         "budget": asked.budget.words,
-        "seed": asked.seed if asked.method.info.seeded else None,
+        "seed": asked.seed if asked.method.seeded else None,
         "size": asked.size,
     }
 
@@ -196,6 +198,7 @@ def _write(
     writer: Writer,
     head: dict[str, Any],
     files: ImageFiles,
+    asked: ByMethod | ByIndices,
     chosen: Chosen,
     chosen_s: float,
     report: Report,
@@ -203,7 +206,7 @@ def _write(
     """Write images, index files, report and manifest; return the manifest."""
     start = time.perf_counter()
     paths, sizes = [], []
-    for path, image in _images(files, chosen):
+    for path, image in _images(files, chosen, asked.is_lossless):
         if isinstance(image, Entry):
             writer.keep(files.tree, image)
         else:
@@ -215,12 +218,14 @@ def _write(
     rows = zip(paths, classes, positions, range(len(chosen)), strict=True)
     writer.write(PurePosixPath(INDEX), index_bytes(rows))
     writer.write(PurePosixPath(POSITIONS), _npy(chosen))
+    accounts = _accounts(files, chosen, np.array(sizes, dtype=np.int64))
     manifest = {
         **head,
-        **_accounts(files, chosen, np.array(sizes, dtype=np.int64)),
+        **accounts,
         "written": dict(writer.ways),
+        "made": _made(paths, chosen),
         "broken": list(chosen.broken),
-        "notes": [*files.notes, *chosen.notes],
+        "notes": [*files.notes, *chosen.notes, *_size_notes(accounts, asked.is_lossless)],
         "method_notes": chosen.told,
         "seconds": {
             "choosing": chosen_s,
@@ -240,23 +245,57 @@ def _write(
     return manifest
 
 
-def _images(files: ImageFiles, chosen: Chosen) -> Iterator[tuple[PurePosixPath, Entry | bytes]]:
+def _images(
+    files: ImageFiles, chosen: Chosen, is_lossless: bool
+) -> Iterator[tuple[PurePosixPath, Entry | bytes]]:
     """Yield the path of each kept image, with the input's file or the bytes of a new one."""
+    kept = [files.entries[position] for position in chosen.positions]
     if chosen.images is None:
-        kept = (files.entries[position] for position in chosen.positions)
         yield from ((entry.path, entry) for entry in kept)
         return
+    usual = LOSSLESS if is_lossless else usual_format(files)
     taken: set[PurePosixPath] = set()
     for rank, pixels in enumerate(chosen.images):
-        if len(chosen.positions):
-            original = files.entries[chosen.positions[rank]].path
-            path = original.with_suffix(".png")
-            if path in taken:  # a.jpg and a.bmp of one folder
-                path = original.with_name(f"{original.name}.png")
+        if kept:
+            form = LOSSLESS if is_lossless else format_like(files, kept[rank])
+            path = _renamed(kept[rank].path, form, taken)
         else:
-            path = files.root / files.classes[chosen.labels[rank]] / f"synthetic-{rank:06d}.png"
+            form, folder = usual, files.root / files.classes[chosen.labels[rank]]
+            path = folder / f"synthetic-{rank:06d}{form.suffix}"
         taken.add(path)
-        yield path, png(pixels)
+        yield path, form.encoded(pixels)
+
+
+def _renamed(path: PurePosixPath, form: Format, taken: set[PurePosixPath]) -> PurePosixPath:
+    """Return the path of a made image: the original's, with another ending where it must be."""
+    if form.jpeg is not None:
+        return path
+    renamed = path.with_suffix(form.suffix)
+    # a.jpg and a.bmp of one folder
+    return path.with_name(f"{path.name}{form.suffix}") if renamed in taken else renamed
+
+
+def _made(paths: list[str], chosen: Chosen) -> dict[str, Any] | None:
+    """Return what made images are as files; None for files of the input."""
+    if chosen.images is None:
+        return None
+    endings = Counter(PurePosixPath(path).suffix.lower() for path in paths)
+    height, width = chosen.images.shape[1:3]
+    jpegs = sum(endings[suffix] for suffix in JPEG_SUFFIXES)
+    return {"height": height, "width": width, "jpeg": jpegs, "png": endings[".png"]}
+
+
+def _size_notes(accounts: dict[str, Any], is_lossless: bool) -> list[str]:
+    """Return what is to be said where made images take a larger share than their number."""
+    images, sizes = accounts["images"], accounts["bytes"]
+    share, of_bytes = (100 * one["after"] / one["before"] for one in (images, sizes))
+    if accounts["content"] == "selected" or of_bytes <= 1.05 * share:
+        return []
+    hint = " They are written without loss; leave out --lossless for smaller ones." * is_lossless
+    return [
+        f"The made images are {share:.3g} % of the images and take {of_bytes:.3g} % of the bytes "
+        f"of the files.{hint}"
+    ]
 
 
 def _accounts(files: ImageFiles, chosen: Chosen, sizes: np.ndarray) -> dict[str, Any]:
@@ -296,23 +335,13 @@ def _pictures(files: ImageFiles, chosen: Chosen) -> Pictures:
 
 def _picture(files: ImageFiles, chosen: Chosen, rank: int) -> ByteArray | None:
     if chosen.images is not None:
-        content = png(chosen.images[rank])
+        content = LOSSLESS.encoded(chosen.images[rank])
     else:
         content = files.tree.content(files.entries[chosen.positions[rank]])
     try:
         return decode(content, SHOWN_SIDE, is_draft=True)
     except UnreadableImageError:
         return None
-
-
-def png(pixels: Pixels) -> bytes:
-    """Return an image as a PNG file; floats are rounded to whole levels in 0 ... 255."""
-    from PIL import Image
-
-    levels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(levels[:, :, 0] if levels.shape[2] == 1 else levels).save(file, "PNG")
-    return file.getvalue()
 
 
 def _npy(chosen: Chosen) -> bytes:

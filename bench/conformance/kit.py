@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from bench.conformance.lab import DoesNotApplyError, Lab, NotMetError
 from bench.conformance.properties import PROPERTIES
@@ -54,8 +53,8 @@ class Subject:
 def subjects(text: str) -> list[Subject]:
     """Return the methods that a comma list of specs names.
 
-    A method class with slow defaults may declare ``quick``, values of parameters for a check;
-    what the user typed wins over them.
+    A slow method may declare ``quick``, values of parameters for a check; what the user typed
+    wins over them.
 
     Raises
     ------
@@ -66,10 +65,9 @@ def subjects(text: str) -> list[Subject]:
     for item in split_list(text):
         for spec in expand(item):
             family, typed = METHODS.get(spec.name), dict(spec.parameters)
-            quick: Mapping[str, Any] = getattr(family, "quick", {})
-            method = family.from_parameters({**quick, **typed})
-            asked = family.from_parameters(dict(typed)).spec
-            found[asked] = Subject(asked, method)
+            asked = family.from_parameters(dict(typed))
+            method = family.from_parameters({**asked.quick, **typed})
+            found[asked.spec] = Subject(asked.spec, method)
     return list(found.values())
 
 

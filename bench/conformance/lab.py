@@ -60,6 +60,7 @@ class Lab:
         interrupt_at: int = 0,
         watch: Watch | None = None,
         global_seed: int = 0,
+        declared_on: ImageDataset | None = None,
     ) -> Trial:
         """Run the method in the results folder of a name; see :func:`trials.run_trial`."""
         return run_trial(
@@ -69,6 +70,7 @@ class Lab:
             WatchedContext(self.place(place), seed, interrupt_at),
             watch=watch,
             global_seed=global_seed,
+            declared_on=declared_on,
         )
 
     @cached_property
@@ -169,26 +171,32 @@ class Lab:
         return " ".join(lines) if is_clear else ""
 
     def on(self, variant: Callable[[ImageDataset], ImageDataset]) -> str:
-        """Run the method on a variant of the data and return what became of it, or raise.
+        """Run the method on a variant of the data and return what became of it, or raise."""
+        return self.trials_on(variant)[0]
 
-        What is wrong on ordinary data already is not told again.
+    def trials_on(self, variant: Callable[[ImageDataset], ImageDataset]) -> tuple[str, list[Trial]]:
+        """Run the method on a variant of the data; return what became of it, and the trials.
+
+        There are none where the method refuses. What is wrong on ordinary data already is not
+        told again.
         """
         sound = self.sound_trials()
         train = variant(self.data)
         is_exact = not any(self.wrong_count(trial) for trial in sound)
         is_balanced = not any(self.wrong_classes(trial) for trial in sound)
-        kept = []
+        trials = []
         for budget in [t.budget for t in sound if t.budget in (self.main_budget, EVERYTHING)]:
             trial = self.run(variant.__name__, budget, train)
             if refusal := self.refusal(trial):
-                return f"it refuses: {refusal}"
+                return f"it refuses: {refusal}", []
             self.require_result(trial)
             fault = self.wrong_count(trial) if is_exact else ""
             fault = fault or (self.wrong_classes(trial) if is_balanced else "")
             if fault:
                 raise NotMetError(fault)
-            kept.append(str(len(trial.kept)))
-        return f"{' and '.join(kept)} of {len(train)} images kept"
+            trials.append(trial)
+        kept = " and ".join(str(len(trial.kept)) for trial in trials)
+        return f"{kept} of {len(train)} images kept", trials
 
     def interrupted(self) -> tuple[str, Trial]:
         """Interrupt a run in the middle of its longest stage, go on, and return both facts.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,11 +167,21 @@ class _Probe:
     ``select`` itself is handed an empty set, so that one fault is not told by every trial.
     """
 
-    def __init__(self, method: Method, trial: Trial, watch: Watch | None) -> None:
+    def __init__(
+        self,
+        method: Method,
+        trial: Trial,
+        watch: Watch | None,
+        declared_on: ImageDataset | None,
+    ) -> None:
         self._method, self._trial, self._watch = method, trial, watch
-        self.info, self.keeps = method.info, method.keeps
+        self._declared_on = declared_on
+        self.info, self.keeps, self.seeded = method.info, method.keeps, method.seeded
         self.identity = method.identity
-        self.artefacts = method.artefacts
+
+    def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
+        """Declare the method's artefacts, for another order of the images where one is given."""
+        return self._method.artefacts(self._declared_on or train, ctx)
 
     def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
         """Run the method, guarded where there is a watch."""
@@ -230,6 +240,7 @@ def run_trial(
     *,
     watch: Watch | None = None,
     global_seed: int = 0,
+    declared_on: ImageDataset | None = None,
 ) -> Trial:
     """Run a method once, through the one way that the benchmark runs it.
 
@@ -239,9 +250,11 @@ def run_trial(
         Where reaches beyond the contract are noted; with it the arrays cannot be written.
     global_seed : int
         What the process's shared generators are seeded with, which must not matter.
+    declared_on : ImageDataset, optional
+        What ``artefacts()`` is given instead of the training split, which must not matter.
     """
     trial = Trial(train, budget)
-    probe = cast("Method", _Probe(method, trial, watch))
+    probe = cast("Method", _Probe(method, trial, watch, declared_on))
     with seeded_globally(global_seed), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numpy's on degenerate data, torch's on guarded arrays
         before = global_random_states()

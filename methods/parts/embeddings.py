@@ -62,11 +62,11 @@ class Extractor:
 
     def network(self, train: ImageDataset, ctx: Context) -> Artefact:
         """Return the artefact with the network's weights, by their names."""
-        is_trained = self._is_seeded and self.epochs > 0
+        is_trained = self.is_seeded and self.epochs > 0
         recipe = self.recipe.identity() if is_trained else None
         params = {"model": self.model.identity(), "recipe": recipe}
         make = partial(self._weights, train, ctx)
-        return ctx.artefact("extractor", make, params=params, seeded=self._is_seeded)
+        return ctx.artefact("extractor", make, params=params, seeded=self.is_seeded)
 
     def embeddings(
         self, train: ImageDataset, ctx: Context, images: Artefact | None = None
@@ -85,7 +85,7 @@ class Extractor:
         """
         network = self.network(train, ctx)
         inputs = [network] if images is None else [network, images]
-        replaces_own = self.normalisation == "data" and not self._is_seeded
+        replaces_own = self.normalisation == "data" and not self.is_seeded
         params = {"normalisation": "data"} if replaces_own else {}
 
         def make() -> Arrays:
@@ -95,9 +95,7 @@ class Extractor:
             features, intermediate = extract(loaded, seen, statistics, ctx, "embeddings")
             return {"features": features, "intermediate": intermediate}
 
-        return ctx.artefact(
-            "embeddings", make, inputs=inputs, params=params, seeded=self._is_seeded
-        )
+        return ctx.artefact("embeddings", make, inputs=inputs, params=params, seeded=self.is_seeded)
 
     def residuals(
         self, train: ImageDataset, ctx: Context, embeddings: Artefact, loss: str, head: str
@@ -136,7 +134,7 @@ class Extractor:
             make,
             inputs=[embeddings] if is_random else [embeddings, network],
             params={"loss": loss, "head": head},
-            seeded=self._is_seeded or is_random,
+            seeded=self.is_seeded or is_random,
         )
 
     def load(self, weights: Artefact, train: ImageDataset, ctx: Context) -> Network:
@@ -161,7 +159,8 @@ class Extractor:
             ) from error
 
     @property
-    def _is_seeded(self) -> bool:
+    def is_seeded(self) -> bool:
+        """Whether its weights depend on the selection seed."""
         return not self.model.uses_pretrained_weights
 
     def statistics(self, network: Network, train: ImageDataset) -> Normalisation:
@@ -174,7 +173,7 @@ class Extractor:
     def _weights(self, train: ImageDataset, ctx: Context) -> Arrays:
         from bench import training
 
-        if not self._is_seeded:
+        if not self.is_seeded:
             # the seed is for the last layer, which timm may have to make anew
             network = self._built(partial(training.fresh_network, self.model, train, 0))
             ctx.tell("weights", network.pretrained)

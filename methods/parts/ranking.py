@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from bench.models import NamesModel
 from methods.parts.dynamics import Dynamics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bench.arrays import FloatArray, IntArray
     from bench.budgets import Budget
@@ -46,6 +46,11 @@ class DynamicsMethod(Method):
     extractor: Annotated[str, NamesModel()] = "resnet8"
     epochs: Annotated[int, Between(1, 1000)] = 30
     balance: bool = True
+
+    @property
+    def quick(self) -> Mapping[str, Any]:
+        """A shorter training, for a check in seconds."""
+        return {"epochs": 10}
 
     @property
     def balanced(self) -> bool:
@@ -122,6 +127,11 @@ class EarlyScoreMethod(RankingMethod):
                 f"{self.name}: score_epoch={self.score_epoch} comes after the last of "
                 f"epochs={self.epochs}. Lower the one or raise the other"
             )
+
+    @property
+    def quick(self) -> Mapping[str, Any]:
+        """No epochs after the one that is scored."""
+        return {"epochs": self.score_epoch}
 
     def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
         """Return the recorded runs."""

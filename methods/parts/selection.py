@@ -68,6 +68,11 @@ class ClasswiseSelection(EmbeddingMethod):
         """Whether every class keeps its share of the budget."""
         return True
 
+    @property
+    def seeded(self) -> bool:
+        """Whether the result depends on the selection seed: where the extractor does."""
+        return self.network.is_seeded
+
     @abstractmethod
     def pick(self, features: Float32Array, count: int) -> IntArray:
         """Return ``count`` positions in one class's features [n, d], in the order of picking."""

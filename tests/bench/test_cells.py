@@ -110,7 +110,10 @@ def changed(component, parameter):
 
 def changed_pair(registry, name, parameter):
     """Two components that differ in one parameter; some may change in one edition only."""
-    for spec in (name, f"{name}[edition=released]"):
+    bases = [name, f"{name}[edition=released]"]
+    if name == "timm":  # pretrained weights need a tag
+        bases = [name, f"{name}[architecture=resnet18.tv_in1k]"]
+    for spec in bases:
         component = registry.make_one(spec)
         if other := changed(component, parameter):
             return component, other

@@ -728,6 +728,58 @@ class TestStreaming:
         assert manifest["broken"] == ["dog/07.png (remembered)"]
 
 
+class TestMadeImages:
+    """They are written as the user's own files are, or without loss."""
+
+    def made(self, place: Path, out: Path, is_lossless: bool = False) -> dict[str, Any]:
+        manifest, _ = run(place, out, ask(Inverted(), "50", size=32, is_lossless=is_lossless))
+        return manifest
+
+    @pytest.fixture
+    def jpegs(self, tmp_path: Path) -> Path:
+        rng = np.random.default_rng(0)
+        for name in ("cat", "dog"):
+            for number in range(4):
+                path = tmp_path / "jpegs" / name / f"{number}.JPG"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(path, "JPEG", quality=40 + 10 * number)
+        return tmp_path / "jpegs"
+
+    def test_a_jpeg_is_followed_by_one_of_its_name_and_quality(self, jpegs, tmp_path):
+        manifest = self.made(jpegs, tmp_path / "out")
+        written = sorted((tmp_path / "out").rglob("*.JPG"))
+        assert manifest["made"] == {"height": 32, "width": 32, "jpeg": 4, "png": 0}
+        assert len(written) == 4
+        for path in written:
+            original = jpegs / path.relative_to(tmp_path / "out")
+            with Image.open(path) as one, Image.open(original) as other:
+                assert one.quantization == other.quantization
+        assert manifest["bytes"]["after"] <= manifest["bytes"]["before"]
+
+    def test_without_loss_they_are_png_and_the_bytes_are_told(self, jpegs, tmp_path):
+        manifest = self.made(jpegs, tmp_path / "out", is_lossless=True)
+        assert manifest["made"]["png"] == 4
+        assert sorted((tmp_path / "out").rglob("*.JPG")) == []
+        assert any("of the bytes" in note for note in manifest["notes"])
+
+    def test_a_grey_jpeg_and_a_mislabelled_one_are_followed_too(self, tmp_path):
+        for name, mode, form in (("a.jpg", "L", "JPEG"), ("b.jpg", "RGB", "PNG")):
+            (tmp_path / "in" / "cat").mkdir(parents=True, exist_ok=True)
+            Image.new(mode, (16, 16), 77 if mode == "L" else (9, 8, 7)).save(
+                tmp_path / "in" / "cat" / name, form
+            )
+        manifest, _ = run(tmp_path / "in", tmp_path / "out", ask(Inverted(), "100", size=16))
+        assert (manifest["made"]["jpeg"], manifest["made"]["png"]) == (1, 1)
+        with Image.open(tmp_path / "out" / "cat" / "a.jpg") as image:
+            assert image.size == (16, 16)
+
+    def test_synthetic_images_follow_most_of_the_files(self, jpegs, tmp_path):
+        manifest, _ = run(jpegs, tmp_path / "out", ask(Dreamt(), "50"))
+        assert manifest["made"]["png"] == 0
+        assert len(sorted((tmp_path / "out").rglob("synthetic-*.jpg"))) == 4
+
+
 class TestIndices:
     def write(self, path: Path, content: Any) -> Path:
         if path.suffix == ".npy":
