@@ -12,12 +12,11 @@ from typing import Any
 from bench.errors import DamagedFileError, UsageError
 from bench.identity import digest
 from bench.records import read_record
-from bench.results import Results
+from bench.results import CONFLICTS, PICTURES, RELEASED, STUDIES, Results
 from bench.storage import read_json, replacing, set_aside, told_as_storage_error
 
 Record = dict[str, Any]
 Warn = Callable[[str], None]
-CONFLICTS = "conflicts"
 _MANIFEST = "manifest.json"
 
 
@@ -70,10 +69,11 @@ class Merged:
 def merge(sources: Sequence[Path], into: Path, warn: Warn) -> Merged:
     """Join results folders into one, which may have results itself; the sources stay as they are.
 
-    Records, failures, plans and artefacts are hard links where the file system allows, copies
-    elsewhere. Doing it again takes what is new. Two records of a cell are duplicates when their
-    metrics and the digests of the trained weights are equal. Where they are not, no version is a
-    result: all are kept in ``conflicts/CELL/``, and the cell counts as not computed.
+    Records, plans and artefacts are hard links where the file system allows, copies elsewhere; the
+    report's studies, pictures and index files come too. Doing it again takes what is new. Two
+    records of a cell are duplicates when their metrics and the digests of the trained weights are
+    equal. Where they are not, no version is a result: all are kept in ``conflicts/CELL/``, and the
+    cell counts as not computed.
 
     Parameters
     ----------
@@ -103,6 +103,7 @@ def merge(sources: Sequence[Path], into: Path, warn: Warn) -> Merged:
     job.failures(results)
     job.plans()
     job.artefacts()
+    job.others()
     return job.done
 
 
@@ -163,6 +164,15 @@ class _Merge:
                 for path in next(iter(whole)).iterdir():
                     _link_or_copy(path, temporary / path.name)
             self.done.artefacts += 1
+
+    def others(self) -> None:
+        """Take what is of no one cell; of the same name the first folder's is kept."""
+        for source in self._folders[1:]:
+            for kind in (STUDIES, PICTURES, RELEASED):
+                for path in sorted((source / kind).rglob("[!.]*")):
+                    target = self._into / path.relative_to(source)
+                    if path.is_file() and not target.exists():
+                        _copy(path, target)
 
     def _read_all(self, kind: str) -> Iterator[tuple[str, list[tuple[Path, Record]]]]:
         """Yield the names of a kind's files, with what the folders that have it say, in order."""

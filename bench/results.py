@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MARK = "bench-results.json"
+STUDIES, PICTURES, RELEASED = "studies", "pictures", "released"
+"""Folders of a results folder with what is of no one cell, for its report.
+
+Studies that no cells make, sheets of kept images, and others' index files, put there by hand.
+"""
+CONFLICTS = "conflicts"
+"""Its folder for the records of cells of which merged folders have other numbers."""
 CHECKPOINT_SHARE = 0.02
 """The most that saving checkpoints may take of a training run's time."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.identity import digest
+from bench.results import CONFLICTS
 from reports.ablations import ablation_tables
 from reports.allocations import allocation_tables
 from reports.arithmetic import arithmetic_table
@@ -135,7 +136,7 @@ def contents(
         Section("figures", "Figures", figures=_figures(records, folder) if figures else []),
     ]
     return Report(
-        introduction=_introduction(results),
+        introduction=[*_introduction(results), *_conflicts(folder)],
         sections=_named([one for one in found if one.paragraphs or one.tables or one.figures]),
         protocols={
             spec: ", ".join(f"{key} {json.dumps(value)}" for key, value in fields.items())
@@ -178,6 +179,24 @@ def _introduction(results: Collection) -> list[str]:
             "the same command again; bench why CELL shows a failure in full."
         )
     return told
+
+
+def _conflicts(folder: Path | None) -> list[str]:
+    """Tell cells that merged folders have other numbers of; they are in no table."""
+    if folder is None:
+        return []
+    cells = sorted(
+        place.name
+        for place in (folder / CONFLICTS).glob("cell-*")
+        if not (folder / "records" / f"{place.name}.json").exists()
+    )
+    if not cells:
+        return []
+    return [
+        f"Cells in conflict, in no table: {len(cells)} ({', '.join(cells[:3])}"
+        f"{', ...' * (len(cells) > 3)}). Merged folders have other numbers of them; all versions "
+        f"lie in {CONFLICTS}/."
+    ]
 
 
 def _of_settings(results: Collection, make: Callable[..., Table | None]) -> list[Table]:

@@ -65,11 +65,22 @@ def test_merge_tells_what_it_took(bench, folders):
     answer = bench("merge", "A", "B", "--into", "C")
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout == (
-        "C: took 3 records, 0 failures, 0 plans and 0 artefacts; "
-        "1 records are duplicates (same numbers)\n"
+        "C: took 3 records, 0 failures, 0 plans and 0 artefacts; duplicates (same numbers): 1\n"
     )
     assert answer.stderr == ""
     assert sorted(load(folders / "C")["accuracy"]) == [90.0, 91.0, 95.0]
+
+
+def test_merge_takes_what_the_report_draws_besides_records(bench, folders):
+    for folder, text in (("A", "first"), ("B", "second")):
+        place = folders / folder / "released" / "cifar10"
+        place.mkdir(parents=True)
+        (place / "both.txt").write_text(text)
+    (folders / "B" / "pictures").mkdir()
+    (folders / "B" / "pictures" / "dq.jpg").write_bytes(b"sheet")
+    assert bench("merge", "A", "B", "--into", "C").returncode == 0
+    assert (folders / "C" / "released" / "cifar10" / "both.txt").read_text() == "first"
+    assert (folders / "C" / "pictures" / "dq.jpg").read_bytes() == b"sheet"
 
 
 def test_merge_tells_conflicts_with_both_numbers_and_exits_with_1(bench, folders):

@@ -81,9 +81,8 @@ def pictures(
     from bench.contract import METHODS
     from bench.datasets import DATASETS, Source
     from bench.execution import default_threads, resolve_device
-    from bench.results import Results
+    from bench.results import PICTURES, Results
     from bench.storage import replacing
-    from reports.figures.grids import PICTURES
     from reports.pictures import method_sheet
 
     chosen, budget = METHODS.make(methods), Budget.parse(ratio)

@@ -60,7 +60,7 @@ def merge(
 def _told(done: Merged, into: Path) -> Iterator[str]:
     yield (
         f"{into}: took {done.records} records, {done.failures} failures, {done.plans} plans and "
-        f"{done.artefacts} artefacts; {done.duplicates} records are duplicates (same numbers)"
+        f"{done.artefacts} artefacts; duplicates (same numbers): {done.duplicates}"
     )
     if done.other_artefacts:
         yield (
@@ -73,8 +73,8 @@ def _told(done: Merged, into: Path) -> Iterator[str]:
         yield f"... and {len(done.conflicts) - _SHOWN} more conflicts (all of them: --json)"
     if done.conflicts:
         yield (
-            f"{len(done.conflicts)} cells in conflict are not in the results. Compute them anew "
-            f"with bench run --results {into}, or copy the record that you trust from "
+            f"Cells in conflict: {len(done.conflicts)}; they are not in the results. Compute them "
+            f"anew with bench run --results {into}, or copy the record that you trust from "
             f"{into}/conflicts/CELL/ to {into}/records/CELL.json"
         )
 

@@ -61,7 +61,9 @@ class Study:
 
     def path(self, results: Path, seed: int) -> Path:
         """Return where one seed's study lies."""
-        return results / "studies" / f"{identifier('trajectory', self.identity(seed))}.json"
+        from bench.results import STUDIES
+
+        return results / STUDIES / f"{identifier('trajectory', self.identity(seed))}.json"
 
     def cost(self, results: Path) -> dict[str, Any]:
         """Return what the study would train."""

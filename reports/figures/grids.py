@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.results import PICTURES
 from reports.figures.style import Drawing, style
 from reports.tables import ascii_name
 
-PICTURES = "pictures"
-"""The folder of a results folder for the sheets."""
 _PIXELS_AN_INCH = 110
 
 

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.results import STUDIES
 from reports.figures.style import COLOURS, LINES, MARKERS, Drawing, grid, legend, panels, style
 from reports.statistics import t_interval
 from reports.tables import ascii_name
 
-STUDIES = "studies"
-"""The folder of a results folder with what records do not hold."""
 KIND = "trajectory"
 _FEWEST_FOR_BANDS = 3
 """Seeds; the interval of two hides everything."""

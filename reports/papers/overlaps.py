@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.results import RELEASED
 from reports.collection import with_axis
 from reports.overlap import common, expected_overlap, jaccard
 from reports.papers.layout import Cells
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from bench.arrays import IntArray
 
 Indices = Callable[[Record], "IntArray | None"]
-RELEASED = "released"
-"""The folder of a results folder for others' index files: ``released/DATASET/NAME.npy``."""
 
 
 def stored_indices(results: Path) -> Indices:

@@ -401,6 +401,17 @@ def test_under_every_table_stand_n_interval_and_protocol(records, detailed):
         ), table.name
 
 
+def test_cells_in_conflict_are_told_until_one_version_is_the_result(records, tmp_path):
+    (tmp_path / "conflicts" / "cell-2-x").mkdir(parents=True)
+    write_report(tmp_path, records, figures=False)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "Cells in conflict, in no table: 1 (cell-2-x)" in text
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "cell-2-x.json").write_text("{}")
+    write_report(tmp_path, records, anew=True, figures=False)
+    assert "conflict" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
 def test_existing_tables_need_no_new_fields():
     table = Table("plain", [Column("a", "a")], [{"a": "x"}], ["note"])
     assert (table.bold, dict(table.links), table.name, table.all_notes) == (
