@@ -118,7 +118,8 @@ class _Run:
         content = _read_late(self._results.folder / "plans" / f"{self._work.plan}.json")
         wanted = set(self._work.cells)
         found = [one for one in content["cells"] if cell_id(one) in wanted]
-        self._cells = [Cell.from_identity(identity) for identity in found]
+        made: dict[tuple[str, str], Any] = {}
+        self._cells = [Cell.from_identity(identity, made) for identity in found]
         names = {identity["method"]["name"] for identity in content["cells"]}
         if code_digest({METHODS.get(name) for name in names}) != self._work.code:
             self._fail_all(

@@ -62,6 +62,18 @@ def test_the_launcher_may_be_killed_right_after_the_submission(site):
 
 
 @pytest.mark.slow
+def test_a_cell_may_train_on_all_gpus_of_its_job(site):
+    sweep = (*RANDOM, "--seeds", "1")
+    site.submit(*sweep, gpus_per_node=2, gpus_per_cell=2)
+    site.wait()
+    assert site.status()["cells"] == {"done": 2}, site.logs()
+    shares = [record["allocation"] for record in site.records().values()]
+    assert {(share["gpus"], share["training_devices"]) for share in shares} == {(2, 2)}
+    site.here.bench("run", *sweep, "--gpus-per-cell", "2", "--results", "together")
+    assert site.outcomes() == site.here.outcomes("together")
+
+
+@pytest.mark.slow
 def test_submitting_twice_at_once_computes_nothing_twice(site):
     site.set("nap", 3)
     sweep = ("--methods", "nap", "--ratios", "10,20", *BRIEF)
