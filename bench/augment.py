@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import torch
@@ -46,6 +46,22 @@ class Normalisation:
             means.append(mean)
             deviations.append(max(variance, 1e-12) ** 0.5)
         return cls(tuple(means), tuple(deviations))
+
+
+class TestImages(Protocol):
+    """Images that are tested on, wherever they are."""
+
+    device: torch.device
+    labels: Tensor
+
+    def __len__(self) -> int: ...
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of an image."""
+
+    def blocks(self, size: int) -> Iterator[Tensor]:
+        """Yield all images in order, normalised, ``size`` of them at a time."""
 
 
 class DeviceImages:

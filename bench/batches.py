@@ -99,6 +99,7 @@ class Batches:
         self._count = len(labels)
         self._steps = job.protocol.steps_per_pass(job.load)
         self._size = job.protocol.batch(job.load)
+        self._drops = job.protocol.last_batch == "drop"
         is_siamese = job.protocol.augmentation == "dsa"
         self._siamese = SiameseAugmentation() if is_siamese else None
         self._labels, self._soft_labels, self._weights = (
@@ -122,8 +123,14 @@ class Batches:
     def _places(self, step: int) -> tuple[int, slice]:
         """Return the pass that a step belongs to, and the places of its images in the order."""
         number, within = divmod(step, self._steps)
-        stop = (within + 1) * self._size if within + 1 < self._steps else self._count
+        stop = (within + 1) * self._size
+        if within + 1 == self._steps and (not self._drops or self._count < stop):
+            stop = self._count
         return number, slice(within * self._size, stop)
+
+    def _pieces(self, count: int) -> list[Piece]:
+        """Return what this process takes of a batch."""
+        return self._job.team.pieces(count, self._job.protocol.batch_shards)
 
     def _drawn(self, number: int, padding: int) -> Epoch:
         """Return a pass's order, crops and mirrorings, on the CPU."""
@@ -163,7 +170,7 @@ class ResidentBatches(Batches):
         top, left = chosen.top[places], chosen.left[places]
         flip = None if chosen.flip is None else chosen.flip[places]
         parts = []
-        for piece in self._job.team.pieces(len(index)):
+        for piece in self._pieces(len(index)):
             own = piece.images
             mirrored = None if flip is None else flip[own]
             images = self.images.augmented(index[own], top[own], left[own], mirrored)

@@ -14,11 +14,14 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from bench.errors import TrainingError
 from bench.norms import shared_norms
+from bench.shards import ShardBuffers
 
 if TYPE_CHECKING:
     from bench.models.networks import Network
-    from bench.team import Team
+    from bench.protocols import Protocol
+    from bench.team import Piece, Team
 
 
 class Cooperation:
@@ -30,11 +33,26 @@ class Cooperation:
         With its initial weights, on its device; its normalisations may be exchanged.
     team : Team
         The processes; they have joined their process group.
+    protocol : Protocol
+        Whether parts of a batch are normalised each on their own.
     """
 
-    def __init__(self, network: Network, team: Team) -> None:
+    def __init__(self, network: Network, team: Team, protocol: Protocol) -> None:
+        shards = protocol.batch_shards
+        if shards % team.size and shards != 1:
+            raise TrainingError(
+                f"{team.size} processes cannot share the {shards} shards of {protocol.name}. Take "
+                f"a number that divides {shards}, or another one: {protocol.name}[batch_shards=...]"
+            )
         self.team = team
-        self.network = network if team.size == 1 else shared_norms(network)
+        self.network = network
+        self._shards: ShardBuffers | None = None
+        self._count = shards
+        if shards > 1:
+            numbers = [piece.number for piece in team.pieces(shards, shards)]
+            self._shards = ShardBuffers(network, numbers)
+        elif team.size > 1:
+            self.network = shared_norms(network)
         self._wrapped: nn.Module = self.network
         if team.size > 1:
             # Without the search for unused parameters the buckets are laid out anew after the
@@ -49,13 +67,27 @@ class Cooperation:
         return logits
 
     @contextlib.contextmanager
-    def exchanging(self, is_last: bool) -> Iterator[None]:
-        """Exchange the gradients of this piece and those before if it is a step's last one."""
-        if is_last or not isinstance(self._wrapped, DistributedDataParallel):
+    def exchanging(self, piece: Piece, is_last: bool) -> Iterator[None]:
+        """Exchange the gradients of this piece and those before if it is a step's last one.
+
+        A shard sees the running statistics of its own.
+        """
+        with contextlib.ExitStack() as stack:
+            if not is_last and isinstance(self._wrapped, DistributedDataParallel):
+                stack.enter_context(self._wrapped.no_sync())
+            if self._shards is not None:
+                stack.enter_context(self._shards.of(piece.number))
             yield
-            return
-        with self._wrapped.no_sync():
-            yield
+
+    def begin_epoch(self) -> None:
+        """Begin with the same statistics in all shards."""
+        if self._shards is not None:
+            self._shards.begin()
+
+    def end_epoch(self) -> None:
+        """Give the network the statistics of all shards."""
+        if self._shards is not None:
+            self._shards.average(self.total, self._count)
 
     def weighted(self, loss: Tensor, share: float) -> Tensor:
         """Return a piece's mean loss as its part of the step's; the processes' are averaged."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """One split of a data set, held in memory.
+    """One split of a data set.
 
     Parameters
     ----------
     images : uint8 [N, H, W, C]
         C is 1 (grey) or 3 (RGB). Images that a method made may be float32 in the same units.
+        Those that do not fit are :class:`bench.datasets.lazy_images.LazyImages`, decoded when
+        they are looked at.
     labels : int64 [N]
         In 0 ... len(classes) - 1.
     classes : tuple of str
@@ -47,8 +49,9 @@ class ImageDataset:
 
     def subset(self, indices: IntArray) -> ImageDataset:
         """Return the images at these positions, in this order."""
+        some: Any = self.images
         return ImageDataset(
-            self.images[indices],
+            some.take(indices) if hasattr(some, "original") else some[indices],
             self.labels[indices],
             self.classes,
             tuple(self.keys[index] for index in indices),

@@ -25,6 +25,7 @@ from bench.cells import Cell
 from bench.checkpoints import Checkpoint, TrainingState
 from bench.datasets import Source
 from bench.errors import DamagedFileError, DeviceError, ProcessError
+from bench.feeding import Feed, Stream
 from bench.provenance import continuation_stamp
 from bench.recording import KILLED
 from bench.storage import read_json, write_json
@@ -88,6 +89,8 @@ class Order:
             "id": path.stem,
             "cell": self.cell.identity(),
             "results": str(self.results.absolute()),
+            "stream": self.source.feed.stream.value,
+            "workers": self.source.feed.workers,
             "data": None if self.source.path is None else str(self.source.path.absolute()),
             "device": self.device,
             "processes": self.processes,
@@ -103,7 +106,10 @@ class Order:
         return cls(
             cell=Cell.from_identity(content["cell"]),
             results=Path(content["results"]),
-            source=Source(Path(content["data"]) if content["data"] else None),
+            source=Source(
+                Path(content["data"]) if content["data"] else None,
+                feed=Feed(Stream(content["stream"]), content["workers"]),
+            ),
             device=content["device"],
             processes=content["processes"],
             threads=content["threads"],

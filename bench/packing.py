@@ -259,7 +259,9 @@ def _attended(connection: Connection, setting: Setting) -> Iterator[State]:
             prepare_torch(setting.threads)
             splits = cell.dataset.load(setting.source)
             telling = _Telling(connection)
-            worker = Worker(results, splits, setting.device, telling, setting.packed)
+            worker = Worker(
+                results, splits, setting.device, telling, setting.packed, source=setting.source
+            )
         yield worker.attend(cell)
 
 

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from bench.components import Between, Component
+from bench.components import Between, Component, parameters
+from bench.errors import UsageError
 from bench.registry import Registry
 
 LOW_SHARE = 0.1
 """The stored share up to which the released recipe takes its small batches."""
 _ALMOST = 1e-9
+_SINGLE = "resized-crop+flip"
+Augmentation = Literal["none", "crop", "crop+flip", "dsa", "resized-crop+flip"]
+NormalisedBy = Literal["dataset", "released", "deepcore", "imagenet"]
+NO_POLICY = "none"
+
+
+class RandAugmentPolicy:
+    """The rule of a text parameter that is a policy of RandAugment in timm's words."""
+
+    def accept(self, value: str) -> str:
+        """Return the policy; raise ValueError for none."""
+        if value != NO_POLICY and not re.fullmatch("rand(-(m|mstd|mmax|n|inc|p)[0-9.]+)+", value):
+            raise ValueError(value)
+        return value
+
+    def __str__(self) -> str:
+        return "such as rand-m9-mstd0.5-inc1, or none"
 
 
 @dataclass(frozen=True)
@@ -54,12 +73,20 @@ class Protocol(Component):
         smaller sets are passed over more often within it.
     batch_size : int
         Images a step; the last batch of a pass may be smaller, or larger by one image.
+    last_batch : {"keep", "drop"}
+        What becomes of a last batch that is not full; a set smaller than a batch is one.
+    batch_shards : int
+        Parts that a batch is divided into, each normalised on its own as if it had a device of
+        its own, whatever number of devices there is; 1 for none. Running statistics are averaged
+        over the shards after every epoch.
     low_share_batch_size : int
         Images a step for sets of at most 10 % of the bytes; 0: as for all others.
     optimizer : {"sgd", "adamw"}
         SGD with momentum, or AdamW with its usual decay rates.
     learning_rate, momentum, weight_decay : float
-        The optimizer's settings; weight decay acts on all parameters, momentum is SGD's.
+        The optimizer's settings; momentum is SGD's.
+    decays : {"all", "matrices"}
+        What weight decay acts on: all parameters, or none of the biases and normalisations.
     final_learning_rate : float
         Where the cosine ends.
     nesterov : bool
@@ -68,19 +95,36 @@ class Protocol(Component):
         A cosine that changes the learning rate after every epoch or after every step; or one
         drop to a tenth halfway, with fresh momentum, as DM's ``evaluate_synset``.
     warmup_epochs : float
-        Length of a linear warm-up, in epochs; with ``schedule=step`` only.
+        Length of a linear warm-up, in epochs, with ``schedule=step``; with ``schedule=epoch``
+        where it has a rate to begin with.
+    warmup_learning_rate : float
+        Where a warm-up epoch by epoch begins, with ``schedule=epoch``; 0 for no such warm-up.
     label_smoothing : float
         Share of the label's weight that is spread over all classes.
-    augmentation : {"none", "crop", "crop+flip", "dsa"}
+    augmentation : {"none", "crop", "crop+flip", "dsa", "resized-crop+flip"}
         Random shift by up to ``crop_padding`` pixels, and mirroring; or one operation of
-        differentiable Siamese augmentation for each batch, as DM trains its networks.
+        differentiable Siamese augmentation for each batch, as DM trains its networks; or a
+        random part of the image as it is stored, brought to its size, and mirroring.
+    rand_augment : str
+        A policy of RandAugment in timm's words, e.g. ``rand-m9-mstd0.5-inc1``, or ``none``; with
+        ``resized-crop+flip``, as the next four.
+    augmentation_splits : int
+        Looks at every image of a batch; the first of several is without policy and erasing.
+    jsd_weight : float
+        Weight of the Jensen-Shannon divergence between the predictions for several looks.
+    split_norm : bool
+        A batch normalisation of its own for every look; the first one's is tested with.
+    erasing : float
+        Chance that a rectangle of a look is replaced by noise, pixel by pixel.
+    test_crop : float
+        Share of the shorter side that a test image is cut to: 0.875 is 224 of 256 pixels.
     crop_padding : int
         Pixels.
     crop_fill : {"zeros", "reflect"}
         What comes in at the border of a shifted image.
-    normalisation : {"dataset", "released", "deepcore"}
+    normalisation : {"dataset", "released", "deepcore", "imagenet"}
         Channel means and deviations of the data set's training split, or the constants of the
-        released ``validate_cifar.py``, or of DeepCore's ``CIFAR10.py``.
+        released ``validate_cifar.py``, or of DeepCore's ``CIFAR10.py``, or ImageNet's.
     precision : {"auto", "fp32", "bf16"}
         Number format of the products; weights and updates are float32 always. ``auto`` takes bf16
         where the device has units for it and the network gains by them (:mod:`bench.precision`);
@@ -91,31 +135,64 @@ class Protocol(Component):
 
     default_model: ClassVar[str] = "resnet8"
     about: ClassVar[str] = ""
+    choice: ClassVar[str] = ""
+    """What of it differs from its source, or is not said there; stands in every record."""
 
     epochs: Annotated[int, Between(1)] = 200
     match: Literal["epochs", "steps"] = "epochs"
     batch_size: Annotated[int, Between(1)] = 128
     low_share_batch_size: Annotated[int, Between(0)] = 0
+    last_batch: Literal["keep", "drop"] = "keep"
+    batch_shards: Annotated[int, Between(1, 1024)] = 1
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: Annotated[float, Between(0)] = 0.1
     final_learning_rate: Annotated[float, Between(0)] = 0.0
     momentum: Annotated[float, Between(0, 1)] = 0.9
     weight_decay: Annotated[float, Between(0)] = 5e-4
+    decays: Literal["all", "matrices"] = "all"
     nesterov: bool = False
     schedule: Literal["epoch", "step", "drop"] = "epoch"
     warmup_epochs: Annotated[float, Between(0)] = 0.0
+    warmup_learning_rate: Annotated[float, Between(0)] = 0.0
     label_smoothing: Annotated[float, Between(0, 1)] = 0.0
-    augmentation: Literal["none", "crop", "crop+flip", "dsa"] = "crop+flip"
+    augmentation: Augmentation = "crop+flip"
     crop_padding: Annotated[int, Between(0, 64)] = 4
     crop_fill: Literal["zeros", "reflect"] = "zeros"
-    normalisation: Literal["dataset", "released", "deepcore"] = "dataset"
+    rand_augment: Annotated[str, RandAugmentPolicy()] = NO_POLICY
+    augmentation_splits: Annotated[int, Between(1, 16)] = 1
+    jsd_weight: Annotated[float, Between(0)] = 0.0
+    split_norm: bool = False
+    erasing: Annotated[float, Between(0, 1)] = 0.0
+    test_crop: Annotated[float, Between(0.1, 1)] = 1.0
+    normalisation: NormalisedBy = "dataset"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     test_every: Annotated[int, Between(1)] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.draws_image_by_image:
+            usual = {p.name: p.default for p in parameters(Protocol)}
+            for name in ("rand_augment", "augmentation_splits", "erasing"):
+                if getattr(self, name) != usual[name]:
+                    raise UsageError(
+                        f"{self.name}: {name}={getattr(self, name)} needs "
+                        f"augmentation={_SINGLE}, not {self.augmentation}"
+                    )
+        if self.augmentation_splits == 1 and (self.jsd_weight or self.split_norm):
+            raise UsageError(
+                f"{self.name}: jsd_weight and split_norm compare several looks at an image. "
+                "Give augmentation_splits=2 or more"
+            )
+
+    @property
+    def draws_image_by_image(self) -> bool:
+        """Whether chance changes every image on its own, before it is in a batch."""
+        return self.augmentation == _SINGLE
 
     @property
     def padding(self) -> int:
         """Pixels around an image that crops may reach into."""
-        return self.crop_padding if self.augmentation.startswith("crop") else 0
+        return self.crop_padding if self.augmentation in ("crop", "crop+flip") else 0
 
     def batch(self, load: Load) -> int:
         """Return the images of a step."""
@@ -125,13 +202,13 @@ class Protocol(Component):
 
     def steps_per_pass(self, load: Load) -> int:
         """Return the steps of one pass over the compressed set."""
-        return _steps(load.images, self.batch(load))
+        return self._steps(load.images, self.batch(load))
 
     def steps_per_epoch(self, load: Load) -> int:
         """Return the steps between two points where the network may be tested."""
         if self.match == "epochs":
             return self.steps_per_pass(load)
-        return _steps(load.full_images, self.batch_size)
+        return self._steps(load.full_images, self.batch_size)
 
     def steps(self, load: Load) -> int:
         """Return the optimizer steps of a training run."""
@@ -140,7 +217,18 @@ class Protocol(Component):
     def images_seen(self, load: Load) -> int:
         """Return the images that a run goes through, repetitions counted."""
         passes, rest = divmod(self.steps(load), self.steps_per_pass(load))
-        return passes * load.images + rest * self.batch(load)
+        a_pass = load.images
+        if self.last_batch == "drop":
+            a_pass = min(a_pass, self.steps_per_pass(load) * self.batch(load))
+        return passes * a_pass + rest * self.batch(load)
+
+    def _steps(self, images: int, batch: int) -> int:
+        """Return the steps of a pass; a last image alone joins the batch before.
+
+        Batch normalisation cannot normalise a single value.
+        """
+        full, rest = divmod(images, batch)
+        return max(1, full + (rest > 1 and self.last_batch == "keep"))
 
     def is_tested(self, epoch: int) -> bool:
         """Return whether the network is tested after an epoch, counted from 1."""
@@ -153,15 +241,6 @@ class Protocol(Component):
         DM's loop of 1001 passes lowers it after the pass that it counts as 501, its 502nd.
         """
         return min(self.epochs, (self.epochs - 1) // 2 + 2)
-
-
-def _steps(images: int, batch: int) -> int:
-    """Return the steps of a pass; a last image alone joins the batch before.
-
-    Batch normalisation cannot normalise a single value.
-    """
-    full, rest = divmod(images, batch)
-    return max(1, full + (rest > 1))
 
 
 PROTOCOLS: Registry[Protocol] = Registry("protocol", Protocol)
@@ -180,7 +259,7 @@ class Smoke(Protocol):
     nesterov: bool = True
     schedule: Literal["epoch", "step", "drop"] = "step"
     warmup_epochs: Annotated[float, Between(0)] = 2.0
-    augmentation: Literal["none", "crop", "crop+flip", "dsa"] = "crop"
+    augmentation: Augmentation = "crop"
     crop_padding: Annotated[int, Between(0, 64)] = 1
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     test_every: Annotated[int, Between(1)] = 5
@@ -213,7 +292,7 @@ class Paper(Protocol):
     default_model: ClassVar[str] = "resnet18"
     about: ClassVar[str] = "DQ and ADQ as their text says, with the last epoch as the result"
 
-    normalisation: Literal["dataset", "released", "deepcore"] = "released"
+    normalisation: NormalisedBy = "released"
     test_every: Annotated[int, Between(1)] = 10
 
 
@@ -260,7 +339,7 @@ class DeepCore(Protocol):
     nesterov: bool = True
     schedule: Literal["epoch", "step", "drop"] = "step"
     crop_fill: Literal["zeros", "reflect"] = "reflect"
-    normalisation: Literal["dataset", "released", "deepcore"] = "deepcore"
+    normalisation: NormalisedBy = "deepcore"
     test_every: Annotated[int, Between(1)] = 10
 
 
@@ -294,6 +373,60 @@ class Condensation(Protocol):
     batch_size: Annotated[int, Between(1)] = 256
     learning_rate: Annotated[float, Between(0)] = 0.01
     schedule: Literal["epoch", "step", "drop"] = "drop"
-    augmentation: Literal["none", "crop", "crop+flip", "dsa"] = "dsa"
-    normalisation: Literal["dataset", "released", "deepcore"] = "released"
+    augmentation: Augmentation = "dsa"
+    normalisation: NormalisedBy = "released"
     test_every: Annotated[int, Between(1)] = 200
+
+
+@PROTOCOLS.register("imagenet")
+@dataclass(frozen=True)
+class ImageNetRecipe(Protocol):
+    """The command for ImageNet-1K in DQ's and ADQ's README: timm 0.6.5's ``train.py``.
+
+    ``--model resnet50 --sched cosine --epochs 260 --lr 0.6 --reprob 0.6 --remode pixel
+    --batch-size 128 --amp --aug-splits 3 -aa rand-m9-mstd0.5-inc1 --resplit --split-bn --jsd
+    --dist-bn reduce`` on 8 GPUs. What the command leaves to the script's defaults is taken from
+    ``pytorch_image_models/train.py`` (DQ at 24a2a77): SGD with Nesterov's momentum 0.9, weight
+    decay 2e-5 on neither biases nor normalisations, a warm-up of 3 epochs from 1e-4, label
+    smoothing 0.1, JSD weight 12, a last batch that is not full left out.
+
+    RandAugment, random crops, random erasing, the JSD loss and the batch normalisation of each
+    split are timm's own public functions. 8 GPUs of 128 images are one batch of 1,024 in 8
+    shards, so that 1, 2, 4 or 8 GPUs, or a processor, give the same training.
+    """
+
+    default_model: ClassVar[str] = "timm[architecture=resnet50]"
+    about: ClassVar[str] = (
+        "DQ's and ADQ's README for ImageNet-1K: timm, 260 epochs, RandAugment, JSD"
+    )
+    choice: ClassVar[str] = (
+        "of timm's script: bf16 instead of fp16 with a scaled loss; no 10 further epochs at "
+        "the last rate of 1e-6; running statistics are the mean of all 8 shards, where "
+        "DistributedDataParallel copies the first GPU's at every step; tests at 224 of 256 pixels "
+        "(bilinear) instead of timm's 0.95 (bicubic), after every 10th epoch; the last epoch "
+        "counts; every image has chance of its own, drawn from the seed; images are joined by "
+        "file name"
+    )
+
+    epochs: Annotated[int, Between(1)] = 260
+    batch_size: Annotated[int, Between(1)] = 1024
+    last_batch: Literal["keep", "drop"] = "drop"
+    batch_shards: Annotated[int, Between(1, 1024)] = 8
+    learning_rate: Annotated[float, Between(0)] = 0.6
+    final_learning_rate: Annotated[float, Between(0)] = 1e-6
+    weight_decay: Annotated[float, Between(0)] = 2e-5
+    decays: Literal["all", "matrices"] = "matrices"
+    nesterov: bool = True
+    warmup_epochs: Annotated[float, Between(0)] = 3.0
+    warmup_learning_rate: Annotated[float, Between(0)] = 1e-4
+    label_smoothing: Annotated[float, Between(0, 1)] = 0.1
+    augmentation: Augmentation = "resized-crop+flip"
+    rand_augment: Annotated[str, RandAugmentPolicy()] = "rand-m9-mstd0.5-inc1"
+    augmentation_splits: Annotated[int, Between(1, 16)] = 3
+    jsd_weight: Annotated[float, Between(0)] = 12.0
+    split_norm: bool = True
+    erasing: Annotated[float, Between(0, 1)] = 0.6
+    test_crop: Annotated[float, Between(0.1, 1)] = 0.875
+    normalisation: NormalisedBy = "imagenet"
+    precision: Literal["auto", "fp32", "bf16"] = "bf16"
+    test_every: Annotated[int, Between(1)] = 10

@@ -46,11 +46,12 @@ def metrics(curve: Curve, test: ImageDataset) -> dict[str, Any]:
 
 def model_facts(job: Job, network: Network) -> dict[str, Any]:
     """Return a network's size: parameters, and operations of one image's forward pass."""
+    from bench.adapting import tested_parameters
     from bench.operations import operations_per_image
 
     classes = len(job.train.classes)
     return {
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "parameters": tested_parameters(network),
         "operations_per_image": operations_per_image(job.model, job.train.shape, classes),
         "uses_pretrained_weights": job.model.uses_pretrained_weights,
         "pretrained_weights": network.pretrained,
@@ -71,6 +72,9 @@ def engine_facts(job: Job, curve: Curve, packed: int, processes: int = 1) -> dic
         "is_captured": curve.is_captured,
         "packed": packed,
         "processes": processes,
+        "images": "streamed" if curve.is_streamed else "on the device",
+        "images_reason": curve.feeding_reason,
+        "our_choice": job.protocol.choice or None,
         "unsaved_checkpoint": curve.unsaved or None,
     }
 

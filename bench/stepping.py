@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bench.batches import Targets, mean_loss
+from bench.adapting import adapted, parameter_groups
+from bench.batches import Targets
 from bench.cooperation import Cooperation
+from bench.losses import loss_of
 from bench.team import ALONE, Team
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ class Trainer:
         captures: bool = True,
         team: Team = ALONE,
     ) -> None:
-        self._together = Cooperation(network.to(device), team)
+        self._together = Cooperation(adapted(network, protocol).to(device), team, protocol)
         self.network = self._together.network
         self.device = device
         self.precision = precision
@@ -72,7 +74,7 @@ class Trainer:
         )
         self.loss_sum = torch.zeros((), device=device)
         """Sum of the losses of all images since :meth:`begin_epoch`, on the device."""
-        self._smoothing = protocol.label_smoothing
+        self._loss = loss_of(protocol)
         self._rate = torch.zeros((), device=device) if device.type == "cuda" else None
         self.optimizer = _optimizer(self.network, protocol, self._rate)
         self._stream: Any = None
@@ -114,6 +116,7 @@ class Trainer:
         """Set the sum of losses to zero; put the network into training mode."""
         self.loss_sum.zero_()
         self.network.train()
+        self._together.begin_epoch()
 
     def step(self, parts: list[Part], batches: Batches, rate: float) -> None:
         """Change the weights once, by the parts of one batch; nothing waits for the device."""
@@ -132,11 +135,12 @@ class Trainer:
             self._graphs[shape] = self._captured(part.images, targets)
         self._graphs[shape].replay(part.images, targets)
 
-    def mean_loss(self, seen: int) -> float:
+    def end_epoch(self, seen: int) -> float:
         """Return the mean loss of all images since :meth:`begin_epoch`; waits for the device.
 
         ``seen`` is how many they were in this process.
         """
+        self._together.end_epoch()
         own = self.loss_sum.double()
         loss_sum, images = self.total(torch.stack([own, own.new_tensor(seen)])).tolist()
         return float(loss_sum / images)
@@ -185,16 +189,16 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         for part in parts:
             targets = batches.targets(part.index)
-            with self._together.exchanging(part is parts[-1]):
+            with self._together.exchanging(part.piece, part is parts[-1]):
                 self._backward(part.images, targets, part.piece.share)
         self.optimizer.step()
 
     def _backward(self, images: Tensor, targets: Targets, share: float = 1.0) -> None:
         with autocast(self.device, self.precision):
             logits = self._together(images)
-        loss = mean_loss(logits.float(), targets, self._smoothing)
+        loss = self._loss(logits.float(), targets)
         self._together.weighted(loss, share).backward()  # type: ignore[no-untyped-call]
-        self.loss_sum += loss.detach() * len(images)
+        self.loss_sum += loss.detach() * len(targets.labels)
 
     def _captured(self, images: Tensor, targets: Targets) -> _Captured:
         """Capture a step; it is recorded and not run."""
@@ -259,10 +263,11 @@ def _optimizer(network: Network, protocol: Protocol, rate: Tensor | None) -> tor
         "weight_decay": protocol.weight_decay,
         "fused": True,
     }
+    groups = parameter_groups(network, protocol)
     if protocol.optimizer == "adamw":
-        return torch.optim.AdamW(network.parameters(), capturable=rate is not None, **settings)
+        return torch.optim.AdamW(groups, capturable=rate is not None, **settings)
     return torch.optim.SGD(
-        network.parameters(),
+        groups,
         momentum=protocol.momentum,
         nesterov=protocol.nesterov and protocol.momentum > 0,
         **settings,

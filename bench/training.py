@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.augment import DeviceImages, Normalisation
+from bench.adapting import adapted
+from bench.augment import DeviceImages, Normalisation, TestImages
 from bench.batches import Batches, ResidentBatches
 from bench.checkpoints import Checkpoint, Pace, TrainingState
 from bench.energy import EnergyMeter
 from bench.errors import LossNotFiniteError
+from bench.feeding import BY_RULE, Feed, Feeding, chosen
 from bench.identity import canonical_json, derive_seed
 from bench.metering import DeviceTimer
 from bench.precision import Precision, choose
@@ -39,9 +41,11 @@ _GPU_TEST_PIXELS = 2500 * 32 * 32
 
 PUBLISHED_NORMALISATIONS = {
     "released": Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "imagenet": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "deepcore": Normalisation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
 }
-"""CIFAR-10's, of validate_cifar.py (DQ at 24a2a77, ADQ at 474cc71) and DeepCore's CIFAR10.py."""
+"""CIFAR-10's, of validate_cifar.py (DQ at 24a2a77, ADQ at 474cc71) and DeepCore's CIFAR10.py; and
+ImageNet's, as torchvision and timm have them."""
 
 
 @dataclass
@@ -60,6 +64,9 @@ class Curve:
     """Joules of the whole GPU meanwhile; None where nobody counts them."""
     precision: str = "fp32"
     precision_reason: str = ""
+    is_streamed: bool = False
+    """Whether images were decoded and augmented by workers, not on the device."""
+    feeding_reason: str = ""
     is_captured: bool = False
     """Whether steps were replayed from a captured CUDA graph."""
     unsaved: str = ""
@@ -99,6 +106,8 @@ class Job:
         Weights of the images in the loss; their mean is 1.
     team : Team
         Which of the processes that train this network together this one is.
+    feed : Feed
+        How its images are to reach it; changes no result.
     """
 
     model: Model
@@ -113,6 +122,7 @@ class Job:
     soft_labels: Float32Array | None = None
     weights: Float32Array | None = None
     team: Team = ALONE
+    feed: Feed = BY_RULE
 
     @property
     def load(self) -> Load:
@@ -239,9 +249,9 @@ def _run(
     observer: Observer,
 ) -> Curve:
     protocol, device, network = job.protocol, trainer.device, trainer.network
-    held = _on_device(job.train, job, device, protocol.padding)
-    batches: Batches = ResidentBatches(held, job.train.labels, job)
-    test = None if job.test is None else _on_device(_own_part(job.test, job.team), job, device)
+    feeding = chosen(job)
+    batches = _batches(job, device, feeding)
+    test = None if job.test is None else _test_images(job.test, job, device, feeding)
     curve, done = Curve(), 0
     state = checkpoint.load() if checkpoint else None
     if state is not None:
@@ -250,6 +260,7 @@ def _run(
         curve.before_s = curve.training_s + curve.testing_s
     curve.precision, curve.precision_reason = trainer.precision.name, trainer.precision.reason
     curve.is_captured = trainer.captures
+    curve.is_streamed, curve.feeding_reason = feeding.is_streamed, feeding.reason
     pace, energy = Pace(checkpoint.share if checkpoint else 0.0), EnergyMeter(job.device)
     for epoch in range(done + 1, protocol.epochs + 1):
         timer = DeviceTimer(device)
@@ -275,6 +286,26 @@ def _run(
     return curve
 
 
+def _batches(job: Job, device: torch.device, feeding: Feeding) -> Batches:
+    if not feeding.is_streamed:
+        held = _on_device(job.train, job, device, job.protocol.padding)
+        return ResidentBatches(held, job.train.labels, job)
+    from bench.streaming import StreamedBatches
+
+    return StreamedBatches(job.train, job, device)
+
+
+def _test_images(
+    test: ImageDataset, job: Job, device: torch.device, feeding: Feeding
+) -> TestImages:
+    own = _own_part(test, job.team)
+    if not feeding.is_streamed:
+        return _on_device(own, job, device)
+    from bench.streaming import StreamedImages
+
+    return StreamedImages(own, job, device)
+
+
 def _own_part(test: ImageDataset, team: Team) -> ImageDataset:
     """Return the test images that this process looks at."""
     return test if team.size == 1 else test.subset(np.arange(len(test))[team.part(len(test))])
@@ -284,7 +315,8 @@ def _on_device(
     images: ImageDataset, job: Job, device: torch.device, padding: int = 0
 ) -> DeviceImages:
     fill = job.protocol.crop_fill
-    return DeviceImages(images.images, images.labels, job.normalisation, device, padding, fill)
+    pixels: Any = np.asarray(images.images)  # decodes what was not read yet
+    return DeviceImages(pixels, images.labels, job.normalisation, device, padding, fill)
 
 
 def _train_epoch(trainer: Trainer, batches: Batches, job: Job, epoch: int) -> float:
@@ -299,7 +331,7 @@ def _train_epoch(trainer: Trainer, batches: Batches, job: Job, epoch: int) -> fl
         parts = batches.at((epoch - 1) * steps + step)
         trainer.step(parts, batches, learning_rate(protocol, epoch - 1, step, steps))
         seen += sum(len(part.index) for part in parts)
-    mean_loss = trainer.mean_loss(seen)
+    mean_loss = trainer.end_epoch(seen)
     if not math.isfinite(mean_loss):
         raise LossNotFiniteError(
             f"the loss is {mean_loss} in epoch {epoch} of {protocol.epochs}. "
@@ -322,6 +354,12 @@ def learning_rate(protocol: Protocol, epochs_done: int, step: int, steps: int) -
     if protocol.schedule == "drop":
         return protocol.learning_rate * (0.1 if epochs_done >= protocol.drop_epoch else 1.0)
     if protocol.schedule == "epoch":
+        low, warmup = (
+            protocol.warmup_learning_rate,
+            min(protocol.warmup_epochs, protocol.epochs / 2),
+        )
+        if low and epochs_done < warmup:
+            return low + (protocol.learning_rate - low) * epochs_done / warmup
         return _cosine(protocol, epochs_done / protocol.epochs)
     done = epochs_done + (step + 1) / steps
     warmup = min(protocol.warmup_epochs, protocol.epochs / 2)
@@ -336,7 +374,7 @@ def _cosine(protocol: Protocol, share: float) -> float:
 
 
 @torch.inference_mode()
-def predict(network: Network, images: DeviceImages, precision: Precision) -> Tensor:
+def predict(network: Network, images: TestImages, precision: Precision) -> Tensor:
     """Return the predicted label of every image, int64 [N]."""
     network.eval()
     guesses = [torch.empty(0, dtype=torch.int64, device=images.device)]
@@ -346,7 +384,7 @@ def predict(network: Network, images: DeviceImages, precision: Precision) -> Ten
     return torch.cat(guesses)
 
 
-def _test_batch(images: DeviceImages) -> int:
+def _test_batch(images: TestImages) -> int:
     if images.device.type == "cpu":
         return TEST_BATCH
     return max(16, _GPU_TEST_PIXELS // images.pixels)
@@ -354,7 +392,7 @@ def _test_batch(images: DeviceImages) -> int:
 
 def trained_network(job: Job, state: TrainingState) -> tuple[Network, Curve]:
     """Return what :func:`run` gave to the processes that left this state after the last epoch."""
-    network = fresh_network(job.model, job.train, job.seed)
+    network = adapted(fresh_network(job.model, job.train, job.seed), job.protocol)
     kind = "network/"
     tensors = {
         name.removeprefix(kind): value

@@ -198,6 +198,7 @@ class Worker:
             normalisation=self._normalisation(cell),
             seed=cell.training_seed,
             device=self._device,
+            feed=self._source.feed,
         )
         return Prepared(job, compressed, costs)
 

@@ -38,13 +38,16 @@ class SweepOptions:
     models: str | None
     protocol: str | None
     no_baselines: bool
+    stream: str = "auto"
+    workers: int | None = None
 
     @property
     def source(self) -> Source:
         """Where the data set's files are."""
         from bench.datasets import Source
+        from bench.feeding import Feed, Stream
 
-        return Source(self.data, self.download)
+        return Source(self.data, self.download, Feed(Stream(self.stream), self.workers))
 
     def sweep(self) -> Sweep:
         """Return the sweep that these options name; raise a UsageError for a wrong one."""
@@ -147,6 +150,19 @@ def gpus_per_cell_option(function: F) -> F:
         "--gpus-per-cell", type=click.IntRange(1), default=1, show_default=True,
         help="Processes that train a cell together, each on a GPU of its own, or on the CPU.",
     )(function)  # fmt: skip
+
+
+def feed_options(function: F) -> F:
+    """Add the options for how images reach the networks."""
+    return click.option(
+        "--stream", type=click.Choice(["auto", "always", "never"]), default="auto",
+        show_default=True, help="Decode images while they are needed; auto: where they do not fit.",
+    )(
+        click.option(
+            "--workers", type=click.IntRange(0),
+            help="Processes that decode streamed images; default: one a core, up to 8.",
+        )(function)
+    )  # fmt: skip
 
 
 def slurm_option(function: F) -> F:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from bench.cli.display import display, tell
 from bench.cli.options import (
     SweepOptions,
     debug_option,
+    feed_options,
     gpus_per_cell_option,
     json_option,
     merged,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 )
 @pack_option
 @gpus_per_cell_option
+@feed_options
 @click.option("--dry-run", is_flag=True, help="Show the plan and run nothing, as bench plan.")
 @slurm_option
 @json_option
@@ -52,6 +55,8 @@ def run(
     threads: int | None,
     pack: int | None,
     gpus_per_cell: int,
+    stream: str,
+    workers: int | None,
     dry_run: bool,
     slurm: str | None,
     as_json: bool,
@@ -63,12 +68,14 @@ def run(
     those on the command line win. What is complete in the results folder is not computed again.
     With --slurm the cells become jobs of a cluster, and the command ends once they are submitted.
     """
-    options = merged(context, given)
+    options = replace(merged(context, given), stream=stream, workers=workers)
     if slurm is not None:
         if threads is not None:
             raise UsageError("--threads is for runs here; with --slurm the profile's cpus decide")
         if pack != 1:
             raise UsageError("--pack is for runs here; with --slurm the profile's pack decides")
+        if stream != "auto" or workers is not None:
+            raise UsageError("--stream and --workers are for runs here; leave them out")
         if gpus_per_cell != 1:
             raise UsageError("--gpus-per-cell is for runs here; with --slurm the profile decides")
         _submit(options, results, slurm, device, dry_run, as_json)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.datasets import cifar, digits, imagefolder
+from bench.datasets import cifar, digits, imagefolder, imagenet
 from bench.datasets.base import DATASETS, Dataset, Source, Splits
 
-__all__ = ["DATASETS", "Dataset", "Source", "Splits", "cifar", "digits", "imagefolder"]
+__all__ = ["DATASETS", "Dataset", "Source", "Splits", "cifar", "digits", "imagefolder", "imagenet"]

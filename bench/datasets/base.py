@@ -10,6 +10,7 @@ from typing import ClassVar
 from bench.components import Component
 from bench.contract import ImageDataset
 from bench.errors import DataError
+from bench.feeding import BY_RULE, Feed
 from bench.registry import Registry
 
 
@@ -23,10 +24,13 @@ class Source:
         What ``--data`` names: a folder or a zip file.
     download : bool
         Whether missing files may be fetched.
+    feed : Feed
+        How images are to reach the networks: whether they stream, and by how many workers.
     """
 
     path: Path | None = None
     download: bool = False
+    feed: Feed = BY_RULE
 
 
 @dataclass(frozen=True)

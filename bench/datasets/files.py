@@ -98,6 +98,7 @@ class Zip(FileTree):
 
     def __init__(self, place: Path) -> None:
         super().__init__(place)
+        self._opened: tuple[int, zipfile.ZipFile] | None = None
         self._one_at_a_time = threading.Lock()  # a ZipFile counts its readers without one
 
     def entries(self) -> list[Entry]:
@@ -126,8 +127,15 @@ class Zip(FileTree):
     def _members(self) -> dict[PurePosixPath, zipfile.ZipInfo]:
         return _images_in(self._archive)
 
-    @cached_property
+    @property
     def _archive(self) -> zipfile.ZipFile:
+        """The open archive; a forked process opens its own, since an open file has one place."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = os.getpid(), self._open()
+            self._one_at_a_time = threading.Lock()
+        return self._opened[1]
+
+    def _open(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self.place)
         except (zipfile.BadZipFile, OSError) as error:

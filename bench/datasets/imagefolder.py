@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 import numpy as np
 
@@ -19,12 +19,15 @@ from bench.contract import ImageDataset
 from bench.datasets.base import DATASETS, Dataset, Source, Splits
 from bench.datasets.decoding import UnreadableImageError, decode
 from bench.datasets.files import Entry, FileTree, file_tree
+from bench.datasets.lazy_images import CHANNELS, LazyImages, answering_memory
 from bench.errors import DataError
+from bench.feeding import Stream, fits_in_memory
 from bench.identity import digest
 
 if TYPE_CHECKING:
     from bench.arrays import ByteArray
 
+Listing = dict[str, list[tuple[Entry, tuple[str, ...]]]]
 _TEST_NAMES = ("test", "val")
 _READ_AHEAD = 512
 _SHARE_OF_MEMORY = 0.5
@@ -33,7 +36,7 @@ _SHARE_OF_MEMORY = 0.5
 @DATASETS.register("imagefolder")
 @dataclass(frozen=True)
 class ImageFolder(Dataset):
-    """Images in class folders, held in memory as uint8.
+    """Images in class folders, held in memory as uint8, or decoded when they are looked at.
 
     Parameters
     ----------
@@ -74,13 +77,22 @@ class ImageFolder(Dataset):
         return dict(Counter(path[0] for _, path in listing["train"]))
 
     def load(self, source: Source) -> Splits:
-        """Decode all images of both splits."""
+        """Decode all images of both splits, or only list them where they do not fit."""
         tree = file_tree(source.path)
         listing = _listing(tree)
+        load = _listed_split if self._streams(source, listing) else _load_split
         return Splits(
-            train=_load_split(tree, listing["train"], self.size),
-            test=_load_split(tree, listing["test"], self.size),
+            train=load(tree, listing["train"], self.size),
+            test=load(tree, listing["test"], self.size),
         )
+
+    def _streams(self, source: Source, listing: Listing) -> bool:
+        """Return whether images are left in their files: all of one size, too many to hold."""
+        stream = source.feed.stream
+        if not self.size or stream is Stream.NEVER:
+            return False
+        held = sum(map(len, listing.values())) * self.size**2 * CHANNELS
+        return stream is Stream.ALWAYS or not fits_in_memory(held)
 
 
 def _listing(tree: FileTree) -> dict[str, list[tuple[Entry, tuple[str, ...]]]]:
@@ -128,12 +140,20 @@ def _train_places(entry: Entry) -> list[int]:
     return [i for i, name in enumerate(entry.path.parts[:-2]) if name == "train"]
 
 
+def _listed_split(
+    tree: FileTree, files: list[tuple[Entry, tuple[str, ...]]], size: int
+) -> ImageDataset:
+    """Return a split of which nothing is decoded yet."""
+    advice = "Take fewer images at a time, or smaller ones: --dataset imagefolder[size={size}]"
+    entries = [entry for entry, _ in files]
+    lazy = LazyImages(tree, entries, size, answering_memory(), is_draft=False, advice=advice)
+    return _with_labels(cast("ByteArray", lazy), files)
+
+
 def _load_split(
     tree: FileTree, files: list[tuple[Entry, tuple[str, ...]]], size: int
 ) -> ImageDataset:
-    entries, paths = [entry for entry, _ in files], [path for _, path in files]
-    classes = tuple(sorted({path[0] for path in paths}))
-    number = {label: position for position, label in enumerate(classes)}
+    entries = [entry for entry, _ in files]
     images: ByteArray | None = None
     for position, pixels in enumerate(_decoded(tree, entries, size)):
         if images is None:
@@ -145,6 +165,13 @@ def _load_split(
             )
         images[position] = pixels
     assert images is not None  # a listing has at least one file
+    return _with_labels(images, files)
+
+
+def _with_labels(images: ByteArray, files: list[tuple[Entry, tuple[str, ...]]]) -> ImageDataset:
+    paths = [path for _, path in files]
+    classes = tuple(sorted({path[0] for path in paths}))
+    number = {label: position for position, label in enumerate(classes)}
     return ImageDataset(
         images=images,
         labels=np.array([number[path[0]] for path in paths], dtype=np.int64),

@@ -41,6 +41,10 @@ class LazyImages:
         Bytes that an answer may have; a larger one is refused with a DataError.
     threads : int, optional
         How many decode; None for one a core.
+    is_draft : bool
+        Let the JPEG decoder shrink, as :func:`bench.datasets.decoding.decode` tells.
+    advice : str
+        What to do where an answer does not fit; ``{size}`` is a side that would.
     """
 
     dtype = np.dtype(np.uint8)
@@ -53,7 +57,11 @@ class LazyImages:
         size: int,
         memory: int,
         threads: int | None = None,
+        is_draft: bool = True,
+        advice: str = "Look at smaller ones, e.g. --size {size}, or raise --memory",
     ) -> None:
+        self._is_draft = is_draft
+        self._advice = advice
         self._tree = tree
         self._entries = entries
         self._side = size
@@ -95,6 +103,23 @@ class LazyImages:
         answer: ByteArray = images[(slice(None), *cut)] if positions.ndim else images[cut]
         return answer
 
+    def take(self, positions: IntArray) -> LazyImages:
+        """Return some of the images, none of them read."""
+        chosen = _Some(self._entries, np.asarray(positions, dtype=np.int64))
+        return LazyImages(
+            self._tree,
+            chosen,
+            self._side,
+            self._memory,
+            self._threads,
+            self._is_draft,
+            self._advice,
+        )
+
+    def original(self, position: int) -> ByteArray:
+        """Return an image as it is stored, uint8 [H, W, 3]."""
+        return decoded(self._tree, self._entries[position], 0)
+
     def __iter__(self) -> Iterator[ByteArray]:
         for start in range(0, len(self), _BLOCK):
             yield from self[start : start + _BLOCK]
@@ -112,28 +137,46 @@ class LazyImages:
             raise DataError(
                 f"{len(positions)} images of {self._side} pixels are needed at once, "
                 f"{needed / GIB:.3g} GiB of the {self._memory / GIB:.3g} GiB allowed. "
-                f"Look at smaller ones, e.g. --size {fitting_size(len(self), self._memory)}, or "
-                "raise --memory"
+                + self._advice.format(size=fitting_size(len(positions), self._memory))
             )
         images = np.empty((len(positions), *self.shape[1:]), dtype=np.uint8)
 
         def fill(place: int) -> None:
             entry = self._entries[positions[place]]
-            images[place] = decoded(self._tree, entry, self._side)
+            images[place] = decoded(self._tree, entry, self._side, self._is_draft)
 
+        if len(positions) == 1:  # a worker's own look at one needs no threads
+            fill(0)
+            return images
         for_each(fill, range(len(positions)), self._threads)
         return images
 
 
-def decoded(tree: FileTree, entry: Entry, size: int) -> ByteArray:
+class _Some(Sequence["Entry"]):
+    """Some of many entries, without a copy of them."""
+
+    def __init__(self, entries: Sequence[Entry], positions: IntArray) -> None:
+        self._entries = entries
+        self._positions = positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, position: Any) -> Any:
+        return self._entries[self._positions[position]]
+
+
+def decoded(tree: FileTree, entry: Entry, size: int, is_draft: bool = True) -> ByteArray:
     """Return an image as it is looked at, uint8 [size, size, 3]; raise a DataError that names it.
+
+    A size of 0 leaves it as it is stored.
 
     Notes
     -----
     Large JPEG files are shrunk by their decoder: see :func:`bench.datasets.decoding.decode`.
     """
     try:
-        return decode(tree.content(entry), size, is_draft=True)
+        return decode(tree.content(entry), size, is_draft)
     except UnreadableImageError as error:
         raise DataError(
             f"{tree.place}: image {entry.path} cannot be read ({error}). Repair or remove it"
@@ -165,6 +208,11 @@ def decoding_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def answering_memory() -> int:
+    """Return the bytes that images which are asked for at once may take."""
+    return available_memory() // 2
 
 
 def available_memory() -> int:

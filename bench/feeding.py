@@ -1,0 +1,103 @@
+"""Whether images live on the device or stream to it: by a rule, or as asked for."""
+
+from __future__ import annotations
+
+import multiprocessing
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from bench.metering import gigabytes
+
+if TYPE_CHECKING:
+    from bench.training import Job
+
+_SHARE = 0.5
+"""Share of the free memory that images may take; networks and batches need the rest."""
+_MOST_WORKERS = 8
+"""Processes that decode for one training process, where nobody says how many."""
+
+
+class Stream(Enum):
+    """When images stream."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How images are to reach the networks; no part of any identity, since nothing depends on it.
+
+    Parameters
+    ----------
+    stream : Stream
+        By default images stream where they do not fit.
+    workers : int or None
+        Processes that decode and augment streamed images, for each training process; 0 for
+        none; None for one a core, up to eight.
+    """
+
+    stream: Stream = Stream.AUTO
+    workers: int | None = None
+
+    def worker_count(self, processes: int = 1) -> int:
+        """Return the processes that decode, where so many training processes share the cores."""
+        from bench.datasets.lazy_images import decoding_threads
+
+        if multiprocessing.current_process().daemon:  # a packed cell's may have no children
+            return 0
+        if self.workers is not None:
+            return self.workers
+        return max(1, min(_MOST_WORKERS, decoding_threads() // processes))
+
+
+BY_RULE = Feed()
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """What was chosen for one training run, and why."""
+
+    is_streamed: bool
+    reason: str
+
+
+def chosen(job: Job) -> Feeding:
+    """Return whether a run's images stream."""
+    asked = job.feed.stream
+    if job.protocol.draws_image_by_image or job.protocol.test_crop != 1:
+        return Feeding(True, "the protocol cuts images one by one")
+    if asked is not Stream.AUTO:
+        return Feeding(asked is Stream.ALWAYS, "asked for")
+    needed, free = _needed_bytes(job), _free_bytes(job.device)
+    told = f"{gigabytes(needed)} of images, {gigabytes(free)} of memory free"
+    return Feeding(needed > _SHARE * free, told)
+
+
+def fits_in_memory(count: int) -> bool:
+    """Return whether so many bytes of images may be held in memory."""
+    from bench.datasets.lazy_images import available_memory
+
+    return count <= _SHARE * available_memory()
+
+
+def _needed_bytes(job: Job) -> int:
+    height, width, channels = job.train.shape
+    padding, size = 2 * job.protocol.padding, job.train.images.dtype.itemsize
+    train = len(job.train) * (height + padding) * (width + padding) * channels * size
+    if job.protocol.augmentation == "crop+flip":
+        train *= 2  # mirrored images lie behind the others
+    return train + (0 if job.test is None else len(job.test) * height * width * channels)
+
+
+def _free_bytes(device: str) -> int:
+    from bench.datasets.lazy_images import available_memory
+
+    free = available_memory()
+    if device.startswith("cuda"):
+        import torch
+
+        free = min(free, torch.cuda.mem_get_info(torch.device(device))[0])
+    return free

@@ -1,0 +1,212 @@
+"""What is done to one image before it is trained on or tested, through torchvision and timm."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+
+from bench.datasets.lazy_images import LazyImages
+from bench.errors import TrainingError
+
+if TYPE_CHECKING:
+    from bench.arrays import Pixels
+    from bench.augment import Normalisation
+    from bench.protocols import Protocol
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One image of a batch, with what was drawn for it.
+
+    Parameters
+    ----------
+    index : int
+        Its position.
+    top, left : int
+        The corner of its crop in the padded image.
+    flip : bool
+        Whether it is mirrored.
+    seed : int
+        What all other chance derives from.
+    """
+
+    index: int
+    top: int = 0
+    left: int = 0
+    flip: bool = False
+    seed: int = 0
+
+
+Transform = Callable[["Pixels", Wanted], Tensor]
+"""From all images and one that is wanted to uint8 or float32 [K, C, H, W]: K looks at it."""
+
+
+def training_transform(
+    protocol: Protocol, shape: tuple[int, int, int], normalisation: Normalisation
+) -> Transform:
+    """Return what a protocol does to a training image.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height, width and channels of the images.
+    normalisation : Normalisation
+        Used where the protocol erases, since that draws in normalised units.
+
+    Raises
+    ------
+    TrainingError
+        When the protocol's policy needs colours and the images have none.
+    """
+    height, width, channels = shape
+    if not protocol.draws_image_by_image:
+        return _shifted(protocol, height, width)
+    if not protocol.rand_augment and protocol.augmentation_splits == 1:
+        plain = v2.Compose(
+            [v2.RandomResizedCrop((height, width), antialias=True), v2.RandomHorizontalFlip()]
+        )
+        looks: Callable[[Pixels, int], list[Tensor]] = lambda images, index: [  # noqa: E731
+            plain(as_tensor(original(images, index)))
+        ]
+    else:
+        if channels != 3:
+            raise TrainingError(
+                f"RandAugment needs colour images, these have {channels} channel. "
+                "Take another protocol, or rand_augment= and augmentation_splits=1"
+            )
+        looks = _timm_looks(protocol, height, width)
+    erase = _eraser(protocol, normalisation)
+
+    def transform(images: Pixels, wanted: Wanted) -> Tensor:
+        with seeded(wanted.seed):
+            return erase(looks(images, wanted.index))
+
+    return transform
+
+
+def test_transform(protocol: Protocol, shape: tuple[int, int, int]) -> Transform:
+    """Return what a protocol does to a test image: nothing, or the centre of a larger one."""
+    height, width, _ = shape
+    if protocol.test_crop == 1:
+        return lambda images, wanted: as_tensor(images[wanted.index])[None]
+    side = round(min(height, width) / protocol.test_crop)
+    centre = v2.Compose([v2.Resize(side, antialias=True), v2.CenterCrop((height, width))])
+    return lambda images, wanted: centre(as_tensor(original(images, wanted.index)))[None]
+
+
+def original(images: Pixels, index: int) -> Pixels:
+    """Return an image as it was stored, [H, W, C], where it is a file that was not read yet."""
+    some: Any = images
+    pixels: Pixels = some.original(index) if isinstance(some, LazyImages) else some[index]
+    return pixels
+
+
+def as_tensor(pixels: Pixels) -> Tensor:
+    """Return an image [H, W, C] as a tensor [C, H, W]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+def _shifted(protocol: Protocol, height: int, width: int) -> Transform:
+    """Return the crop and the mirroring that was drawn for an image, as the device does it."""
+    padding = protocol.padding
+    mode = "constant" if protocol.crop_fill == "zeros" else "reflect"
+
+    def transform(images: Pixels, wanted: Wanted) -> Tensor:
+        pixels = as_tensor(images[wanted.index])
+        if padding:
+            padded = functional.pad(pixels, [padding], padding_mode=mode)
+            pixels = functional.crop(padded, wanted.top, wanted.left, height, width)
+        return (functional.horizontal_flip(pixels) if wanted.flip else pixels)[None]
+
+    return transform
+
+
+def _timm_looks(
+    protocol: Protocol, height: int, width: int
+) -> Callable[[Pixels, int], list[Tensor]]:
+    """Return timm's transforms: a random crop, and looks at it, the first without a policy.
+
+    As ``timm.data.AugMixDataset`` divides a batch; a single look has the policy.
+    """
+    from PIL import Image
+    from timm import data
+
+    make: Any = data.create_transform  # type: ignore[attr-defined]
+    settings = {
+        "input_size": (3, height, width),
+        "is_training": True,
+        "interpolation": "random",
+        "use_prefetcher": True,
+        "separate": True,
+        "color_jitter": None,
+        "auto_augment": protocol.rand_augment or None,
+    }
+    cut, augment, to_array = make(**settings)
+
+    def looks(images: Pixels, index: int) -> list[Tensor]:
+        pixels = original(images, index)
+        if pixels.dtype != np.uint8:  # a method's own images; Pillow holds bytes
+            pixels = pixels.round().clip(0, 255).astype(np.uint8)
+        image = cut(Image.fromarray(pixels))
+        splits = protocol.augmentation_splits
+        seen = [augment(image)] if splits == 1 else [image, *_repeated(augment, image, splits - 1)]
+        return [torch.from_numpy(np.ascontiguousarray(to_array(one))) for one in seen]
+
+    return looks
+
+
+def _repeated(augment: Callable[[Any], Any], image: Any, times: int) -> list[Any]:
+    return [augment(image) for _ in range(times)]
+
+
+def _eraser(protocol: Protocol, normalisation: Normalisation) -> Callable[[list[Tensor]], Tensor]:
+    """Return what stacks the looks at an image and erases a rectangle in all but a clean one."""
+    if not protocol.erasing:
+        return torch.stack
+    from timm.data import random_erasing
+
+    make: Any = random_erasing.RandomErasing
+    erase = make(protocol.erasing, mode="pixel", device="cpu")
+    clean = 1 if protocol.augmentation_splits > 1 else 0
+
+    def erased(looks: list[Tensor]) -> Tensor:
+        normalised = normalise(torch.stack(looks), normalisation)
+        for look in normalised[clean:]:
+            erase(look)
+        return normalised
+
+    return erased
+
+
+def normalise(images: Tensor, normalisation: Normalisation) -> Tensor:
+    """Return images [B, C, H, W], 255 for white, in normalised units, on their device."""
+    if images.is_floating_point() and images.dtype != torch.float32:
+        images = images.float()
+    scale = 255 * torch.tensor(normalisation.deviation, dtype=torch.float64)
+    mean = 255 * torch.tensor(normalisation.mean, dtype=torch.float64)
+    factor = (1 / scale).float().to(images.device)[:, None, None]
+    return images.float().sub(mean.float().to(images.device)[:, None, None]).mul_(factor)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let all global generators of the processor begin from a seed within the block."""
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])
