@@ -18,7 +18,7 @@ _AUXILIARY = "aux_bn"
 
 def adapted(network: Network, protocol: Protocol) -> Network:
     """Return the network with a batch normalisation for every look at an image, if asked for."""
-    if not protocol.split_norm:
+    if not protocol.split_norm or protocol.augmentation_splits == 1:
         return network
     from timm import layers
 

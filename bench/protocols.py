@@ -6,14 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from bench.components import Between, Component, parameters
-from bench.errors import UsageError
+from bench.components import Between, Component
 from bench.registry import Registry
 
 LOW_SHARE = 0.1
 """The stored share up to which the released recipe takes its small batches."""
 _ALMOST = 1e-9
-_SINGLE = "resized-crop+flip"
 Augmentation = Literal["none", "crop", "crop+flip", "dsa", "resized-crop+flip"]
 NormalisedBy = Literal["dataset", "released", "deepcore", "imagenet"]
 NO_POLICY = "none"
@@ -106,14 +104,15 @@ class Protocol(Component):
         differentiable Siamese augmentation for each batch, as DM trains its networks; or a
         random part of the image as it is stored, brought to its size, and mirroring.
     rand_augment : str
-        A policy of RandAugment in timm's words, e.g. ``rand-m9-mstd0.5-inc1``, or ``none``; with
-        ``resized-crop+flip``, as the next four.
+        A policy of RandAugment in timm's words, e.g. ``rand-m9-mstd0.5-inc1``, or ``none``.
     augmentation_splits : int
         Looks at every image of a batch; the first of several is without policy and erasing.
     jsd_weight : float
-        Weight of the Jensen-Shannon divergence between the predictions for several looks.
+        Weight of the Jensen-Shannon divergence between the predictions for looks, where there are
+        several.
     split_norm : bool
-        A batch normalisation of its own for every look; the first one's is tested with.
+        A batch normalisation of its own for every look, where there are several; the first one's
+        is tested with.
     erasing : float
         Chance that a rectangle of a look is replaced by noise, pixel by pixel.
     test_crop : float
@@ -168,26 +167,21 @@ class Protocol(Component):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     test_every: Annotated[int, Between(1)] = 1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.draws_image_by_image:
-            usual = {p.name: p.default for p in parameters(Protocol)}
-            for name in ("rand_augment", "augmentation_splits", "erasing"):
-                if getattr(self, name) != usual[name]:
-                    raise UsageError(
-                        f"{self.name}: {name}={getattr(self, name)} needs "
-                        f"augmentation={_SINGLE}, not {self.augmentation}"
-                    )
-        if self.augmentation_splits == 1 and (self.jsd_weight or self.split_norm):
-            raise UsageError(
-                f"{self.name}: jsd_weight and split_norm compare several looks at an image. "
-                "Give augmentation_splits=2 or more"
-            )
+    @property
+    def cuts_from_whole(self) -> bool:
+        """Whether crops are cut from images as they are stored, whatever their size."""
+        return self.augmentation == "resized-crop+flip"
 
     @property
     def draws_image_by_image(self) -> bool:
         """Whether chance changes every image on its own, before it is in a batch."""
-        return self.augmentation == _SINGLE
+        is_changed = self.policy is not None or self.erasing > 0
+        return self.cuts_from_whole or is_changed or self.augmentation_splits > 1
+
+    @property
+    def policy(self) -> str | None:
+        """The policy of RandAugment, if there is one."""
+        return None if self.rand_augment == NO_POLICY else self.rand_augment
 
     @property
     def padding(self) -> int:

@@ -7,6 +7,7 @@ workers there are, and where a run is gone on from, changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -122,7 +123,7 @@ class StreamedBatches(Batches):
         if not self._job.protocol.draws_image_by_image:
             return wanted
         seed = derive_seed(self._job.seed, "image", number + 1, wanted.index)
-        return Wanted(wanted.index, seed=seed)
+        return replace(wanted, seed=seed)
 
     def _choices(self, number: int) -> Epoch:
         if self._chosen is None or number != self._pass:

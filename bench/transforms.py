@@ -50,6 +50,9 @@ Transform = Callable[["Pixels", Wanted], Tensor]
 """From all images and one that is wanted to uint8 or float32 [K, C, H, W]: K looks at it."""
 
 
+Change = Callable[[Tensor], Tensor]
+
+
 def training_transform(
     protocol: Protocol, shape: tuple[int, int, int], normalisation: Normalisation
 ) -> Transform:
@@ -68,27 +71,25 @@ def training_transform(
         When the protocol's policy needs colours and the images have none.
     """
     height, width, channels = shape
+    cut = _shifted(protocol, height, width)
     if not protocol.draws_image_by_image:
-        return _shifted(protocol, height, width)
-    if not protocol.rand_augment and protocol.augmentation_splits == 1:
-        plain = v2.Compose(
-            [v2.RandomResizedCrop((height, width), antialias=True), v2.RandomHorizontalFlip()]
+        return lambda images, wanted: cut(images, wanted)[None]
+    if protocol.policy is not None and channels != 3:
+        raise TrainingError(
+            f"RandAugment needs colour images, these have {channels} channel. "
+            f"Take another protocol, or {protocol.name}[rand_augment=none]"
         )
-        looks: Callable[[Pixels, int], list[Tensor]] = lambda images, index: [  # noqa: E731
-            plain(as_tensor(original(images, index)))
-        ]
-    else:
-        if channels != 3:
-            raise TrainingError(
-                f"RandAugment needs colour images, these have {channels} channel. "
-                "Take another protocol, or rand_augment= and augmentation_splits=1"
-            )
-        looks = _timm_looks(protocol, height, width)
+    cropped, changed = _timm(protocol, height, width)
+    if protocol.cuts_from_whole:
+        cut = lambda images, wanted: cropped(as_tensor(original(images, wanted.index)))  # noqa: E731
     erase = _eraser(protocol, normalisation)
 
     def transform(images: Pixels, wanted: Wanted) -> Tensor:
         with seeded(wanted.seed):
-            return erase(looks(images, wanted.index))
+            image, looks = cut(images, wanted), protocol.augmentation_splits
+            if looks == 1:
+                return erase([changed(image)])
+            return erase([image, *(changed(image) for _ in range(looks - 1))])
 
     return transform
 
@@ -125,47 +126,39 @@ def _shifted(protocol: Protocol, height: int, width: int) -> Transform:
         if padding:
             padded = functional.pad(pixels, [padding], padding_mode=mode)
             pixels = functional.crop(padded, wanted.top, wanted.left, height, width)
-        return (functional.horizontal_flip(pixels) if wanted.flip else pixels)[None]
+        return functional.horizontal_flip(pixels) if wanted.flip else pixels
 
     return transform
 
 
-def _timm_looks(
-    protocol: Protocol, height: int, width: int
-) -> Callable[[Pixels, int], list[Tensor]]:
-    """Return timm's transforms: a random crop, and looks at it, the first without a policy.
+def _timm(protocol: Protocol, height: int, width: int) -> tuple[Change, Change]:
+    """Return timm's random crop with mirroring, and the protocol's policy of RandAugment.
 
-    As ``timm.data.AugMixDataset`` divides a batch; a single look has the policy.
+    Both are for one image, uint8 [C, H, W]; what a method made as floats is rounded.
     """
-    from PIL import Image
     from timm import data
 
     make: Any = data.create_transform  # type: ignore[attr-defined]
-    settings = {
-        "input_size": (3, height, width),
-        "is_training": True,
-        "interpolation": "random",
-        "use_prefetcher": True,
-        "separate": True,
-        "color_jitter": None,
-        "auto_augment": protocol.rand_augment or None,
-    }
-    cut, augment, to_array = make(**settings)
+    crop, policy, _ = make(
+        input_size=(3, height, width),
+        is_training=True,
+        interpolation="random",
+        color_jitter=None,
+        auto_augment=protocol.policy,
+        use_prefetcher=True,
+        separate=True,
+    )
 
-    def looks(images: Pixels, index: int) -> list[Tensor]:
-        pixels = original(images, index)
-        if pixels.dtype != np.uint8:  # a method's own images; Pillow holds bytes
-            pixels = pixels.round().clip(0, 255).astype(np.uint8)
-        image = cut(Image.fromarray(pixels))
-        splits = protocol.augmentation_splits
-        seen = [augment(image)] if splits == 1 else [image, *_repeated(augment, image, splits - 1)]
-        return [torch.from_numpy(np.ascontiguousarray(to_array(one))) for one in seen]
+    def on_bytes(change: Callable[[Any], Any]) -> Change:
+        def changed(image: Tensor) -> Tensor:
+            if image.is_floating_point():
+                image = image.round().clamp(0, 255).to(torch.uint8)
+            done: Tensor = functional.pil_to_tensor(change(functional.to_pil_image(image)))
+            return done
 
-    return looks
+        return changed
 
-
-def _repeated(augment: Callable[[Any], Any], image: Any, times: int) -> list[Any]:
-    return [augment(image) for _ in range(times)]
+    return on_bytes(crop), on_bytes(policy) if protocol.policy else lambda image: image
 
 
 def _eraser(protocol: Protocol, normalisation: Normalisation) -> Callable[[list[Tensor]], Tensor]:

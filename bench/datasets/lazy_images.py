@@ -137,7 +137,7 @@ class LazyImages:
             raise DataError(
                 f"{len(positions)} images of {self._side} pixels are needed at once, "
                 f"{needed / GIB:.3g} GiB of the {self._memory / GIB:.3g} GiB allowed. "
-                + self._advice.format(size=fitting_size(len(positions), self._memory))
+                + self._advice.format(size=fitting_size(len(self), self._memory))
             )
         images = np.empty((len(positions), *self.shape[1:]), dtype=np.uint8)
 
