@@ -25,10 +25,17 @@ COMMANDS = (
     "report", "reproduce", "retry", "run", "status", "why",
 )  # fmt: skip
 SHOWN = {
-    "methods": ("random", "dq", "adq", "alpha=0.65   a number from 0 to 1"),
-    "datasets": ("digits", "cifar10", "imagefolder", "size=0   a whole number from 0 to 1024"),
-    "models": ("resnet8", "resnet18", "width=16   a whole number from 1 to 1024"),
-    "protocols": ("smoke", "paper", "schedule=epoch   epoch or step or drop"),
+    "methods": ("random", "dq", "adq"),
+    "datasets": ("digits", "cifar10", "imagefolder"),
+    "models": ("resnet8", "resnet18"),
+    "protocols": ("smoke", "paper"),
+}
+IN_FULL = {
+    ("methods", "adq"): ("alpha (float) = 0.65", "a number from 0 to 1", "methods.adq", "2025"),
+    ("methods", "dq"): ("cosine with edition=released", "kind          selection"),
+    ("datasets", "imagefolder"): ("size (int) = 0", "a whole number from 0 to 1024"),
+    ("models", "resnet8"): ("width (int) = 16", "a whole number from 1 to 1024"),
+    ("protocols", "paper"): ("schedule (str) = epoch", "epoch or step or drop"),
 }
 
 
@@ -106,14 +113,31 @@ class TestHelp:
 
 class TestList:
     @pytest.mark.parametrize(("kind", "texts"), SHOWN.items())
-    def test_it_shows_names_and_parameters(
-        self, bench: Bench, kind: str, texts: tuple[str, ...]
-    ) -> None:
+    def test_it_shows_a_line_each(self, bench: Bench, kind: str, texts: tuple[str, ...]) -> None:
         shown = bench("list", kind)
         assert shown.returncode == 0
         assert shown.stderr == ""
         for text in texts:
-            assert f"\n{text}" in f"\n{shown.stdout}" or f"\n    {text}\n" in shown.stdout
+            assert f"\n{text}: " in f"\n{shown.stdout}"
+
+    @pytest.mark.parametrize(("asked", "texts"), IN_FULL.items())
+    def test_it_shows_one_in_full(
+        self, bench: Bench, asked: tuple[str, str], texts: tuple[str, ...]
+    ) -> None:
+        shown = bench("list", *asked)
+        assert shown.returncode == 0
+        for text in texts:
+            assert text in shown.stdout
+        (told,) = as_json(bench("list", *asked, "--json"))[asked[0]]
+        assert told["name"] == asked[1]
+        for parameter in told["parameters"]:
+            assert f"  {parameter['name']} ({parameter['type']}) = " in shown.stdout
+            assert parameter["allowed"]
+
+    def test_one_that_there_is_not_is_told_with_a_hint(self, bench: Bench) -> None:
+        refused = bench("list", "methods", "adk")
+        assert refused.returncode == 2
+        assert "Did you mean 'adq'?" in refused.stderr
 
     @pytest.mark.parametrize("kind", SHOWN)
     def test_json_tells_the_same(self, bench: Bench, kind: str) -> None:
@@ -121,14 +145,14 @@ class TestList:
         shown = bench("list", kind).stdout
         assert list(told) == [kind]
         for entry in told[kind]:
-            assert f"{entry['name']}: {entry['about']}\n" in shown
-            for parameter in entry["parameters"]:
-                assert f"    {parameter['name']}={parameter['default']}   " in shown
-                assert parameter["allowed"]
+            assert f"{entry['name']}: {entry['about']}" in shown
 
     def test_methods_tell_their_paper_and_whether_code_was_released(self, bench: Bench) -> None:
         for method in as_json(bench("list", "methods", "--json"))["methods"]:
-            assert {"title", "paper", "year", "kind", "code"} <= method.keys()
+            told = {"title", "paper", "year", "kind", "code", "released", "editions"}
+            assert told <= method.keys()
+            assert isinstance(method["released"], bool)
+            assert method["editions"]
 
     def test_a_broken_plugin_is_named_and_harms_no_other(
         self, bench: Bench, tmp_path: Path

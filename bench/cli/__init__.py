@@ -17,6 +17,7 @@ from bench.cli import (
     compress,
     doctor,
     inspect,
+    listing,
     pictures,
     reproduce,
     run,
@@ -40,7 +41,7 @@ def cli() -> None:
 
 for command in (
     run.run, run.plan, reproduce.reproduce, compress.compress, check.check, pictures.pictures,
-    inspect.report, inspect.why, store.merge, store.export, inspect.listing, completion.script,
+    inspect.report, inspect.why, store.merge, store.export, listing.listing, completion.script,
     cluster.status, cluster.cancel, cluster.retry, cluster.clean, doctor.doctor,
 ):  # fmt: skip
     cli.add_command(command)

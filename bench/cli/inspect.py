@@ -1,10 +1,10 @@
-"""``bench report``, ``why`` and ``list``: what there is, and where a number comes from."""
+"""``bench report`` and ``why``: the report anew, and where a number comes from."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -14,12 +14,6 @@ from bench.cli.codes import SOME_FAILED
 from bench.cli.options import debug_option, json_option, results_option
 from bench.errors import UsageError, unknown
 from bench.identity import IDENTITY_VERSION
-
-if TYPE_CHECKING:
-    from bench.contract import Method, MethodInfo
-    from bench.registry import Registry
-
-KINDS = ("methods", "datasets", "models", "protocols")
 
 
 @click.command()
@@ -172,69 +166,3 @@ def _cell(cell: str, results: Path) -> dict[str, Any]:
 
 def _warn(message: str) -> None:
     click.echo(f"warning: {message}", err=True)
-
-
-@click.command("list")
-@click.argument("kind", type=click.Choice(KINDS))
-@json_option
-@debug_option
-def listing(kind: str, as_json: bool) -> None:
-    """Show the methods, data sets, models or protocols, with their parameters."""
-    components = registry(kind)
-    described = [_described(components.get(name)) for name in components.names()]
-    if as_json:
-        content: dict[str, Any] = {kind: described}
-        if components.broken():
-            content["broken"] = components.broken()
-        click.echo(json.dumps(content, indent=1))
-        return
-    for entry in described:
-        click.echo(f"{entry['name']}: {entry['about']}")
-        for parameter in entry["parameters"]:
-            click.echo(f"    {parameter['name']}={parameter['default']}   {parameter['allowed']}")
-    for name, reason in components.broken().items():
-        click.echo(f"{name}: broken plugin, not available ({reason})")
-
-
-def registry(kind: str) -> Registry[Any]:
-    """Return the registry of a kind of component."""
-    from bench.contract import METHODS
-    from bench.datasets import DATASETS
-    from bench.models import MODELS
-    from bench.protocols import PROTOCOLS
-
-    found: dict[str, Registry[Any]] = {
-        "methods": METHODS,
-        "datasets": DATASETS,
-        "models": MODELS,
-        "protocols": PROTOCOLS,
-    }
-    return found[kind]
-
-
-def _about(info: MethodInfo) -> str:
-    label = ", a reconstruction" * info.reconstruction
-    return f"{info.title}{label} ({info.paper})"
-
-
-def _editions(component: type[Method]) -> dict[str, dict[str, Any]]:
-    """Return what a method's editions set besides their own name."""
-    from bench.components import EDITION, parameters
-
-    choices = next((p.choices for p in parameters(component) if p.name == EDITION), ("paper",))
-    return {edition: dict(component.presets.get(edition, {})) for edition in choices}
-
-
-def _described(component: Any) -> dict[str, Any]:
-    from bench.components import parameters
-
-    told: dict[str, Any] = {"name": component.name, "version": component.version}
-    if info := getattr(component, "info", None):
-        told |= {"about": _about(info), **vars(info)}
-        told["editions"] = _editions(component)
-    else:
-        told["about"] = component.about
-    told["parameters"] = [
-        {"name": p.name, "default": p.default, "allowed": p.allowed} for p in parameters(component)
-    ]
-    return told

@@ -18,6 +18,7 @@ from bench.errors import UsageError, unknown
 if TYPE_CHECKING:
     from bench.cells import Sweep
     from bench.datasets import Source
+    from bench.registry import Registry
 
 _COUNTS = ("seeds", "selection_seeds")
 _FLAGS = ("download", "no_baselines")
@@ -233,8 +234,22 @@ def _converted(name: str, value: Any, path: Path) -> Any:
 def _completed(
     kind: str, context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    from bench.cli.inspect import registry
-
     done, comma, started = incomplete.rpartition(",")
     names = registry(kind).names()
     return [CompletionItem(done + comma + name) for name in names if name.startswith(started)]
+
+
+def registry(kind: str) -> Registry[Any]:
+    """Return the registry of a kind of component."""
+    from bench.contract import METHODS
+    from bench.datasets import DATASETS
+    from bench.models import MODELS
+    from bench.protocols import PROTOCOLS
+
+    found: dict[str, Registry[Any]] = {
+        "methods": METHODS,
+        "datasets": DATASETS,
+        "models": MODELS,
+        "protocols": PROTOCOLS,
+    }
+    return found[kind]

@@ -1,0 +1,142 @@
+"""``bench list``: what there is, in a line each, and one component in full."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from bench.cli.options import debug_option, json_option, registry
+from bench.components import EDITION, parameters
+
+if TYPE_CHECKING:
+    from bench.components import Parameter
+    from bench.contract import MethodInfo
+
+KINDS = ("methods", "datasets", "models", "protocols")
+_MOST_COLUMNS = 100
+
+
+def _names(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    names = registry(context.params["kind"]).names()
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name", required=False, shell_complete=_names)
+@json_option
+@debug_option
+def listing(kind: str, name: str | None, as_json: bool) -> None:
+    """Show the methods, data sets, models or protocols; with NAME, one of them in full.
+
+    NAME tells the parameters with their types, defaults and allowed values, what each edition
+    sets, and where it comes from.
+    """
+    components = registry(kind)
+    names = components.names() if name is None else [name]
+    described = [_described(components.get(one)) for one in names]
+    broken = components.broken() if name is None else {}
+    if as_json:
+        content: dict[str, Any] = {kind: described} | ({"broken": broken} if broken else {})
+        click.echo(json.dumps(content, indent=1))
+        return
+    if name is not None:
+        click.echo(_in_full(described[0]))
+        return
+    for entry in described:
+        click.echo(_line(entry))
+    for plugin, reason in broken.items():
+        click.echo(f"{plugin}: broken plugin, not available ({reason})")
+    click.echo(f"\nOne in full: bench list {kind} NAME")
+
+
+def _line(entry: dict[str, Any]) -> str:
+    editions = list(entry.get("editions", ()))
+    told = f" [edition={'|'.join(editions)}]" if len(editions) > 1 else ""
+    return f"{entry['name']}: {entry['about']}{told}"
+
+
+def _described(component: Any) -> dict[str, Any]:
+    """Return what is known of a component's class, as JSON values."""
+    told: dict[str, Any] = {"name": component.name, "version": component.version}
+    if info := getattr(component, "info", None):
+        told |= {"about": _about(info), **vars(info), "editions": _editions(component)}
+    else:
+        told["about"] = component.about
+    told["parameters"] = [_parameter(component, one) for one in parameters(component)]
+    return told | {"source": component.__module__, "text": inspect.getdoc(component) or ""}
+
+
+def _about(info: MethodInfo) -> str:
+    label = ", a reconstruction" * info.reconstruction
+    return f"{info.title}{label} ({info.paper})"
+
+
+def _editions(component: Any) -> dict[str, dict[str, Any]]:
+    """Return what a component's editions set besides their own name."""
+    choices = next((p.choices for p in parameters(component) if p.name == EDITION), ("paper",))
+    return {edition: dict(component.presets.get(edition, {})) for edition in choices}
+
+
+def _parameter(component: Any, parameter: Parameter) -> dict[str, Any]:
+    by_edition = {
+        edition: preset[parameter.name]
+        for edition, preset in component.presets.items()
+        if parameter.name in preset
+    }
+    return {
+        "name": parameter.name,
+        "type": parameter.type.__name__,
+        "default": parameter.default,
+        "allowed": parameter.allowed,
+    } | ({"by_edition": by_edition} if by_edition else {})
+
+
+def _in_full(entry: dict[str, Any]) -> str:
+    facts = [("source", entry["source"]), ("version", entry["version"])]
+    if "kind" in entry:
+        year = [("year", entry["year"])] if entry["year"] else []
+        facts = [
+            ("kind", entry["kind"]),
+            *year,
+            ("editions", ", ".join(entry["editions"])),
+            ("authors' code", f"{'' if entry['released'] else 'not '}released; {entry['code']}"),
+            *facts,
+        ]
+    width = min(_MOST_COLUMNS, shutil.get_terminal_size().columns)
+    lines = [f"{entry['name']}: {entry['about']}"]
+    lines += [_wrapped(f"  {name:14}", str(value), width) for name, value in facts]
+    lines.append("\nparameters" if entry["parameters"] else "\nIt has no parameters.")
+    for one in entry["parameters"]:
+        lines.append(f"  {one['name']} ({one['type']}) = {_written(one['default'])}")
+        lines.append(_wrapped("      ", one["allowed"], width))
+        lines += [_wrapped("      ", preset, width) for preset in _presets(one)]
+    return "\n".join([*lines, "", entry["text"]])
+
+
+def _presets(parameter: dict[str, Any]) -> list[str]:
+    """Return a parameter's other defaults, with the editions that have them."""
+    editions: dict[str, list[str]] = {}
+    for edition, value in parameter.get("by_edition", {}).items():
+        editions.setdefault(_written(value), []).append(edition)
+    return [f"{value} with edition={' or '.join(names)}" for value, names in editions.items()]
+
+
+def _written(value: Any) -> str:
+    """Return a value as users type it."""
+    return str(value).lower() if isinstance(value, bool) else f"{value}" or "(nothing)"
+
+
+def _wrapped(begin: str, text: str, width: int) -> str:
+    return textwrap.fill(
+        text, width, initial_indent=begin, subsequent_indent=" " * len(begin),
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
