@@ -28,8 +28,7 @@ def select(method: Method, train: ImageDataset, budget: Budget, ctx: Context) ->
         When two images have one key, or the method did not keep to its budget.
     """
     order = key_order(train)
-    is_ordered = bool((order[1:] > order[:-1]).all())
-    seen = train if is_ordered else train.subset(order)
+    seen = _ordered(train, order)
 
     def make() -> Arrays:
         compressed = method.compress(seen, budget, ctx)
@@ -45,6 +44,16 @@ def select(method: Method, train: ImageDataset, budget: Budget, ctx: Context) ->
     )
     compressed = CompressedSet.from_arrays(artefact.arrays())
     return replace(compressed, indices=order[compressed.indices])
+
+
+def seen_by_methods(train: ImageDataset) -> ImageDataset:
+    """Return the training split as methods see it: sorted by key."""
+    return _ordered(train, key_order(train))
+
+
+def _ordered(train: ImageDataset, order: IntArray) -> ImageDataset:
+    is_ordered = bool((order[1:] > order[:-1]).all())
+    return train if is_ordered else train.subset(order)
 
 
 def key_order(train: ImageDataset) -> IntArray:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from bench.context import RunContext
 from bench.errors import BenchError, StorageError
 from bench.provenance import continuation_stamp
-from bench.selecting import select
+from bench.selecting import seen_by_methods, select
 from slurm.needs import closure, selections
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def make_artefacts(
     """
     splits = cells[0].dataset.load(source)
     _prepare_torch(min(splits.train.shape[:2]))
+    seen = seen_by_methods(splits.train)
     groups = list(selections(cells).values())
 
     def context(cell: Cell) -> RunContext:
@@ -60,7 +61,7 @@ def make_artefacts(
         )
 
     def declared(cell: Cell) -> dict[str, Artefact]:
-        return closure(cell.method.artefacts(splits.train, context(cell)))
+        return closure(cell.method.artefacts(seen, context(cell)))
 
     names = [list(declared(members[0])) for members in groups]
     due = _shared(groups, names, stage)

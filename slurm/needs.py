@@ -136,7 +136,7 @@ class _Declared:
     """A method whose artefacts have been asked for: they are the same for all budgets."""
 
     def __init__(self, cell: Cell, results: Results) -> None:
-        self.info = cell.method.info
+        self._method = cell.method
         self.context = _Naming(
             dataset=cell.identity()["dataset"],
             selection_seed=cell.selection_seed,
@@ -147,6 +147,9 @@ class _Declared:
         )
         self._identity = cell.method.identity()
         self._artefacts = tuple(cell.method.artefacts(_NO_IMAGES, self.context))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._method, name)
 
     def identity(self) -> dict[str, Any]:
         return self._identity

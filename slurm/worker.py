@@ -17,7 +17,7 @@ from bench.allocation import BEGAN, tell_job
 from bench.cells import Cell, Plan, cell_id
 from bench.contract import METHODS
 from bench.datasets import Source
-from bench.errors import BenchError, StorageError
+from bench.errors import BenchError, DeviceError, StorageError
 from bench.results import Results
 from bench.storage import read_json
 from slurm import commands
@@ -146,6 +146,11 @@ class _Run:
         from bench.execution import execute, resolve_device
 
         device = resolve_device(self._work.device)
+        if device == "cpu" and self._work.gpus and self._work.device == "auto":
+            raise DeviceError(
+                f"the job has {self._work.gpus} GPUs and torch sees none. Check the node's driver "
+                "and torch's CUDA build, or submit with --device cpu"
+            )
         source = Source(Path(self._work.data) if self._work.data else None, self._work.download)
         if self._work.stage != "cells":
             make_artefacts(cells, self._work.stage, self._results, source, device, self._log)

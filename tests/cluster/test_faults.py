@@ -118,7 +118,7 @@ def test_a_restarted_controller_changes_nothing(site):
     site.cluster.kill("slurmctld", signal.SIGTERM)
     told = site.bench("status")
     assert "Slurm does not tell of jobs" in told
-    refused = site.bench("run", *LONG, "--slurm", site.profile(), code=1)
+    refused = site.bench("run", *LONG, *site.on_cluster, site.profile(), code=1)
     assert "squeue" in refused
     site.cluster.start_controller()
     site.wait()

@@ -36,18 +36,18 @@ def test_a_sweep_on_both_nodes_equals_a_local_run(site):
 
 def test_a_folder_with_spaces_quotes_and_a_semicolon_is_only_a_name(site):
     name = 'it\'s; touch "bad" $HOME `id`'
-    site.bench("run", *RANDOM, "--results", name, "--slurm", site.profile(cells_per_job=4))
+    site.bench("run", *RANDOM, "--results", name, *site.on_cluster, site.profile(cells_per_job=4))
     site.wait()
     assert len(site.records(name)) == 4
     assert not list(site.folder.rglob("bad"))
     writable = [path for path in (site.folder / name).rglob("*") if path.stat().st_mode & 0o002]
     assert writable == []
-    told = site.bench("run", *RANDOM, "--results", "50%", "--slurm", site.profile(), code=2)
+    told = site.bench("run", *RANDOM, "--results", "50%", *site.on_cluster, site.profile(), code=2)
     assert "Slurm does not take" in told
 
 
 def test_the_launcher_may_be_killed_right_after_the_submission(site):
-    launcher = site.start("run", *RANDOM, "--slurm", site.profile(cells_per_job=2))
+    launcher = site.start("run", *RANDOM, *site.on_cluster, site.profile(cells_per_job=2))
     while not site.cluster.jobs() and launcher.poll() is None:
         time.sleep(0.02)
     launcher.send_signal(signal.SIGKILL)

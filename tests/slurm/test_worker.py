@@ -4,7 +4,7 @@ import os
 import pickle
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -144,6 +144,15 @@ def test_a_data_set_that_is_missing_on_the_node_is_told_for_each_cell(work, plan
     assert {failure["phase"] for failure in failures} == {"start"}
 
 
+def test_a_job_with_gpus_that_torch_does_not_see_computes_nothing(work, plan, results, monkeypatch):
+    monkeypatch.setattr(execution, "resolve_device", lambda asked: "cpu")
+    assert ended(work(plan(seeds=1), gpus=1, device="auto")) == 1
+    (failure,) = results.failures()
+    assert (failure["type"], failure["phase"]) == ("DeviceError", "start")
+    assert "torch sees none" in failure["message"]
+    assert ended(work(plan(seeds=1), gpus=0, device="auto", attempts={failure["id"]: 1})) == 0
+
+
 def test_an_artefact_that_fails_blocks_its_cells_until_they_are_submitted_anew(
     work, plan, results, register
 ):
@@ -215,6 +224,34 @@ class TestSharedArtefacts:
         assert made == ["common", "seed0", "seed1"]
         assert ended(work(sweep)) == 0
         assert sorted(made) == ["common", "seed0", "seed1"] + ["set"] * 4
+
+    def test_they_are_made_from_the_images_in_the_order_of_their_keys(
+        self, work, plan, register, monkeypatch
+    ):
+        seen = []
+
+        def artefacts(self, train, ctx):
+            return [
+                ctx.artefact("own", lambda: seen.append(list(train.keys)) or {"a": np.zeros(1)})
+            ]
+
+        def compress(self, train, budget, ctx):
+            seen.append(list(train.keys))
+            return CompressedSet(np.arange(budget.images(len(train))))
+
+        sweep = plan(register(compress, artefacts), seeds=1, budgets="10,20")
+        kind = type(sweep.cells[0].dataset)
+        load = kind.load
+
+        def turned(self, source):
+            splits = load(self, source)
+            return replace(splits, train=splits.train.subset(np.arange(len(splits.train))[::-1]))
+
+        monkeypatch.setattr(kind, "load", turned)
+        ended(work(sweep, stage="artefacts"))
+        ended(work(sweep))
+        assert len(seen) == 3
+        assert all(keys == sorted(keys) for keys in seen)
 
     def test_one_that_fails_is_tried_once_and_blocks_all_that_want_it(
         self, work, sweep, made, results
