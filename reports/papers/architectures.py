@@ -32,6 +32,8 @@ from reports.tables import Column, Table, ascii_name, number
 TABLE_ONE = ("dm", "dq", "adq")
 """The methods of the paper's Table 1, in its order."""
 _AVERAGE = "Average"
+_ROWS = ("resnet18", "resnet50", "vit", "swin", "convnext")
+"""The architectures of the paper's Table 1, in its order; others stand above."""
 _COMPARED = {"dq": ("adq",), "random": ("graphcut", *TABLE_ONE)}
 """The methods whose differences to another stand in the table."""
 _PRINTED = {"dm": "DM", "dq": "DQ", "adq": "ADQ", "graphcut": "GraphCut"}
@@ -81,15 +83,17 @@ def _families(settings: Iterable[Setting]) -> dict[str, list[Setting]]:
     found: dict[str, list[Setting]] = defaultdict(list)
     for one in plain or twins:
         found[f"{one.dataset} ({one.fingerprint}), protocol {one.protocol}"].append(one)
-    for members in found.values() if plain else ():
+    for members in found.values():
         own = members[0]
         members += [
             twin
             for twin in twins
-            if twin.model not in {one.model for one in members}
+            if plain
+            and twin.model not in {one.model for one in members}
             and twin.fingerprint == own.fingerprint
             and _by_steps(twin) == _by_steps(own)
         ]
+        members.sort(key=lambda one: _ROWS.index(one.model) if one.model in _ROWS else -1)
     return dict(found)
 
 
@@ -133,7 +137,9 @@ def _table_one(
         ARITHMETIC["adq-table1"],
     ]
     title = f"Architectures and ratios, differences to {_PRINTED.get(against, against)}: {where}"
-    name = ascii_name(f"table1 {where.split(' (')[0]} {settings[0].protocol} vs {against}")
+    name = ascii_name(
+        f"table1 {where.split(' (')[0]} {where.rpartition('protocol ')[2]} vs {against}"
+    )
     return Table(title, columns, rows, notes, links=links, name=name)
 
 
