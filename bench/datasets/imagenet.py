@@ -229,9 +229,8 @@ def _devkits(root: Path) -> Iterator[tuple[bytes, bytes]]:
                 meta, truth = (member.read() if member else b"" for member in members)
             yield meta, truth
     except (OSError, KeyError, tarfile.TarError) as error:
-        raise DataError(
-            f"{archive if archive.is_file() else folder} cannot be read: {error}. Fetch it again"
-        ) from None
+        place, reason = folder if folder.is_dir() else archive, str(error).splitlines()[0]
+        raise DataError(f"{place} cannot be read: {reason.rstrip(':')}. Fetch it again") from None
 
 
 def _synsets(meta: bytes) -> dict[int, str]:

@@ -21,7 +21,7 @@ from bench import augment, training
 from bench.augment import Normalisation
 from bench.cooperation import joined
 from bench.datasets import DATASETS, Source
-from bench.errors import DeviceError
+from bench.errors import DeviceError, TrainingError
 from bench.launching import check_processes
 from bench.models import MODELS
 from bench.protocols import PROTOCOLS
@@ -49,12 +49,17 @@ class TestTeams:
         assert np.concatenate(parts).tolist() == list(range(361))
 
 
-def small_job() -> training.Job:
+PROTOCOL = "smoke[epochs=2,test_every=2,batch_size=32{more}]"
+SHARED = (PROTOCOL.format(more=""), PROTOCOL.format(more=",batch_shards=2,last_batch=drop"))
+"""One batch normalisation over all processes, and one for each half of a batch."""
+
+
+def small_job(protocol: str) -> training.Job:
     splits = DATASETS.make_one("digits").load(Source())
     train = splits.train.subset(np.arange(0, 1437, 21))  # 69 images: 32, 32 and 5
     return training.Job(
         model=MODELS.make_one("resnet8[width=4]"),
-        protocol=PROTOCOLS.make_one("smoke[epochs=2,test_every=2,batch_size=32]"),
+        protocol=PROTOCOLS.make_one(protocol),
         train=train,
         test=splits.test,
         normalisation=Normalisation.of(train.images),
@@ -80,14 +85,19 @@ def run_one_of_two(rank: int, path: str, port: int) -> None:
     }  # fmt: skip
     team = Team(rank, 2)
     with joined(team, torch.device("cpu")):
-        network, curve = training.run(dataclasses.replace(small_job(), team=team))
-    torch.save((network.state_dict(), curve.train_loss, curve.tests), f"{path}/{rank}.pt")
+        trained = [
+            training.run(dataclasses.replace(small_job(protocol), team=team)) for protocol in SHARED
+        ]
+    keep(trained, f"{path}/{rank}.pt")
+
+
+def keep(trained: list, path: str) -> None:
+    torch.save([(net.state_dict(), curve.train_loss, curve.tests) for net, curve in trained], path)
 
 
 def run_alone(path: str) -> None:
     in_double_precision()
-    network, curve = training.run(small_job())
-    torch.save((network.state_dict(), curve.train_loss, curve.tests), f"{path}/alone.pt")
+    keep([training.run(small_job(protocol)) for protocol in SHARED], f"{path}/alone.pt")
 
 
 def test_two_processes_give_the_weights_losses_and_tests_of_one(tmp_path):
@@ -106,12 +116,23 @@ def test_two_processes_give_the_weights_losses_and_tests_of_one(tmp_path):
         process.join(300)
         assert process.exitcode == 0
     alone, *two = (torch.load(tmp_path / f"{name}.pt") for name in ("alone", 0, 1))
-    for weights, losses, tests in two:
-        assert tests == alone[2]
-        assert losses == pytest.approx(alone[1], rel=1e-6)
-        for name, value in alone[0].items():
-            if value.is_floating_point():
-                torch.testing.assert_close(weights[name], value, rtol=1e-9, atol=1e-12)
+    for rank in two:
+        for (expected, losses, tests), found in zip(alone, rank, strict=True):
+            weights, own_losses, own_tests = found
+            assert own_tests == tests
+            assert own_losses == pytest.approx(losses, rel=1e-6)
+            for name, value in expected.items():
+                if value.is_floating_point():
+                    torch.testing.assert_close(weights[name], value, rtol=1e-9, atol=1e-12)
+
+
+def test_shards_that_processes_cannot_share_are_told():
+    from bench.stepping import Trainer
+
+    job = small_job(PROTOCOL.format(more=",batch_shards=3"))
+    network = training.fresh_network(job.model, job.train, 0)
+    with pytest.raises(TrainingError, match=r"2 processes cannot share the 3 shards of smoke"):
+        Trainer(network, job.protocol, job.precision, torch.device("cpu"), team=Team(0, 2))
 
 
 def start(folder: Path, *more: str, protocol: str) -> subprocess.Popen[str]:
