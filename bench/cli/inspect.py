@@ -15,6 +15,9 @@ from bench.cli.options import debug_option, json_option, results_option
 from bench.errors import UsageError, unknown
 from bench.identity import IDENTITY_VERSION
 
+_ALSO = {"pdf": "latex", "tex": "latex", "markdown": "md"}
+"""What users call a format too."""
+
 
 @click.command()
 @results_option
@@ -70,7 +73,7 @@ def _formats(text: str) -> tuple[str, ...]:
 
     if text.strip() == "all":
         return tuple(FORMATS)
-    names = [name.strip() for name in text.split(",")]
+    names = [_ALSO.get(name.strip(), name.strip()) for name in text.split(",")]
     for name in names:
         if name not in FORMATS:
             raise unknown("format", name, [*FORMATS, "all"])

@@ -54,7 +54,7 @@ def released_indices(results: Path) -> dict[str, dict[str, IntArray]]:
     from bench.compressing.indices import read_indices
 
     found: dict[str, dict[str, IntArray]] = {}
-    for path in sorted((results / RELEASED).glob("*/*")):
+    for path in sorted((results / RELEASED).glob("*/[!.]*")):
         if path.is_file():
             found.setdefault(path.parent.name, {})[path.stem] = read_indices(path)
     return found
@@ -112,7 +112,9 @@ def _compared(
             if seed not in kept and (read := indices(record)) is not None:
                 kept[seed] = (record["id"], read)
     theirs: dict[str, Kept] = {
-        name: {None: ("", chosen)} for name, chosen in released.items() if chosen.max() < full
+        f"{RELEASED}/{name}": {None: ("", chosen)}
+        for name, chosen in released.items()
+        if chosen.max() < full
     }
     rows: list[Row] = []
     links: Cells = {}

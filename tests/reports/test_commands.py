@@ -75,6 +75,11 @@ def test_an_unknown_format_is_refused_with_those_there_are(bench: Bench, folder:
     assert not (folder / "report.md").exists()
 
 
+def test_a_pdf_is_asked_for_by_its_own_name_too(bench: Bench, folder: Path) -> None:
+    assert bench("report", "--format", "pdf", "--no-figures").exit_code == 0
+    assert (folder / "report.tex").exists()
+
+
 def test_why_tells_the_cells_behind_a_number(bench: Bench, folder: Path) -> None:
     shown = bench("why", "dq:10:resnet8")
     assert shown.exit_code == 0

@@ -272,18 +272,18 @@ def test_overlaps_are_those_of_the_stored_selections(detailed):
     kept = {"dq": np.arange(0, 100), "adq": np.arange(50, 150), "dm": None}
     made = [detailed(method, 10, 90.0) for method in kept]
     released = {
-        "cifar10": {"released": np.arange(0, 90), "far too many": np.arange(900)},
+        "cifar10": {"dq": np.arange(0, 90), "far too many": np.arange(900)},
         "cifar100": {"of other data": np.arange(0, 90)},
     }
     (table,) = papers.overlap_tables(
         series_of(made), lambda record: kept[record["specs"]["method"]], released
     )
     rows = {row["pair"]: row for row in table.rows}
-    assert set(rows) == {"dq / adq", "dq / released", "adq / released"}
+    assert set(rows) == {"dq / adq", "dq / released/dq", "adq / released/dq"}
     assert rows["dq / adq"]["common"].mean == 50
     assert rows["dq / adq"]["jaccard"].mean == pytest.approx(50 / 150)
     assert rows["dq / adq"]["expected"] == pytest.approx(10.0)
-    assert rows["adq / released"]["common"].mean == 40
+    assert rows["adq / released/dq"]["common"].mean == 40
     assert len(table.links[0, "common"]) == 2
     json.dumps(as_json(table))
 
