@@ -16,6 +16,7 @@ def cell_row(record: Mapping[str, Any]) -> Row:
     """Return a record as one row; what an older record did not measure is None."""
     kept, cost, origin = record["compressed"], record["cost"], record["provenance"]
     model, machine, source = record.get("model", {}), origin["machine"], origin["source"]
+    precision = record.get("engine", {}).get("precision", "")
     return {
         **flat(dict(record)),
         "parameters": record["cell"]["method"].get("parameters", {}),
@@ -32,7 +33,7 @@ def cell_row(record: Mapping[str, Any]) -> Row:
         "share_of_peak": cost.get("share_of_peak"),
         "memory_bytes": cost.get("process_peak_memory_bytes"),
         "device_memory_bytes": cost.get("device_peak_memory_bytes"),
-        "origin": origin_words(origin),
+        "origin": origin_words(origin) + (f", {precision}" if precision else ""),
         "commit": source["commit"] or "",
         "host": machine.get("host", ""),
         "finished": origin.get("finished", ""),

@@ -11,7 +11,13 @@ import click
 
 from bench.cli.codes import SOME_FAILED
 from bench.cli.display import display, tell
-from bench.cli.options import debug_option, json_option, results_option, slurm_option
+from bench.cli.options import (
+    debug_option,
+    json_option,
+    pack_option,
+    results_option,
+    slurm_option,
+)
 from bench.cli.submitting import where
 from bench.errors import BenchError, UsageError
 
@@ -156,6 +162,7 @@ def cancel(results: Path) -> None:
     type=click.IntRange(1),
     help="Submit no cell more often than this.",
 )
+@pack_option
 @debug_option
 @click.pass_context
 def retry(
@@ -166,12 +173,15 @@ def retry(
     data: Path | None,
     device: str | None,
     attempts: int,
+    pack: int | None,
 ) -> None:
     """Compute again what is missing or failed, here or on the cluster.
 
     With --slurm, memory is doubled for cells that ran out of it, and time for those that reached
     their limit.
     """
+    if slurm is not None and pack != 1:
+        raise UsageError("--pack is for runs here; with --slurm the profile's pack decides")
     folder = _opened(results)
     failed = False
     for plan in _plans(folder):
@@ -179,7 +189,7 @@ def retry(
         if slurm is not None:
             _resubmit(plan, folder, source, slurm, used, attempts)
         else:
-            failed |= _run_again(plan, folder, source, used)
+            failed |= _run_again(plan, folder, source, used, pack)
     context.exit(SOME_FAILED if failed else 0)
 
 
@@ -245,12 +255,12 @@ def _resubmit(
     )  # fmt: skip
 
 
-def _run_again(plan: Plan, results: Results, source: Source, device: str) -> bool:
+def _run_again(plan: Plan, results: Results, source: Source, device: str, pack: int | None) -> bool:
     from bench.execution import execute, resolve_device
 
     used = resolve_device(device)
     with display() as progress:
-        outcome = execute(plan, results, source, used, progress)
+        outcome = execute(plan, results, source, used, progress, pack=pack)
     click.echo(f"{len(outcome.computed)} cells computed, {len(outcome.failed)} failed.")
     return bool(outcome.failed)
 

@@ -15,6 +15,7 @@ from bench.cli.options import (
     debug_option,
     json_option,
     merged,
+    pack_option,
     results_option,
     slurm_option,
     sweep_options,
@@ -49,6 +50,7 @@ TRAJECTORY = "adq-fig4"
 @results_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.")
+@pack_option
 @click.option("--dry-run", is_flag=True, help="Show the plan and what it costs; run nothing.")
 @slurm_option
 @json_option
@@ -62,6 +64,7 @@ def reproduce(
     results: Path,
     device: str,
     threads: int | None,
+    pack: int | None,
     dry_run: bool,
     slurm: str | None,
     as_json: bool,
@@ -91,13 +94,15 @@ def reproduce(
     if slurm is not None:
         if threads is not None:
             raise UsageError("--threads is for runs here; with --slurm the profile's cpus decide")
+        if pack != 1:
+            raise UsageError("--pack is for runs here; with --slurm the profile's pack decides")
         _submit(parts[0], folder, plan, slurm, device, dry_run, as_json)
         return
     if dry_run or not as_json:
         _show(parts[0], folder, plan, as_json)
     if dry_run:
         return
-    code = _compute(parts[0], folder, plan, device, threads)
+    code = _compute(parts[0], folder, plan, device, threads, pack)
     if code != INTERRUPTED:
         _present(name, folder, plan, as_json)
     context.exit(code)
@@ -206,7 +211,12 @@ def _submit(
 
 
 def _compute(
-    options: SweepOptions, folder: Results, plan: Plan, device: str, threads: int | None
+    options: SweepOptions,
+    folder: Results,
+    plan: Plan,
+    device: str,
+    threads: int | None,
+    pack: int | None,
 ) -> int:
     """Compute what is pending, as bench run does; return the exit code."""
     from bench.execution import execute, pending_cells, resolve_device
@@ -224,7 +234,7 @@ def _compute(
     folder.save_plan(plan)
     try:
         with display() as progress:
-            outcome = execute(plan, folder, options.source, used, progress, threads)
+            outcome = execute(plan, folder, options.source, used, progress, threads, pack)
     except KeyboardInterrupt:
         done = len(plan.cells) - len(pending_cells(plan, folder))
         click.echo(
