@@ -40,6 +40,9 @@ class CompressedSet:
     stored_bytes : int or None
         Bytes that keeping the set takes: pixels, masks, labels. None for whole images as they
         are held here, with their labels and weights.
+    shared_bytes : int
+        Bytes that using the set needs once, whatever its size, e.g. the autoencoder that paints
+        dropped patches. No budget counts them; they are shown beside it.
     bin_counts : tuple of int
         Images kept of each bin, for methods that have bins.
     notes : mapping
@@ -52,6 +55,7 @@ class CompressedSet:
     soft_labels: Float32Array | None = None
     weights: Float32Array | None = None
     stored_bytes: int | None = None
+    shared_bytes: int = 0
     bin_counts: tuple[int, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -66,7 +70,12 @@ class CompressedSet:
     def to_arrays(self) -> Arrays:
         """Return the set as arrays for one file; :meth:`from_arrays` is the way back."""
         told = json.dumps(
-            {"notes": dict(self.notes), "stored_bytes": self.stored_bytes}, allow_nan=False
+            {
+                "notes": dict(self.notes),
+                "stored_bytes": self.stored_bytes,
+                "shared_bytes": self.shared_bytes,
+            },
+            allow_nan=False,
         )
         arrays: Arrays = {
             "indices": self.indices.astype(np.int64),
@@ -84,6 +93,7 @@ class CompressedSet:
             indices=arrays["indices"],
             **{name: arrays.get(name) for name in _OPTIONAL},
             stored_bytes=told["stored_bytes"],
+            shared_bytes=told.get("shared_bytes", 0),  # sets that were stored before had none
             bin_counts=tuple(arrays["bin_counts"].tolist()),
             notes=told["notes"],
         )
@@ -152,6 +162,7 @@ class CompressedSet:
         return {
             "images": len(self),
             "bytes": self.bytes(train),
+            "shared_bytes": self.shared_bytes,
             "full_images": len(train),
             "full_bytes": len(train) * train.bytes_per_image,
             "content": self.content,

@@ -220,6 +220,7 @@ def flat(record: dict[str, Any]) -> dict[str, Any]:
         "best_accuracy": metrics["best_accuracy"],
         "images": kept["images"],
         "bytes": kept["bytes"],
+        "shared_bytes": kept.get("shared_bytes", 0),
         "full_images": kept["full_images"],
         "full_bytes": kept["full_bytes"],
         "steps": cost["steps"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -115,6 +115,7 @@ def cost_table(results: Collection, setting: Setting) -> Table:
                 "percent": here.kept_percent(key),
                 "of": key.of,
                 "bytes": group[0]["bytes"],
+                "shared_bytes": group[0].get("shared_bytes", 0),
                 "steps": group[0]["steps"],
                 **stages,
                 "total_s": estimate(totals, "total_s"),
@@ -128,6 +129,7 @@ def cost_table(results: Collection, setting: Setting) -> Table:
         f"its 95 % interval. {_protocol(setting)}",
         "Selection charges every artefact behind it (network, embeddings, bins, scores) to each "
         "method that uses it, cached or not.",
+        *_shared_notes(rows),
     ]
     return Table(
         f"Kept and spent: {setting.title}",
@@ -138,6 +140,16 @@ def cost_table(results: Collection, setting: Setting) -> Table:
         name=f"cost-{results.slug(setting)}",
         keys=_macro_keys(results, setting, keys),
     )
+
+
+def _shared_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what methods need once besides the bytes of what they keep."""
+    needs = {str(row["method"]): row["shared_bytes"] for row in rows if row["shared_bytes"]}
+    return [
+        f"Shared: {method} needs {size(needed)} more, once for any number of images, to "
+        "reconstruct them; no budget counts it."
+        for method, needed in needs.items()
+    ]
 
 
 def speed_table(results: Collection, setting: Setting) -> Table | None:

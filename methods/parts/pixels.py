@@ -94,7 +94,8 @@ class PixelStage:
         -----
         The most that an image of this shape can take; the share of the pixels is nominal for
         ViT-Large. The released accounting leaves out the mask and the label. The autoencoder,
-        which reconstructing needs, is counted by nobody; the notes tell its bytes.
+        which reconstructing needs, is a shared cost beside the budget: ``shared_bytes`` of the
+        compressed set.
         """
         grid = self.grid(train.shape)
         kept, total = self.kept_patches(train.shape)
@@ -233,6 +234,7 @@ def with_pixels(
         indices=indices,
         images=stored["images"][indices],
         stored_bytes=len(indices) * stage.bytes_each(train),
+        shared_bytes=told.get("mae_bytes", 0),
         notes={**compressed.notes, "pixels": told},
     )
 

@@ -37,7 +37,7 @@ SELECTED = CompressedSet(np.array([3, 1, 2, 0]))
     "compressed",
     [
         SELECTED,
-        replace(SELECTED, images=np.zeros((4, 2, 3, 1), np.uint8), stored_bytes=20),
+        replace(SELECTED, images=np.zeros((4, 2, 3, 1), np.uint8), stored_bytes=20, shared_bytes=9),
         synthetic(4),
         synthetic(4, np.float32, notes={"init": "real"}, bin_counts=(1, 3)),
     ],

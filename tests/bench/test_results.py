@@ -215,6 +215,7 @@ def test_the_table_has_a_row_for_each_record_and_a_column_for_each_fact(results)
         "best_accuracy": 92.0,
         "images": 144,
         "bytes": 9360,
+        "shared_bytes": 0,
         "full_images": 1437,
         "full_bytes": 93405,
         "steps": 150,

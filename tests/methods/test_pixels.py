@@ -273,6 +273,7 @@ def test_the_record_tells_which_weights_were_loaded(released, noise, context):
     assert told["mae_file"] == "mae_visualize_vit_large_ganloss.pth"
     assert told["mae_sha256"] == sha256_of(mae.RELEASED.obtain())
     assert told["mae_bytes"] > 0
+    assert kept.shared_bytes == told["mae_bytes"]
     pin = mae.RELEASED.path.with_name(mae.RELEASED.name + ".sha256")
     pin.write_text("0" * 64)
     with pytest.raises(DamagedFileError, match="pin"):

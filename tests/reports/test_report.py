@@ -427,3 +427,11 @@ def test_existing_tables_need_no_new_fields():
 )  # fmt: skip
 def test_names_of_files_are_ascii(text, name):
     assert tables.ascii_name(text) == name
+
+
+def test_what_reconstructing_needs_once_stands_beside_the_bytes(record):
+    records = [record("dq", "10", seed, 90.0 + seed) for seed in range(2)]
+    for made in records:
+        made["compressed"]["shared_bytes"] = 676_288
+    notes = summary.cost_table(*everything(records)).notes
+    assert any("dq needs 676 kB more, once" in note for note in notes)
