@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.results import Results
 from slurm import submissions, watch
+from slurm.turns import alone
 
 if TYPE_CHECKING:
     from slurm.submissions import Submission
@@ -30,10 +32,13 @@ def clean(folder: Path) -> int:
     ClusterError
         When Slurm does not tell which jobs there are: theirs have to stay.
     """
-    submitted = submissions.read_all(folder)
-    live = {job.job for job in watch.live_jobs(submitted)} if submitted else set()
-    done = {path.stem for path in (folder / "records").glob("cell-*.json")}
-    return sum(_cleaned(folder, one, live, done) for one in submitted)
+    if not submissions.read_all(folder):
+        return 0
+    with alone(Results(folder)):  # pickles of jobs that Slurm is just told of look like dead ones
+        submitted = submissions.read_all(folder)
+        live = {job.job for job in watch.live_jobs(submitted)}
+        done = {path.stem for path in (folder / "records").glob("cell-*.json")}
+        return sum(_cleaned(folder, one, live, done) for one in submitted)
 
 
 def _cleaned(folder: Path, submission: Submission, live: set[str], done: set[str]) -> int:

@@ -14,7 +14,7 @@ NAME = "bench"
 _TIMEOUT_S = 60
 _DISABLED = "accounting storage is disabled"
 _SEPARATOR = "|"
-_QUEUE = _SEPARATOR.join(("%A", "%F", "%K", "%T", "%N", "%r", "%j", "%M"))
+_QUEUE = _SEPARATOR.join(("%A", "%F", "%K", "%T", "%N", "%r", "%M", "%j"))
 _ACCOUNT = (
     "JobID", "JobName", "State", "ElapsedRaw", "AllocTRES", "ReqTRES", "TimelimitRaw", "NodeList",
 )  # fmt: skip
@@ -101,7 +101,8 @@ def queue() -> list[Queued]:
     text = ask("squeue", "--me", "--array", "--noheader", "--states=all", f"--format={_QUEUE}")
     found = []
     for line in text.splitlines():
-        job, array, task, state, node, reason, name, run_time = line.strip().split(_SEPARATOR)
+        # Names come last: those of the user's other jobs may hold anything.
+        job, array, task, state, node, reason, run_time, name = line.strip().split(_SEPARATOR, 7)
         if name.startswith(f"{NAME}-") and state in _LIVE:
             place = int(task) if task.isdigit() else 0
             seconds = seconds_of(run_time)
@@ -178,8 +179,14 @@ def _resources(text: str) -> dict[str, int]:
 
 def cancel(jobs: list[str]) -> None:
     """Cancel jobs, with all that their arrays hold."""
+    refused = None
     for start in range(0, len(jobs), 100):
-        ask("scancel", *jobs[start : start + 100])
+        try:
+            ask("scancel", *jobs[start : start + 100])
+        except ClusterError as error:  # one that has just ended; the others are to end too
+            refused = error
+    if refused is not None:
+        raise refused
 
 
 def settings() -> dict[str, str]:
@@ -188,12 +195,27 @@ def settings() -> dict[str, str]:
     return {name.strip(): value.strip() for name, equals, value in lines if equals}
 
 
+def own_job() -> str:
+    """Return the number of the job that this process runs in.
+
+    A task of an array goes by its array and place: one task of each array has the array's own
+    number, by which Slurm would take all of them.
+
+    Raises
+    ------
+    KeyError
+        Outside of a job.
+    """
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    return f"{array}_{task}" if array and task else os.environ["SLURM_JOB_ID"]
+
+
 def requeue() -> str:
     """Ask Slurm to run this very job again; return why it cannot, or an empty text."""
     if shutil.which("scontrol") is None:
         return "there is no scontrol on this node"
     try:
-        ask("scontrol", "requeue", os.environ["SLURM_JOB_ID"])
+        ask("scontrol", "requeue", own_job())
     except (ClusterError, KeyError) as error:
         return f"the job cannot be requeued ({error})"
     return ""

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 _DEFAULT_ARRAY_SIZE = 1001
 _UNSAFE = "%\\\n\r"
 """Slurm fills in or takes apart these in the names of log files, quoted or not."""
-_KEPT = ("SLURM_CONF",)
+_KEPT = ("SLURM_CLUSTERS", "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT")
+"""Which cluster is asked, and how; squeue and sacct read them too."""
+_BINDING = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PLACES", "OMP_PROC_BIND")
 
 
 class _Executor(submitit.SlurmExecutor):
@@ -160,14 +162,16 @@ def submit(prepared: Prepared, results: Results) -> Submission:
     results.save_plan(prepared.plan)
     prepared.submission.save(prepared.results)
     jobs: list[str] = []
-    with _private_files(), _clean_environment():
+    with _clean_environment():
         logs = submissions.logs_of(prepared.results, prepared.submission.id)
-        logs.mkdir(parents=True)
+        with _private_files():
+            logs.mkdir(parents=True)
         for number, array in enumerate(prepared.arrays):
             before = [jobs[i] for i in prepared._before(number)]
             executor = _executor(prepared, number, before)
             work = [_work(prepared, array, task.cells) for task in array.tasks]
-            jobs.append(_sent(executor, work, logs, number, len(prepared.arrays)))
+            with _private_files():
+                jobs.append(_sent(executor, work, logs, number, len(prepared.arrays)))
             prepared.submission.with_jobs(jobs).save(prepared.results)
     return prepared.submission.with_jobs(jobs)
 
@@ -255,7 +259,7 @@ def _max_array_size() -> int:
 def _clean_environment() -> Iterator[None]:
     """Hide what a surrounding job has set; the cluster's configuration stays."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    with clean_env():
+    with clean_env(extra_names=_BINDING):
         os.environ.update(kept)
         yield
 

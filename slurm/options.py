@@ -61,7 +61,10 @@ def parameters(
         "setup": _setup(profile),
         "stderr_to_stdout": True,
         "use_srun": profile.use_srun,
-        "srun_args": ["--cpu-bind=none"] if profile.use_srun else None,
+        # srun no longer takes the number of CPUs from sbatch, since Slurm 22.05.
+        "srun_args": ["--cpu-bind=none", f"--cpus-per-task={profile.cpus}"]
+        if profile.use_srun
+        else None,
         "wckey": None,
         "additional_parameters": additional,
     }

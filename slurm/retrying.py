@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.recording import OUT_OF_MEMORY
+from bench.recording import KILLED, OUT_OF_MEMORY
 from slurm import commands
 from slurm.requests import Ask
 from slurm.submissions import Places
 from slurm.watch import last_states
-from slurm.worker import TIME_OUT
+from slurm.worker import STALE_CODE, TIME_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,6 +22,8 @@ MOST_ATTEMPTS = 3
 _FACTOR = 2
 _MEMORY_STATES = frozenset({"OUT_OF_MEMORY"})
 _TIME_STATES = frozenset({"TIMEOUT", "DEADLINE"})
+_NO_ATTEMPT = frozenset({"BOOT_FAIL", "CANCELLED", "NODE_FAIL", "PREEMPTED", "REVOKED", STALE_CODE})
+"""Ends of jobs that tell nothing of their cells."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,23 @@ def lessons(
         before = [(one, one.by_cell[cell]) for one in submitted if cell in one.accepted]
         if not before:
             continue
-        if len(before) >= most_attempts:
+        ends = [states.get((one.id, cell), "") for one, _ in before]
+        ends[-1] = _end(_cause(cell, results, before[-1][0]), ends[-1])
+        if sum(end not in _NO_ATTEMPT for end in ends) >= most_attempts:
             exhausted.add(cell)
-        cause = _cause(cell, results, before[-1][0])
         ask = Ask()
-        for one, array in before:
-            ask = ask.joined(_ask_of(array, cause or states.get((one.id, cell), "")))
+        for number, ((_, array), end) in enumerate(zip(before, ends, strict=True)):
+            if number:  # why a retry asked for more, nothing tells any longer
+                ask = ask.joined(Ask(array.memory_gb, array.minutes))
+            ask = ask.joined(_ask_of(array, end))
         asks[cell] = ask
     return Lessons(asks, frozenset(exhausted))
+
+
+def _end(cause: str, state: str) -> str:
+    """Return how a job ended: by what it wrote down, or by Slurm where that knows more."""
+    is_told_by_slurm = state in _MEMORY_STATES | _TIME_STATES
+    return state if not cause or (cause == KILLED and is_told_by_slurm) else cause
 
 
 def _ask_of(array: SubmittedArray, cause: str) -> Ask:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from bench.errors import UsageError
 from slurm import commands, watch
 from slurm.dispatch import Prepared, prepare, submit
+from slurm.turns import alone
 
 if TYPE_CHECKING:
     from bench.cells import Plan
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from bench.results import Results
     from slurm.profiles import Profile
     from slurm.requests import Ask
-
-_LEASE = "submitting"
 
 
 def submit_once(
@@ -41,13 +39,7 @@ def submit_once(
     """
     commands.require()
     results.prepare()
-    with results.leases.taken(_LEASE) as lease:
-        if lease is None:
-            owner = results.leases.owner(_LEASE)
-            raise UsageError(
-                f"{owner} is submitting into {results.folder} just now. Wait for it, then see: "
-                "bench status"
-            )
+    with alone(results):
         left = without | watch.live_cells(results.folder)
         prepared = prepare(plan, results, source, profile, device=device, left=left, asks=asks)
         if not prepared.arrays:

@@ -35,6 +35,8 @@ class State(Enum):
     BLOCKED = "blocked"
     LOST = "lost"
     """Submitted, and gone from Slurm without a record or a failure."""
+    UNKNOWN = "unknown"
+    """Submitted, while Slurm does not tell of jobs."""
     OPEN = "not submitted"
 
 
@@ -134,7 +136,8 @@ def status(folder: Path, runs: Sequence[Accounted] = ()) -> Status:
             live = live_jobs(submitted)
         except commands.ClusterError as told:
             error = str(told)
-    cells = _Cells(folder, submitted, live, runs).seen()
+    gone = State.UNKNOWN if error else State.LOST
+    cells = _Cells(folder, submitted, live, runs, gone).seen()
     left, left_gpu = _left(cells, submitted, runs)
     return Status(cells, live, left, left_gpu, error)
 
@@ -148,8 +151,10 @@ class _Cells:
         submitted: list[Submission],
         live: list[Queued],
         runs: Iterable[Accounted],
+        gone: State,
     ) -> None:
         self._folder = folder
+        self._gone = gone
         self._results = Results(folder)
         self._done = _stems(folder / "records", ".json")
         self._failed = _stems(folder / "failures", ".json")
@@ -185,7 +190,7 @@ class _Cells:
             return Seen(State.RUNNING, self._results.leases.owner(cell))
         if cell not in self._newest:
             return Seen(State.OPEN)
-        return Seen(State.LOST, self._ends.get((self._newest[cell].id, cell), ""))
+        return Seen(self._gone, self._ends.get((self._newest[cell].id, cell), ""))
 
     def _is_held(self, cell: str) -> bool:
         """Return whether a lease without a job is somebody's: a killed worker leaves its own."""

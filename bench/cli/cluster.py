@@ -40,13 +40,13 @@ _GOING = ("running", "pending")
 @json_option
 @debug_option
 def status(results: Path, watch: bool, costs: bool, as_json: bool) -> None:
-    """Show the cells by state: done, running, pending, failed, blocked, lost."""
+    """Show the cells by state: done, running, pending, failed, blocked, lost, unknown."""
     while True:
         seen, told = _status(results, costs)
         if watch and not as_json:
             click.clear()
         click.echo(json.dumps(told, indent=1) if as_json else _in_words(results, seen, told))
-        if not watch or not any(state in seen.counts() for state in _GOING):
+        if not watch or not any(state in seen.counts() for state in (*_GOING, "unknown")):
             return
         time.sleep(_EVERY_S)
 
@@ -142,11 +142,12 @@ def _gpu_hours(seconds: float | None) -> str:
 def cancel(results: Path) -> None:
     """Cancel all jobs of this results folder; what is complete stays."""
     from slurm import commands, submissions, watch
+    from slurm.turns import alone
 
-    _opened(results)
-    live = watch.live_jobs(submissions.read_all(results))
-    jobs = sorted({job.job for job in live})
-    commands.cancel(jobs)
+    with alone(_opened(results)):
+        live = watch.live_jobs(submissions.read_all(results))
+        jobs = sorted({job.job for job in live})
+        commands.cancel(jobs)
     click.echo(f"{len(jobs)} jobs cancelled ({len(live)} tasks). Complete cells are kept.")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -7,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bench import leases
 from bench.datasets import Source
 from bench.errors import UsageError
 from bench.results import Results
-from slurm import submissions
+from slurm import submissions, turns
 from slurm.commands import ClusterError
 from slurm.dispatch import prepare, submit
 from slurm.profiles import Profile
@@ -131,7 +133,7 @@ def test_without_sbatch_two_lines_say_so(plan, results, monkeypatch, tmp_path):
 def test_cells_with_a_job_are_not_submitted_again(plan, results, fake_slurm):
     first = submit_once(plan(seeds=4), results, Source(), Profile())
     name = first.submission.arrays[0].name
-    lines = [f"{200 + i}|101|{i}|PENDING||Priority|{name}|0:00" for i in range(4)]
+    lines = [f"{200 + i}|101|{i}|PENDING||Priority|0:00|{name}" for i in range(4)]
     fake_slurm.says("squeue", "\n".join(lines[:3]))
     again = submit_once(plan(seeds=4), results, Source(), Profile())
     assert again.submission.cells == set(first.submission.arrays[0].tasks[3].cells)
@@ -142,13 +144,33 @@ def test_cells_with_a_job_are_not_submitted_again(plan, results, fake_slurm):
         submit_once(plan(seeds=4), results, Source(), Profile())
 
 
-def test_two_processes_do_not_submit_at_once(plan, results, fake_slurm):
+def test_two_processes_do_not_submit_at_once(plan, results, fake_slurm, monkeypatch):
+    monkeypatch.setattr(turns, "PATIENT_S", 0.1)
     other = Results(results.folder)
     with (
         other.leases.taken("submitting"),
         pytest.raises(UsageError, match="is submitting into"),
     ):
         submit_once(plan(), results, Source(), Profile())
+
+
+def test_a_launcher_that_died_on_another_machine_is_no_hindrance(
+    plan, results, fake_slurm, monkeypatch
+):
+    monkeypatch.setattr(leases, "PATIENCE_S", 0.2)
+    lease = results.folder / "leases" / "submitting.lease"
+    lease.parent.mkdir(parents=True)
+    claim = {"host": "elsewhere", "namespace": "", "process": 1, "started": "1", "token": "t"}
+    lease.write_text(json.dumps(claim))
+    assert submit_once(plan(), results, Source(), Profile()) is not None
+
+
+def test_a_colleague_can_read_what_was_submitted(submitted, plan, results):
+    submission = submitted(plan())
+    path = submissions.path_of(results.folder, submission.id)
+    plain = results.folder / "plain"
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode
 
 
 def test_arrays_keep_to_the_cluster_s_size(submitted, plan, fake_slurm):

@@ -15,6 +15,7 @@ from slurm import submissions
 from slurm.accounting import keep_accounts, used_seconds
 from slurm.cleaning import clean
 from slurm.commands import Accounted, accounts, seconds_of
+from slurm.profiles import Profile
 from slurm.retrying import lessons
 from slurm.tasks import Ask
 from slurm.watch import status
@@ -27,10 +28,10 @@ def fail(results, cell, cause="ValueError", phase="training"):
 def in_queue(fake_slurm, submission, *states):
     array = submission.arrays[-1]
     lines = [
-        f"{i}|{array.job}|{i}|{state}|node{i}|{reason}|{array.name}|1:00"
+        f"{i}|{array.job}|{i}|{state}|node{i}|{reason}|1:00|{array.name}"
         for i, (state, reason) in enumerate(states)
     ]
-    fake_slurm.says("squeue", "\n".join([*lines, "9|9|0|RUNNING|x|None|bench-of-others-0|0:01"]))
+    fake_slurm.says("squeue", "\n".join([*lines, "9|9|0|RUNNING|x|None|0:01|bench-of|others"]))
 
 
 def test_each_state_is_told_with_its_reason(submitted, plan, results, fake_slurm):
@@ -53,6 +54,12 @@ def test_each_state_is_told_with_its_reason(submitted, plan, results, fake_slurm
         "failed": {"ValueError": 1},
         "blocked": {"OutOfMemory": 1},
     }
+
+
+def test_while_slurm_does_not_answer_no_cell_is_called_lost(submitted, plan, results, fake_slurm):
+    submitted(plan(seeds=2))
+    fake_slurm.fails("squeue", "Unable to contact slurm controller")
+    assert status(results.folder).counts() == {"unknown": 2}
 
 
 def test_a_failure_of_an_earlier_job_does_not_hide_the_new_one(
@@ -161,6 +168,36 @@ class TestRetry:
         asks = self.learnt(sweep, results).asks
         told = {by_cell[cell]: ask for cell, ask in asks.items()}
         assert told == {0: Ask(memory_gb=16.0), 1: Ask(minutes=480)}
+
+    def test_what_earlier_retries_asked_for_is_never_forgotten(
+        self, submitted, plan, results, fake_slurm
+    ):
+        sweep = plan(seeds=1)
+        (cell,) = sweep.cells
+        submitted(sweep)
+        fail(results, cell, "TimeOut")
+        submitted(sweep, Profile(max_minutes=480))
+        fail(results, cell, "OutOfMemory")
+        (ask,) = self.learnt(sweep, results).asks.values()
+        assert ask == Ask(memory_gb=16.0, minutes=480)
+
+    def test_a_process_that_slurm_killed_for_its_memory_gets_more(
+        self, submitted, plan, results, fake_slurm
+    ):
+        sweep = plan(seeds=1)
+        array = submitted(sweep).arrays[0]
+        fail(results, sweep.cells[0], "Killed")
+        fake_slurm.says("sacct", f"{array.job}_0|{array.name}|OUT_OF_MEMORY|60|cpu=2|cpu=2|240|n1")
+        assert list(self.learnt(sweep, results).asks.values()) == [Ask(memory_gb=16.0)]
+
+    def test_what_was_cancelled_was_no_attempt(self, submitted, plan, results, fake_slurm):
+        sweep = plan(seeds=1)
+        lines = []
+        for _ in range(4):
+            array = submitted(sweep).arrays[0]
+            lines.append(f"{array.job}_0|{array.name}|CANCELLED by 0|0|cpu=2|cpu=2|240|n1")
+            fake_slurm.says("sacct", "\n".join(lines))
+        assert self.learnt(sweep, results).exhausted == frozenset()
 
     def test_a_cell_has_three_attempts(self, submitted, plan, results):
         sweep = plan(seeds=2)

@@ -269,6 +269,14 @@ class TestSharedArtefacts:
         assert told == [("common", 1, False), ("artefacts", 2, True), ("cells", 4, True)]
 
 
+def test_a_task_of_an_array_asks_for_itself_alone(fake_slurm, monkeypatch):
+    fake_slurm.write("scontrol", f"#!/bin/sh\necho $* > '{fake_slurm.folder}/asked'\n")
+    for name, value in (("JOB_ID", "7"), ("ARRAY_JOB_ID", "7"), ("ARRAY_TASK_ID", "3")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert commands.requeue() == ""
+    assert (fake_slurm.folder / "asked").read_text() == "requeue 7_3\n"
+
+
 class TestSignals:
     def stopped_by(self, number, work, plan, register, results, first=()):
         def compress(self, train, budget, ctx):

@@ -37,5 +37,5 @@ source 'my env/bin/activate'
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output 'FOLDER/it'"'"'s my; "folder"/slurm/ID/%A_%a_%t_log.out' --cpu-bind=none singularity exec i.sif python -u -m submitit.core._submit 'FOLDER/it'"'"'s my; "folder"/slurm/ID'
+srun --unbuffered --output 'FOLDER/it'"'"'s my; "folder"/slurm/ID/%A_%a_%t_log.out' --cpu-bind=none --cpus-per-task=8 singularity exec i.sif python -u -m submitit.core._submit 'FOLDER/it'"'"'s my; "folder"/slurm/ID'
 
