@@ -250,7 +250,9 @@ def _protocol(setting: Setting) -> str:
 
 
 def _total(estimate: Estimate) -> str:
-    width = "" if estimate.half_width is None else f" ± {duration(estimate.half_width)}"
+    width = (
+        "" if estimate.half_width is None else f" ± {duration(estimate.half_width, estimate.mean)}"
+    )
     return f"{duration(estimate.mean)}{width}"
 
 

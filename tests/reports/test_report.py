@@ -147,6 +147,13 @@ def test_durations_are_told_in_fitting_units(value, shown):
     assert tables.duration(value) == shown
 
 
+def test_an_interval_of_a_time_has_the_times_unit():
+    assert tables.duration(131.0, 69.0) == "131 s"
+    assert tables.duration(0.004, 1.5) == "0.0 s"
+    assert tables.duration(20.0, 600.0) == "0.3 min"
+    assert tables.duration(1800.0, 9000.0) == "0.5 h"
+
+
 @pytest.mark.parametrize(
     ("value", "shown"), [(9, "9 B"), (9360, "9.36 kB"), (153_650_000, "154 MB"), (2.5e12, "2.5 TB")]
 )
