@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -29,7 +30,19 @@ class Normalisation:
 
     @classmethod
     def of(cls, images: Pixels) -> Normalisation:
-        """Return the statistics of images, uint8 [N, H, W, C]; exact sums of whole numbers."""
+        """Return the statistics of images, uint8 [N, H, W, C]; exact sums of whole numbers.
+
+        Images that are decoded on demand are gone through once in a process.
+        """
+        return cls._measured(images) if isinstance(images, np.ndarray) else cls._once(images)
+
+    @classmethod
+    @lru_cache(maxsize=8)
+    def _once(cls, images: Any) -> Normalisation:
+        return cls._measured(images)
+
+    @classmethod
+    def _measured(cls, images: Pixels) -> Normalisation:
         channels = images.shape[3]
         count = len(images) * images.shape[1] * images.shape[2]
         histograms = torch.zeros(channels, 256, dtype=torch.int64)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bench.batches import Targets
+from bench.feeding import chosen
 from bench.stepping import Trainer
 
 if TYPE_CHECKING:
@@ -52,14 +53,18 @@ def _step(job: Job, size: int) -> None:
     network = fresh_network(job.model, job.train, job.seed)
     trainer = Trainer(network, job.protocol, job.precision, device, captures=False)
     height, width, channels = job.train.shape
-    images = torch.zeros(size, height, width, channels, device=device).permute(0, 3, 1, 2)
-    targets = Targets(torch.zeros(size, dtype=torch.int64, device=device), None)
+    at_once = max(2, size // job.protocol.batch_shards)
+    looks = at_once * job.protocol.augmentation_splits
+    images = torch.zeros(looks, height, width, channels, device=device).permute(0, 3, 1, 2)
+    targets = Targets(torch.zeros(at_once, dtype=torch.int64, device=device), None)
     trainer.begin_epoch()
     trainer.try_step(images, targets)
     del held
 
 
 def _resident_bytes(job: Job) -> int:
+    if chosen(job).is_streamed:
+        return 0
     sets = [job.train] if job.test is None else [job.train, job.test]
     return sum(len(one) * one.bytes_per_image for one in sets)
 

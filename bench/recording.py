@@ -92,7 +92,7 @@ def training_cost(job: Job, curve: Curve, packed: int = 1) -> dict[str, Any]:
 
     seen = job.protocol.images_seen(job.load)
     each = operations_per_image(job.model, job.train.shape, len(job.train.classes))
-    operations = TRAINING_FACTOR * each * seen
+    operations = TRAINING_FACTOR * each * seen * job.protocol.augmentation_splits
     calibration = calibrate(job.device)
     rate = operations / curve.training_s if curve.training_s else 0.0
     return {

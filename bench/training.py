@@ -248,9 +248,21 @@ def _run(
     progress: Callable[[int, int], None],
     observer: Observer,
 ) -> Curve:
-    protocol, device, network = job.protocol, trainer.device, trainer.network
     feeding = chosen(job)
-    batches = _batches(job, device, feeding)
+    with contextlib.closing(_batches(job, trainer.device, feeding)) as batches:
+        return _epochs(job, trainer, batches, feeding, checkpoint, progress, observer)
+
+
+def _epochs(
+    job: Job,
+    trainer: Trainer,
+    batches: Batches,
+    feeding: Feeding,
+    checkpoint: Checkpoint | None,
+    progress: Callable[[int, int], None],
+    observer: Observer,
+) -> Curve:
+    protocol, device, network = job.protocol, trainer.device, trainer.network
     test = None if job.test is None else _test_images(job.test, job, device, feeding)
     curve, done = Curve(), 0
     state = checkpoint.load() if checkpoint else None

@@ -71,6 +71,7 @@ def _described(component: Any) -> dict[str, Any]:
         told |= {"about": _about(info), **vars(info), "editions": _editions(component)}
     else:
         told["about"] = component.about
+        told["our_choice"] = getattr(component, "choice", "")
     told["parameters"] = [_parameter(component, one) for one in parameters(component)]
     return told | {"source": component.__module__, "text": inspect.getdoc(component) or ""}
 
@@ -111,6 +112,8 @@ def _in_full(entry: dict[str, Any]) -> str:
             ("authors' code", f"{'' if entry['released'] else 'not '}released; {entry['code']}"),
             *facts,
         ]
+    if choice := entry.get("our_choice"):
+        facts = [*facts, ("our choice", choice)]
     width = min(_MOST_COLUMNS, shutil.get_terminal_size().columns)
     lines = [f"{entry['name']}: {entry['about']}"]
     lines += [_wrapped(f"  {name:14}", str(value), width) for name, value in facts]
