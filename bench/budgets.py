@@ -65,6 +65,11 @@ class Budget:
         """The budget for people, e.g. ``12.5 %`` or ``10 % of bytes``."""
         return f"{self.label.removesuffix(_BYTES)} %{' of bytes' * (self.of == 'bytes')}"
 
+    @property
+    def share(self) -> float:
+        """The budget as a share, in 0 ... 1."""
+        return float(self.percent) / 100
+
     def identity(self) -> dict[str, Any]:
         """Return what takes part in a cell's id."""
         return {"percent": self.label.removesuffix(_BYTES), "of": self.of}

@@ -173,7 +173,7 @@ def execute(
         worker = Worker(results, splits, device, progress, 1, tells_killed, gpus_per_cell, source)
         crew: Crew | Alone = Alone(worker)
     else:
-        setting = Setting(results.folder, source, device, used, packed)
+        setting = Setting(results.folder, source, device, used, packed, tells_killed)
         crew = Crew(setting, results, progress)
     with crew:
         _work_through(pending, crew, outcome, results, progress)
@@ -265,4 +265,4 @@ def expected_load(cell: Cell, available: int) -> Load:
     """
     spends_bytes = cell.method.keeps is Keeps.BYTES
     images = available if spends_bytes else cell.budget.images(available)
-    return Load(images, available, float(cell.budget.percent) / 100)
+    return Load(images, available, cell.budget.share)

@@ -97,6 +97,7 @@ class Setting:
     device: str
     threads: int
     packed: int
+    tells_killed: bool = True
 
 
 @dataclass
@@ -158,11 +159,13 @@ class Crew:
         return sum(member.cell is not None for member in self._members) < self._setting.packed
 
     def give(self, cell: Cell) -> None:
-        """Have a cell computed."""
-        idle = (member for member in self._members if member.cell is None)
-        member = next(idle, None) or self._hired()
-        member.cell, member.phase = cell, "unknown"
-        member.connection.send(cell.identity())
+        """Have a cell computed; processes that died while they were idle are replaced."""
+        for member in [one for one in self._members if one.cell is None]:
+            if _told(member, cell):
+                return
+            self._forget(member)
+        # One that dies before it is told is heard of by ended(), as any that dies with its cell.
+        _told(self._hired(), cell)
 
     def ended(self) -> list[tuple[Cell, State]]:
         """Wait until something is told; return the cells that have ended."""
@@ -210,14 +213,27 @@ class Crew:
 
     def _buried(self, member: _Member, cell: Cell) -> State:
         """Write down that a process died with its cell."""
-        member.process.join()
-        member.connection.close()
-        self._members.remove(member)
+        self._forget(member)
         owner = f"{member.process.pid} ({_ending(member.process.exitcode)})"
         with self._results.leases.taken(cell.id):  # its lease is stale, and gone after this
             failure = tell_killed(cell, self._results, owner, self._setting.device, member.phase)
         self._progress.cell_failed(cell, failure)
         return State.FAILED
+
+    def _forget(self, member: _Member) -> None:
+        member.process.join()
+        member.connection.close()
+        self._members.remove(member)
+
+
+def _told(member: _Member, cell: Cell) -> bool:
+    """Have a process compute a cell; return whether it could still be told."""
+    member.cell, member.phase = cell, "unknown"
+    try:
+        member.connection.send(cell.identity())
+    except OSError:
+        return False
+    return True
 
 
 def _ending(code: int | None) -> str:
@@ -258,9 +274,14 @@ def _attended(connection: Connection, setting: Setting) -> Iterator[State]:
         if worker is None:
             prepare_torch(setting.threads)
             splits = cell.dataset.load(setting.source)
-            telling = _Telling(connection)
             worker = Worker(
-                results, splits, setting.device, telling, setting.packed, source=setting.source
+                results,
+                splits,
+                setting.device,
+                _Telling(connection),
+                setting.packed,
+                setting.tells_killed,
+                source=setting.source,
             )
         yield worker.attend(cell)
 

@@ -10,7 +10,7 @@ from bench.components import Between, Component
 from bench.registry import Registry
 
 LOW_SHARE = 0.1
-"""The stored share up to which the released recipe takes its small batches."""
+"""The share up to which the released recipe takes its small batches."""
 _ALMOST = 1e-9
 Augmentation = Literal["none", "crop", "crop+flip", "dsa", "resized-crop+flip"]
 NormalisedBy = Literal["dataset", "released", "deepcore", "imagenet"]
@@ -41,7 +41,8 @@ class Load:
     full_images : int
         Images of the training split that it was made from.
     share : float
-        Share of the training split's bytes that the set takes, in 0 ... 1.
+        The budget of images, or the share of the training split's bytes that a budget of bytes
+        came to, in 0 ... 1.
     """
 
     images: int
@@ -78,7 +79,7 @@ class Protocol(Component):
         its own, whatever number of devices there is; 1 for none. Running statistics are averaged
         over the shards after every epoch.
     low_share_batch_size : int
-        Images a step for sets of at most 10 % of the bytes; 0: as for all others.
+        Images a step for budgets of at most 10 %; 0: as for all others.
     optimizer : {"sgd", "adamw"}
         SGD with momentum, or AdamW with its usual decay rates.
     learning_rate, momentum, weight_decay : float
@@ -313,6 +314,8 @@ class Released(Paper):
     """
 
     about: ClassVar[str] = "DQ's and ADQ's script: batch 16 at 10 % or less, tested every epoch"
+
+    version: ClassVar[int] = 2  # 1 took the large batch where a tenth of the images was rounded up
 
     low_share_batch_size: Annotated[int, Between(0)] = 16
     test_every: Annotated[int, Between(1)] = 1

@@ -36,8 +36,9 @@ class Trainer:
     and replayed from then on. :meth:`restart` gives the network other weights in the same place:
     the next seed, or the next compressed set, is trained by the graphs that are there.
 
-    Networks that draw random numbers while they train are not captured: how much a replayed graph
-    takes from the generator is torch's own matter, and interrupted runs are to equal others.
+    Batches in shards are not captured, nor are networks that draw random numbers while they train:
+    how much a replayed graph takes from the generator is torch's own matter, and interrupted runs
+    are to equal others.
 
     Parameters
     ----------
@@ -69,6 +70,7 @@ class Trainer:
         self.captures = (
             captures
             and team.size == 1
+            and protocol.batch_shards == 1
             and device.type == "cuda"
             and not draws_random_numbers(self.network)
         )

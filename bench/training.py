@@ -99,7 +99,7 @@ class Job:
     full_images : int or None
         Images of the training split that ``train`` was made from; None where it is that split.
     share : float
-        Share of that split's bytes that ``train`` takes.
+        Share of that split that ``train`` was to be (see :class:`bench.protocols.Load`).
     soft_labels : float32 [N, classes] or None
         Probabilities to learn instead of the labels.
     weights : float32 [N] or None
@@ -182,7 +182,7 @@ class Trainers:
         network = fresh_network(job.model, job.train, job.seed)
         key = _trainer_key(job)
         if self._kept is not None and self._kept[0] == key:
-            self._kept[1].restart(network.to(device))
+            self._kept[1].restart(adapted(network, job.protocol).to(device))
             return self._kept[1]
         self._kept = None  # its memory is given back before there is another one
         trainer = Trainer(network, job.protocol, job.precision, device, team=job.team)

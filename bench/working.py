@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bench.augment import Normalisation
     from bench.cells import Cell
     from bench.checkpoints import Checkpoint
-    from bench.contract import CompressedSet
+    from bench.contract import CompressedSet, ImageDataset
     from bench.datasets import Splits
     from bench.models.networks import Network
     from bench.progress import Progress
@@ -191,7 +191,7 @@ class Worker:
             protocol=cell.protocol,
             train=kept,
             full_images=len(train),
-            share=compressed.bytes(train) / (len(train) * train.bytes_per_image),
+            share=_share(cell, compressed, train),
             soft_labels=compressed.soft_labels,
             weights=compressed.weights,
             test=self._splits.test,
@@ -260,6 +260,16 @@ class Worker:
             return fitting_advice(self._job)
         except Exception:  # the failure itself shall be told, whatever became of trying
             return ""
+
+
+def _share(cell: Cell, compressed: CompressedSet, train: ImageDataset) -> float:
+    """Return the share of the training split that a protocol's batch goes by.
+
+    A tenth of 999 images are 100: what was rounded up is a budget of a tenth nevertheless.
+    """
+    if cell.budget.of == "images":
+        return cell.budget.share
+    return compressed.bytes(train) / (len(train) * train.bytes_per_image)
 
 
 def tell_killed(

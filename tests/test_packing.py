@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -14,18 +16,19 @@ from typing import Any
 
 import pytest
 
-from bench import execution
+from bench import execution, packing
 from bench.budgets import Budget
 from bench.cells import Plan, Sweep
 from bench.contract import METHODS
 from bench.datasets import DATASETS, Source
 from bench.errors import DataError
 from bench.models import MODELS
-from bench.packing import packed_cells
+from bench.packing import Crew, Setting, packed_cells
 from bench.progress import Progress
 from bench.protocols import PROTOCOLS
 from bench.results import Results
 from bench.storage import read_json
+from bench.working import State
 
 COMMAND = [sys.executable, "-c", "from bench.cli import main; main()"]
 PLUGIN = '''
@@ -118,6 +121,47 @@ def test_what_stops_a_process_from_starting_stops_the_run(
     with pytest.raises(DataError, match=r"000\.png"):
         execution.execute(Plan(cells), results, Source(images), "cpu", pack=2)
     assert not list(results.failures())
+
+
+def test_a_process_that_dies_while_it_is_idle_is_replaced(tmp_path: Path) -> None:
+    first, second = plan_of(seeds=1).cells
+    results = Results(tmp_path)
+    setting = Setting(results.folder, Source(), "cpu", threads=1, packed=2)
+    with Crew(setting, results, Progress()) as crew:
+        for cell in (first, second):
+            crew.give(cell)
+            over: list[Any] = []
+            while not over:
+                over = crew.ended()
+            assert over == [(cell, State.COMPUTED)]
+            (member,) = crew._members
+            member.process.kill()
+            member.process.join()
+
+
+@pytest.mark.parametrize(
+    ("tells", "state"), [(True, "left by a killed process"), (False, "computed")]
+)
+def test_a_packed_process_tells_of_killed_ones_only_where_it_is_to(
+    tmp_path: Path, tells: bool, state: str
+) -> None:
+    (cell, _) = plan_of(seeds=1).cells
+    results = Results(tmp_path)
+    lease = results.leases.try_take(cell.id)
+    assert lease is not None
+    lease._stop.set()
+    content = {**read_json_plainly(lease.path), "started": "another process of this number"}
+    lease.path.write_text(json.dumps(content))
+    setting = Setting(results.folder, Source(), "cpu", 1, packed=2, tells_killed=tells)
+    ours, theirs = multiprocessing.Pipe()
+    ours.send(cell.identity())
+    assert next(packing._attended(theirs, setting)).value == state
+    assert len(list(results.failures())) == tells
+
+
+def read_json_plainly(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
 
 
 @pytest.mark.parametrize(

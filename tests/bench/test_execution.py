@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,8 +13,10 @@ from bench.cells import Plan, Sweep
 from bench.contract import METHODS, CompressedSet, Method, MethodInfo
 from bench.datasets import DATASETS, Source
 from bench.models import MODELS
+from bench.progress import Progress
 from bench.protocols import PROTOCOLS
 from bench.results import Results
+from bench.working import Worker
 
 INFO = MethodInfo(title="t", paper="none", year=2026, kind="selection", code="here")
 
@@ -123,3 +126,16 @@ def test_training_seeds_give_all_methods_the_same_start(tmp_path):
     whole, part = train, train.subset(np.arange(50))
     starts = [weights_digest(fresh_network(model, split, 3)) for split in (whole, part)]
     assert starts[0] == starts[1]
+
+
+@pytest.mark.parametrize(("ratio", "batch"), [("10", 16), ("10.2", 128), ("10b", 16)])
+def test_a_tenth_is_a_tenth_where_its_images_were_rounded_up(tmp_path, ratio, batch):
+    cell = plan_of(*METHODS.make("random")).cells[0]
+    released = PROTOCOLS.make_one("released[epochs=1]")
+    cell = dataclasses.replace(cell, budget=Budget.parse(ratio), protocol=released)
+    splits = DATASETS.make_one("digits").load(Source())
+    worker = Worker(Results(tmp_path), splits, "cpu", Progress())
+    job = worker.prepare(cell).job
+    assert len(job.train) / len(splits.train) > 0.1 or cell.budget.of == "bytes"
+    assert job.protocol.batch(job.load) == batch
+    assert job.protocol.batch(execution.expected_load(cell, len(splits.train))) == batch

@@ -62,7 +62,13 @@ def replaying(monkeypatch):
     monkeypatch.setattr(training, "Trainer", Replaying)
 
 
-OPTIMIZERS = ["smoke[epochs=3]", "smoke[epochs=3,optimizer=adamw]", "smoke[epochs=4,schedule=drop]"]
+LOOKS = "augmentation_splits=2,split_norm=true,jsd_weight=1"
+OPTIMIZERS = [
+    "smoke[epochs=3]",
+    "smoke[epochs=3,optimizer=adamw]",
+    "smoke[epochs=4,schedule=drop]",
+    f"smoke[epochs=3,{LOOKS}]",
+]
 
 
 @pytest.mark.parametrize("spec", OPTIMIZERS)
