@@ -84,6 +84,8 @@ class Trainer:
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._steps: Counter[_Shape] = Counter()
         self._graphs: dict[_Shape, _Captured] = {}
+        self._pool: Any = None
+        """Memory that the graphs share: they run one after the other and leave nothing in it."""
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -208,9 +210,12 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
         # Other threads (a display, a lease's heartbeat) are free to go on meanwhile.
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+        with torch.cuda.graph(
+            graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+        ):
             self._backward(*held)
             self.optimizer.step()
+        self._pool = graph.pool()
         return _Captured(graph.replay, *held)
 
 

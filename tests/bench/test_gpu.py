@@ -28,6 +28,7 @@ pytestmark = pytest.mark.gpu
 def job():
     if not torch.cuda.is_available():
         pytest.skip("torch sees no CUDA device")
+    execution.prepare_torch(torch.get_num_threads())
     splits = DATASETS.make_one("digits").load(Source())
     return training.Job(
         model=MODELS.make_one("resnet8[width=8]"),
