@@ -68,7 +68,8 @@ class Share:
 
         What it was given begins where the cell before it ended, the first one's with the job:
         starting Python is part of it. What it used is the training, testing and selection that
-        was measured; an artefact that another job made is that job's.
+        was measured, less what was measured before an interruption; an artefact that another job
+        made is that job's.
         """
         now = time.time()
         given, self.counted_to = now - self.counted_to, now
@@ -86,12 +87,12 @@ class Share:
     def _used(self, cost: Mapping[str, Any], training: float) -> float:
         job = os.environ.get("SLURM_JOB_ID")
         made = {
-            name: artefact["seconds"]
+            name: artefact["seconds"] - artefact.get("before_s", 0.0)
             for name, artefact in cost["artefacts"].items()
             if name not in self._artefacts and job_of(artefact, "SLURM_JOB_ID") == job
         }
         self._artefacts |= made.keys()
-        trained = (cost["training_s"] + cost["testing_s"]) * training
+        trained = (cost["training_s"] + cost["testing_s"] - cost["before_s"]) * training
         return float(trained + sum(made.values()) / self.packed)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import torch
+
 _SIDE = {"cpu": 1024, "cuda": 8192}
 _COPIED_BYTES = {"cpu": 2**26, "cuda": 2**30}
 _ROUNDS = 8
@@ -45,30 +47,43 @@ def calibrate(device: str) -> Calibration:
     """Measure a device, once in a process; takes about half a second.
 
     The best of several rounds counts, since other processes only make a round slower. bf16 on a
-    processor without such units is slower than fp32, and said so.
+    processor without such units is slower than fp32, and said so. What it takes of a GPU's memory
+    is given back, and counts in nobody's peak.
     """
     import torch
 
-    kind = torch.device(device).type
+    where = torch.device(device)
+    try:
+        return _measured(where)
+    finally:
+        if where.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(where)
+
+
+def _measured(device: torch.device) -> Calibration:
+    import torch
+
+    kind = device.type
     side = _SIDE[kind]
     rates = {}
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         left, right = (torch.full((side, side), 0.5, dtype=dtype, device=device) for _ in range(2))
-        rates[precision] = 2 * side**3 / _best(lambda a=left, b=right: a @ b, kind)  # type: ignore[misc]
+        rates[precision] = 2 * side**3 / _best(lambda a=left, b=right: a @ b, device)  # type: ignore[misc]
     source = torch.zeros(_COPIED_BYTES[kind], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    copied = 2 * _COPIED_BYTES[kind] / _best(lambda: target.copy_(source), kind)
+    copied = 2 * _COPIED_BYTES[kind] / _best(lambda: target.copy_(source), device)
     return Calibration(rates["fp32"], rates["bf16"], copied)
 
 
-def _best(work: Callable[[], Any], kind: str) -> float:
+def _best(work: Callable[[], Any], device: torch.device) -> float:
     import torch
 
     shortest = float("inf")
     for _ in range(_ROUNDS):
         start = time.perf_counter()
         work()
-        if kind == "cuda":
-            torch.cuda.synchronize()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         shortest = min(shortest, time.perf_counter() - start)
     return shortest

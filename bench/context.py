@@ -179,6 +179,8 @@ class RunContext:
             "device": artefact.device,
             **slurm_facts(),
         }
+        if stage.seconds_before:
+            own["before_s"] = stage.seconds_before
         if making.told:
             own["told"] = making.told
         costs = {**making.costs, artefact.id: own}

@@ -44,6 +44,12 @@ class Cooperation:
                 f"{team.size} processes cannot share the {shards} shards of {protocol.name}. Take "
                 f"a number that divides {shards}, or another one: {protocol.name}[batch_shards=...]"
             )
+        if team.size > 1 and shards == 1 and protocol.split_norm:
+            raise TrainingError(
+                f"{team.size} processes cannot train with a batch normalisation for every look "
+                f"over a whole batch ({protocol.spec}). Take --gpus-per-cell 1, or batch_shards="
+                f"{team.size}"
+            )
         self.team = team
         self.network = network
         self._shards: ShardBuffers | None = None

@@ -15,11 +15,21 @@ if TYPE_CHECKING:
     from bench.training import Job
 
 
+_NO_MEMORY = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+"""How torch tells of a want of memory by errors that have no type of their own."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether more memory would have mended an error."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    told = str(error)
+    return isinstance(error, RuntimeError) and any(words in told for words in _NO_MEMORY)
 
 
 def fitting_batch(job: Job) -> int:

@@ -22,16 +22,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cells import Cell
-from bench.checkpoints import Checkpoint, TrainingState
 from bench.datasets import Source
 from bench.errors import DamagedFileError, DeviceError, ProcessError
 from bench.feeding import Feed, Stream
 from bench.provenance import continuation_stamp
 from bench.recording import KILLED
+from bench.results import Results
 from bench.storage import read_json, write_json
+from bench.team import threads_of_each
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+    from bench.checkpoints import Checkpoint, TrainingState
 
 _POLL_S = 0.2
 _PATIENCE_S = 40
@@ -74,14 +77,14 @@ class Order:
         """Return the order to train a cell as this process would, which shares its threads out."""
         import torch
 
-        threads = max(1, torch.get_num_threads() // processes)
+        threads = threads_of_each(torch.get_num_threads(), processes)
         stamp = f"{continuation_stamp(device)} {processes} processes of {threads} threads"
         return cls(cell, results, source, device, processes, threads, stamp)
 
     @property
     def checkpoint(self) -> Checkpoint:
         """Where the training state is kept."""
-        return Checkpoint(self.results / "checkpoints" / self.cell.id, self.stamp)
+        return Results(self.results).checkpoint(self.cell.id, self.stamp)
 
     def save(self, path: Path) -> None:
         """Write the order."""
@@ -243,7 +246,8 @@ def main() -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     arguments = [
-        "--standalone", "--nproc-per-node", str(order["processes"]), "--max-restarts", "0",
+        "--standalone", "--local-addr", "127.0.0.1",
+        "--nproc-per-node", str(order["processes"]), "--max-restarts", "0",
         "--monitor-interval", "0.2", "-m", "bench.rank", str(path),
     ]  # fmt: skip
     try:

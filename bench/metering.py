@@ -91,14 +91,14 @@ def keep_freed_memory() -> None:
         library.mallopt(mmap_threshold, 2**25)
 
 
-def device_peak_memory_bytes() -> int | None:
-    """Return the most GPU memory held since the last call, in bytes; None without a GPU."""
+def device_peak_memory_bytes(device: str) -> int | None:
+    """Return the most memory held of a GPU since the last call, in bytes; None for a processor."""
     import torch
 
-    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if not device.startswith("cuda"):
         return None
-    peak = torch.cuda.max_memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
+    peak = torch.cuda.max_memory_allocated(torch.device(device))
+    torch.cuda.reset_peak_memory_stats(torch.device(device))
     return peak
 
 

@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from bench import errors
 from bench.cells import Cell
-from bench.errors import BenchError
+from bench.errors import BenchError, ProcessError
 from bench.progress import Progress
 from bench.working import State, Worker, tell_killed
 
@@ -199,8 +200,7 @@ class Crew:
         if event == "ended":
             return State(told[0])
         if event == "broken":
-            kind, message = told
-            raise getattr(errors, kind, BenchError)(message)
+            raise _broken(*told)
         if event == "warning":
             self._results.warn(told[0])
             return None
@@ -236,6 +236,14 @@ def _told(member: _Member, cell: Cell) -> bool:
     return True
 
 
+def _broken(kind: str, message: str, shown: str) -> BenchError:
+    """Return what stopped a process: the same error where it is ours, else with its traceback."""
+    known = getattr(errors, kind, None)
+    if isinstance(known, type) and issubclass(known, BenchError) and known is not ProcessError:
+        return known(message)
+    return ProcessError(kind, f"{kind}: {message}", shown)
+
+
 def _ending(code: int | None) -> str:
     if code is not None and code < 0:
         return signal.Signals(-code).name
@@ -257,7 +265,8 @@ def serve(connection: Connection, setting: Setting) -> None:
     except (_Stopped, EOFError, BrokenPipeError):
         return
     except Exception as error:
-        connection.send(("broken", type(error).__name__, str(error) or "no message"))
+        kind, message = type(error).__name__, str(error) or "no message"
+        connection.send(("broken", kind, message, traceback.format_exc()))
 
 
 def _attended(connection: Connection, setting: Setting) -> Iterator[State]:

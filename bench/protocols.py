@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from bench.components import Between, Component
+from bench.errors import UsageError
 from bench.registry import Registry
 
 LOW_SHARE = 0.1
@@ -167,6 +168,16 @@ class Protocol(Component):
     normalisation: NormalisedBy = "dataset"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     test_every: Annotated[int, Between(1)] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        begins = self.warmup_learning_rate
+        if self.schedule == "epoch" and self.warmup_epochs and not begins:
+            raise UsageError(
+                f"{self.name or type(self).__name__}: warmup_epochs={self.warmup_epochs:g} does "
+                "nothing with schedule=epoch without a rate to begin with. Give "
+                "warmup_learning_rate too, or warmup_epochs=0, or schedule=step"
+            )
 
     @property
     def cuts_from_whole(self) -> bool:

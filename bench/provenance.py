@@ -152,8 +152,15 @@ def module_facts(component: type) -> dict[str, str]:
 
 
 def continuation_stamp(device: str) -> str:
-    """Return what must be equal for an interrupted training run to go on with the same bytes."""
-    return canonical_json([source_digest(), packages(), device_facts(device)])
+    """Return what must be equal for an interrupted training run to go on with the same bytes.
+
+    The run's precision follows from its protocol and model, which are in the checkpoint's name,
+    and from the device or the processor's units, which are here.
+    """
+    from bench.precision import bf16_units
+
+    host = [_processor(), bf16_units()]
+    return canonical_json([source_digest(), packages(), device_facts(device), host])
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -15,6 +16,8 @@ from bench.storage import write_json
 from bench.team import Team
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bench.training import Job
 
 
@@ -22,28 +25,41 @@ def main() -> int:
     """Train the cell of an order with the other processes; a failure is written beside it."""
     die_with_parent(int(os.environ["BENCH_LAUNCHER"]))
     path = Path(sys.argv[1])
-    order = Order.read(path)
     team = Team(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    device = f"cuda:{os.environ['LOCAL_RANK']}" if order.device == "cuda" else order.device
+    told = failure_path(path.parent, team.rank)
     try:
-        _train(order, team, device)
-    except Exception as error:  # whatever it is, the cell's failure record shall tell it
-        write_json(failure_path(path.parent, team.rank), _told(error, device))
+        with _telling(told, "cpu"):
+            _train(Order.read(path), team, told)
+    except Exception:  # it is told
         return 1
     return 0
 
 
-def _train(order: Order, team: Team, device: str) -> None:
+@contextlib.contextmanager
+def _telling(path: Path, device: str) -> Iterator[None]:
+    """Write down what fails within the block, once; the cell's failure record shall tell it."""
+    try:
+        yield
+    except Exception as error:
+        if not path.exists():
+            write_json(path, _told(error, device))
+        raise
+
+
+def _train(order: Order, team: Team, told: Path) -> None:
     import torch
 
     from bench import training
     from bench.cooperation import joined
     from bench.execution import prepare_torch
 
-    prepare_torch(order.threads)
-    job = replace(_job(order, device), team=team)
-    with joined(team, torch.device(device)):
-        training.run(job, order.checkpoint)
+    device = f"cuda:{os.environ['LOCAL_RANK']}" if order.device == "cuda" else order.device
+    with _telling(told, device):
+        prepare_torch(order.threads)
+        job = replace(_job(order, device), team=team)
+        # The first failure is the cause: it is told before the others lose their connection.
+        with joined(team, torch.device(device)), _telling(told, device):
+            training.run(job, order.checkpoint)
 
 
 def _job(order: Order, device: str) -> Job:

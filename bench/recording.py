@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import ProcessError
 from bench.metering import device_peak_memory_bytes, gigabytes, peak_memory_bytes
+from bench.team import threads_of_each
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bench.calibration import Calibration
     from bench.contract import ImageDataset
     from bench.models.networks import Network
     from bench.training import Curve, Job
@@ -79,33 +82,60 @@ def engine_facts(job: Job, curve: Curve, packed: int, processes: int = 1) -> dic
     }
 
 
-def training_cost(job: Job, curve: Curve, packed: int = 1) -> dict[str, Any]:
+def training_cost(job: Job, curve: Curve, packed: int = 1, processes: int = 1) -> dict[str, Any]:
     """Return what training and testing took, and how near to the machine's best it came.
 
     The joules are the whole GPU's, and therefore nobody's where cells are packed.
 
     Operations count multiplications and additions; those of training are three times those of
-    the forward passes. The peak is that of a large matrix product, measured in this process.
+    the forward passes, of every look at an image. The peak is that of a large matrix product,
+    measured in this process, times the devices that took part; None where the calibration found
+    no memory.
     """
-    from bench.calibration import calibrate
     from bench.operations import TRAINING_FACTOR, operations_per_image
 
     seen = job.protocol.images_seen(job.load)
     each = operations_per_image(job.model, job.train.shape, len(job.train.classes))
     operations = TRAINING_FACTOR * each * seen * job.protocol.augmentation_splits
-    calibration = calibrate(job.device)
+    calibration = _calibration(job.device)
     rate = operations / curve.training_s if curve.training_s else 0.0
     return {
         "training_s": curve.training_s,
         "testing_s": curve.testing_s,
+        "before_s": curve.before_s,
         "energy_j": curve.energy_j if packed == 1 else None,
         "steps": job.protocol.steps(job.load),
         "images_seen": seen,
         "training_operations": operations,
         "operations_per_s": rate,
-        "share_of_peak": rate / calibration.peak(curve.precision),
-        "calibration": calibration.to_json(),
+        "share_of_peak": rate / (calibration.peak(curve.precision) * _devices(job, processes))
+        if calibration
+        else None,
+        "calibration": calibration.to_json() if calibration else None,
     }
+
+
+def _calibration(device: str) -> Calibration | None:
+    """Return what the device reaches; None where it has no memory left to be measured in."""
+    from bench.calibration import calibrate
+    from bench.fitting import is_out_of_memory
+
+    try:
+        return calibrate(device)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+
+
+def _devices(job: Job, processes: int) -> float:
+    """Return the devices that trained a cell; a processor's threads are one, shared out."""
+    if job.device.startswith("cuda"):
+        return processes
+    import torch
+
+    threads = torch.get_num_threads()
+    return processes * threads_of_each(threads, processes) / threads
 
 
 def selection_cost(artefacts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -121,14 +151,22 @@ def selection_cost(artefacts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
 
 
 def hours(
-    job: Job, curve: Curve, artefacts: Mapping[str, Mapping[str, Any]], processes: int = 1
+    job: Job,
+    curve: Curve,
+    artefacts: Mapping[str, Mapping[str, Any]],
+    processes: int = 1,
+    packed: int = 1,
 ) -> dict[str, float | None]:
     """Return the hours of GPU and of CPU behind a cell, selection included.
 
     None where no stage ran on such a device. An hour of CPU is one of a process, on as many cores
-    as the record tells threads. Training counts as often as there were ``processes`` for it.
+    as the record tells threads. Training counts as often as there were GPUs for it; ``packed``
+    cells share the hours of theirs, while each has threads of its own. Artefacts do not tell how
+    many cells were packed when they were made: their hours are whole.
     """
-    stages = [(job.device, processes * (curve.training_s + curve.testing_s))]
+    shared = packed if job.device.startswith("cuda") else 1
+    trained = (curve.training_s + curve.testing_s) * _devices(job, processes) / shared
+    stages = [(job.device, trained)]
     stages += [(cost["device"], cost["seconds"]) for cost in artefacts.values()]
     on_gpu = [seconds for device, seconds in stages if device.startswith("cuda")]
     on_cpu = [seconds for device, seconds in stages if not device.startswith("cuda")]
@@ -138,11 +176,11 @@ def hours(
     }
 
 
-def process_cost() -> dict[str, Any]:
-    """Return the most memory that the process, and its GPU, held."""
+def process_cost(device: str) -> dict[str, Any]:
+    """Return the most memory that the process held, and of its GPU."""
     return {
         "process_peak_memory_bytes": peak_memory_bytes(),
-        "device_peak_memory_bytes": device_peak_memory_bytes(),
+        "device_peak_memory_bytes": device_peak_memory_bytes(device),
     }
 
 
@@ -186,8 +224,12 @@ def fitting_advice(job: Job) -> str:
     if not size:
         return f"Not even a batch of one image fits: take a smaller model than {job.model.spec}"
     is_low = asked == job.protocol.low_share_batch_size
-    name = "low_share_batch_size" if is_low else "batch_size"
-    return f"A batch of {size} instead of {asked} fits: {job.protocol.name}[{name}={size}]"
+    smaller = (
+        replace(job.protocol, low_share_batch_size=size)
+        if is_low
+        else replace(job.protocol, batch_size=size)
+    )
+    return f"A batch of {size} instead of {asked} fits: {smaller.spec}"
 
 
 def _total_memory_bytes(device: str) -> int:

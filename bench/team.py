@@ -74,4 +74,9 @@ def part_of(count: int, number: int, parts: int) -> slice:
     return slice(start, start + size + (number < larger))
 
 
+def threads_of_each(threads: int, processes: int) -> int:
+    """Return the CPU threads of each of the processes that share some."""
+    return max(1, threads // processes)
+
+
 ALONE = Team()

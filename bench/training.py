@@ -284,9 +284,7 @@ def _epochs(
             right = _right_by_class(guessed, test.labels, len(job.train.classes))
             curve.tests[epoch] = trainer.total(right).tolist()
             curve.testing_s += timer.lap()
-        joules = energy.lap()
-        if joules is not None and job.team.size > 1:
-            joules = float(trainer.total(torch.tensor(joules, device=device)))
+        joules = _joules(energy.lap(), trainer, job.team)
         if joules is not None:
             curve.energy_j = (curve.energy_j or 0.0) + joules
         if checkpoint and job.team.leads and epoch < protocol.epochs and pace.is_due:
@@ -296,6 +294,16 @@ def _epochs(
     if checkpoint and job.team.size > 1 and job.team.leads:  # it tells the others' result
         checkpoint.save(_state(protocol.epochs, trainer, curve, observer))
     return curve
+
+
+def _joules(own: float | None, trainer: Trainer, team: Team) -> float | None:
+    """Return the joules of all processes; None where one of them has nobody who counts."""
+    if team.size == 1:
+        return own
+    # Every process takes part, whether it has joules or not: the others wait for it.
+    told = torch.tensor([own or 0.0, own is None], dtype=torch.float64, device=trainer.device)
+    joules, missing = trainer.total(told).tolist()
+    return None if missing else float(joules)
 
 
 def _batches(job: Job, device: torch.device, feeding: Feeding) -> Batches:

@@ -156,10 +156,10 @@ class Worker:
         network, curve = self._trained(cell, job)
         self._phase = "recording"
         cost = {
-            **training_cost(job, curve, self._packed),
+            **process_cost(job.device),  # before the calibration takes memory
+            **training_cost(job, curve, self._packed, self._processes),
             **selection_cost(prepared.costs),
-            **hours(job, curve, prepared.costs, self._processes),
-            **process_cost(),
+            **hours(job, curve, prepared.costs, self._processes, self._packed),
         }
         return {
             "metrics": metrics(curve, self._splits.test),
@@ -251,11 +251,13 @@ class Worker:
         from bench.fitting import free_memory, is_out_of_memory
         from bench.training import Trainers
 
-        if self._phase != "training" or self._job is None or not is_out_of_memory(error):
+        if not is_out_of_memory(error):
             return ""
         traceback.clear_frames(error.__traceback__)  # they hold what the memory is full of
         self._trainers = Trainers()
         free_memory()
+        if self._phase != "training" or self._job is None:
+            return ""
         try:
             return fitting_advice(self._job)
         except Exception:  # the failure itself shall be told, whatever became of trying

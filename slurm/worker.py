@@ -17,7 +17,7 @@ from bench.allocation import BEGAN, tell_job
 from bench.cells import Cell, Plan, cell_id
 from bench.contract import METHODS
 from bench.datasets import Source
-from bench.errors import BenchError, DeviceError, StorageError
+from bench.errors import BenchError, DeviceError, ProcessError, StorageError
 from bench.results import Results
 from bench.storage import read_json
 from slurm import commands
@@ -139,8 +139,11 @@ class _Run:
         except StorageError:
             raise
         except Exception as error:  # a data set that is missing here, a GPU that is not there
+            cause, message = type(error).__name__, str(error) or "no message"
             told = "" if isinstance(error, BenchError) else traceback.format_exc()
-            self._fail_all("start", type(error).__name__, str(error) or "no message", told)
+            if isinstance(error, ProcessError):
+                cause, told = error.cause, error.traceback
+            self._fail_all("start", cause, message, told)
 
     def _do(self, cells: Sequence[Cell]) -> Outcome | None:
         from bench.execution import execute, resolve_device

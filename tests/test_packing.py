@@ -21,7 +21,7 @@ from bench.budgets import Budget
 from bench.cells import Plan, Sweep
 from bench.contract import METHODS
 from bench.datasets import DATASETS, Source
-from bench.errors import DataError
+from bench.errors import DataError, ProcessError
 from bench.models import MODELS
 from bench.packing import Crew, Setting, packed_cells
 from bench.progress import Progress
@@ -296,3 +296,30 @@ def test_a_run_that_ends_takes_its_processes_with_it(folder: Path, number: signa
     if number == signal.SIGINT:
         assert "The same command goes on" in err
         assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        (DataError("a.png is no image"), DataError, "a.png is no image"),
+        (KeyError("classes"), ProcessError, "KeyError: 'classes'"),
+    ],
+)
+def test_what_breaks_a_process_is_told_with_its_type_and_traceback(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[Exception], told: str
+) -> None:
+    def fail(connection: Any, setting: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(packing, "_attended", fail)
+    monkeypatch.setattr(packing.signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(packing, "_end_with_parent", lambda: None)
+    ours, theirs = multiprocessing.Pipe()
+    packing.serve(theirs, Setting(Path("results"), Source(), "cpu", 1, 2))
+    event, *rest = ours.recv()
+    assert event == "broken"
+    broken = packing._broken(*rest)
+    assert (type(broken), str(broken)) == (kind, told)
+    if isinstance(broken, ProcessError):
+        assert broken.cause == "KeyError"
+        assert "raise error" in broken.traceback

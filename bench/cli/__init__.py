@@ -24,7 +24,7 @@ from bench.cli import (
     store,
 )
 from bench.cli.codes import INTERRUPTED, SOME_FAILED, WRONG_USE
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, ProcessError, UsageError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -78,5 +78,7 @@ def _advice(error: click.ClickException) -> str:
 def _tell(error: BenchError, code: int) -> int:
     if "--debug" in sys.argv:
         raise error
+    if isinstance(error, ProcessError) and error.traceback:
+        click.echo(error.traceback, err=True)
     click.echo(f"error: {error}", err=True)
     return code

@@ -10,6 +10,7 @@ from bench import execution, training
 from bench.augment import DeviceImages, Normalisation
 from bench.batches import ResidentBatches
 from bench.budgets import Budget
+from bench.calibration import calibrate
 from bench.cells import Plan, Sweep
 from bench.checkpoints import Checkpoint
 from bench.contract import METHODS
@@ -71,7 +72,12 @@ def test_a_gpu_gives_a_cpus_accuracy_within_chance(job):
     assert abs(sum(on_gpu.tests[4]) - sum(on_cpu.tests[4])) < 40  # of 360
 
 
-SPECS = ["smoke[epochs=4]", "smoke[epochs=4,precision=bf16]", "smoke[epochs=4,optimizer=adamw]"]
+SPECS = [
+    "smoke[epochs=4]",
+    "smoke[epochs=4,precision=bf16]",
+    "smoke[epochs=4,optimizer=adamw]",
+    "smoke[epochs=4,augmentation_splits=2,split_norm=true,jsd_weight=1]",
+]
 
 
 def eager(job, monkeypatch):
@@ -182,3 +188,31 @@ def test_a_batch_that_does_not_fit_is_told_with_one_that_does(job):
         training.run(job)
     size = fitting_batch(job)
     assert 0 < size < 2**20
+
+
+def test_graphs_of_all_batch_shapes_share_one_pool(job):
+    trainers = training.Trainers()
+    training.run(job, trainers=trainers)  # 280 images: steps of 32 and one of 24
+    (_, trainer) = trainers._kept
+    graphs = [captured.run.__self__ for captured in trainer._graphs.values()]
+    assert len(graphs) == 2
+    assert len({graph.pool() for graph in graphs}) == 1
+
+
+@pytest.mark.usefixtures("job")
+def test_the_calibrations_memory_is_in_no_cells_peak(tmp_path):
+    sweep = Sweep(
+        dataset=DATASETS.make_one("digits"),
+        fingerprint="f",
+        methods=METHODS.make("random"),
+        budgets=[Budget.parse("10")],
+        models=[MODELS.make_one("resnet8[width=4]")],
+        protocols=[PROTOCOLS.make_one("smoke[epochs=1]")],
+        seeds=2,
+    )
+    results, matrix = Results(tmp_path), 4 * 8192**2
+    calibrate.cache_clear()
+    execution.execute(Plan.of(sweep), results, Source(), "cuda")
+    peaks = [record["cost"]["device_peak_memory_bytes"] for record in results.records()]
+    assert len(peaks) == 2
+    assert max(peaks) < matrix

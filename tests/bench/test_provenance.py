@@ -12,7 +12,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from bench import energy, provenance, training
+from bench import energy, precision, provenance, training
 from bench.augment import Normalisation
 from bench.datasets import DATASETS, Source
 from bench.models import MODELS
@@ -60,8 +60,15 @@ def test_what_decides_a_processors_bits_is_in_the_stamp_of_a_checkpoint(monkeypa
     facts = provenance.device_facts("cpu")
     assert facts["capability"] == torch.backends.cpu.get_cpu_capability()
     before = provenance.continuation_stamp("cpu")
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "another")
-    assert provenance.continuation_stamp("cpu") != before
+    changes = [
+        (torch.backends.cpu, "get_cpu_capability", "another"),
+        (provenance, "_processor", "another model of the same capability"),
+        (precision, "bf16_units", ("another",)),
+    ]
+    for owner, name, value in changes:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, lambda value=value: value)
+            assert provenance.continuation_stamp("cpu") != before, name
 
 
 def test_uncommitted_changes_have_a_digest(monkeypatch):

@@ -6,13 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from bench import training
+from bench import calibration, execution, metering, training, working
+from bench.allocation import Share
 from bench.augment import Normalisation
-from bench.calibration import calibrate
+from bench.budgets import Budget
+from bench.calibration import Calibration, calibrate
+from bench.cells import Plan, Sweep
+from bench.contract import METHODS
 from bench.datasets import DATASETS, Source
 from bench.models import MODELS
+from bench.progress import Progress
 from bench.protocols import PROTOCOLS
-from bench.recording import OUT_OF_MEMORY, cause_of, training_cost
+from bench.recording import OUT_OF_MEMORY, cause_of, fitting_advice, hours, training_cost
+from bench.results import Results
 
 
 @pytest.mark.parametrize(
@@ -68,3 +74,123 @@ def test_costs_follow_the_steps_and_the_measured_time():
         cost["training_operations"]
     )
     assert 0 < cost["share_of_peak"] < 1.5
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "CUDA error: out of memory",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)",
+    ],
+)
+def test_the_libraries_of_a_gpu_run_out_of_memory_in_their_own_words(told):
+    assert cause_of(RuntimeError(told), "cpu")[0] == OUT_OF_MEMORY
+
+
+def job_with(spec, device="cpu"):
+    train = DATASETS.make_one("digits").load(Source()).train.subset(np.arange(64))
+    return training.Job(
+        model=MODELS.make_one("resnet8[width=4]"),
+        protocol=PROTOCOLS.make_one(spec),
+        train=train,
+        test=None,
+        normalisation=Normalisation.of(train.images),
+        seed=0,
+        device=device,
+    )
+
+
+def test_the_batch_that_fits_is_told_with_all_that_was_asked_for(monkeypatch):
+    monkeypatch.setattr("bench.fitting.fitting_batch", lambda job: 8)
+    told = fitting_advice(job_with("smoke[epochs=2,optimizer=adamw]"))
+    assert told.endswith("fits: smoke[epochs=2,batch_size=8,optimizer=adamw]")
+
+
+def test_a_calibration_without_memory_costs_no_cell(monkeypatch):
+    def refuse(device):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("bench.calibration.calibrate", refuse)
+    cost = training_cost(job_with("smoke"), training.Curve(training_s=2.0))
+    assert (cost["share_of_peak"], cost["calibration"]) == (None, None)
+    assert cost["operations_per_s"] > 0
+
+
+@pytest.mark.parametrize(("device", "devices"), [("cuda", 2), ("cpu", 1)])
+def test_the_peak_is_that_of_all_devices_and_a_processor_is_one(monkeypatch, device, devices):
+    best = Calibration(1e9, 1e9, 1e9)
+    monkeypatch.setattr("bench.calibration.calibrate", lambda device: best)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    job, curve = job_with("smoke", device), training.Curve(training_s=3600.0, before_s=7.0)
+    cost = training_cost(job, curve, processes=2)
+    assert cost["share_of_peak"] == pytest.approx(cost["operations_per_s"] / 1e9 / devices)
+    assert cost["before_s"] == 7.0
+    told = hours(job, curve, {}, processes=2)
+    assert told["gpu_hours" if device == "cuda" else "cpu_hours"] == devices
+
+
+@pytest.mark.parametrize(("device", "spent"), [("cuda", 0.25), ("cpu", 1.0)])
+def test_packed_cells_share_the_hours_of_their_gpu(device, spent):
+    told = hours(job_with("smoke", device), training.Curve(training_s=3600.0), {}, packed=4)
+    assert told["gpu_hours" if device == "cuda" else "cpu_hours"] == spent
+
+
+def test_every_look_at_an_image_is_computed():
+    curve = training.Curve(training_s=1.0)
+    once, thrice = (
+        training_cost(job_with(f"smoke[augmentation_splits={looks}]"), curve) for looks in (1, 3)
+    )
+    assert thrice["training_operations"] == 3 * once["training_operations"]
+    assert thrice["images_seen"] == once["images_seen"]
+
+
+def test_used_time_is_that_of_this_run_alone(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    artefacts = {"bins-1": {"seconds": 9.0, "before_s": 4.0}}
+    cost = {"training_s": 50.0, "testing_s": 10.0, "before_s": 40.0, "artefacts": artefacts}
+    assert Share(1, 60.0, 1, 1, 0.0).next(cost)["used_s"] == 20.0 + 5.0
+
+
+def test_memory_is_read_before_the_calibration_takes_some(monkeypatch, tmp_path):
+    order = []
+    for name in ("process_cost", "training_cost"):
+        real = getattr(working, name)
+        monkeypatch.setattr(
+            working, name, lambda *given, r=real, n=name: order.append(n) or r(*given)
+        )
+    sweep = Sweep(
+        dataset=DATASETS.make_one("digits"),
+        fingerprint="f",
+        methods=METHODS.make("random"),
+        budgets=[Budget.parse("5")],
+        models=[MODELS.make_one("resnet8[width=4]")],
+        protocols=[PROTOCOLS.make_one("smoke[epochs=1]")],
+        seeds=1,
+    )
+    outcome = execution.execute(Plan.of(sweep), Results(tmp_path), Source(), "cpu")
+    assert len(outcome.computed) == 1
+    assert order == ["process_cost", "training_cost"]
+
+
+@pytest.mark.parametrize("phase", ["selection", "training"])
+def test_captured_graphs_are_dropped_wherever_memory_ran_out(monkeypatch, tmp_path, phase):
+    splits = DATASETS.make_one("digits").load(Source())
+    worker = working.Worker(Results(tmp_path), splits, "cpu", Progress())
+    worker._phase, worker._trainers._kept = phase, ("key", object())
+    worker._told(torch.OutOfMemoryError("CUDA out of memory"))
+    assert worker._trainers._kept is None
+    worker._trainers._kept = ("key", object())
+    worker._told(ValueError("no memory's fault"))
+    assert worker._trainers._kept is not None
+
+
+def test_the_second_gpu_is_measured_where_it_is_the_one_that_works(monkeypatch):
+    asked = []
+    for name in ("synchronize", "max_memory_allocated", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda device=None: asked.append(device) or 5)
+    second = torch.device("cuda:1")
+    calibration._best(lambda: None, second)
+    assert metering.device_peak_memory_bytes("cuda:1") == 5
+    assert set(asked) == {second}
+    assert metering.device_peak_memory_bytes("cpu") is None

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from bench import augment, training
 from bench.augment import Normalisation
-from bench.cooperation import joined
+from bench.cooperation import Cooperation, joined
 from bench.datasets import DATASETS, Source
 from bench.errors import DeviceError, TrainingError
 from bench.launching import check_processes
@@ -238,3 +238,10 @@ def test_more_gpus_than_there_are_is_wrong_use():
     with pytest.raises(DeviceError, match="torch sees"):
         check_processes("cuda", 1000)
     check_processes("cpu", 2)
+
+
+def test_a_normalisation_for_every_look_is_refused_where_processes_share_a_whole_batch():
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    looks = "augmentation_splits=2,split_norm=true"
+    with pytest.raises(TrainingError, match=r"2 processes .* batch_shards=2"):
+        Cooperation(network, Team(0, 2), PROTOCOLS.make_one(f"smoke[{looks}]"))

@@ -11,7 +11,7 @@ from bench.augment import Normalisation
 from bench.checkpoints import Checkpoint
 from bench.contract import ImageDataset
 from bench.datasets import DATASETS, Source
-from bench.errors import DataError, LossNotFiniteError
+from bench.errors import DataError, LossNotFiniteError, UsageError
 from bench.models import MODELS
 from bench.protocols import PROTOCOLS, Load
 
@@ -306,3 +306,10 @@ def test_states_are_saved_as_often_as_their_cost_allows():
     always = Pace(1.0, clock=lambda: now[0])
     always.save(Slow(), None)
     assert always.is_due
+
+
+def test_a_warm_up_that_would_do_nothing_is_refused():
+    with pytest.raises(UsageError, match="warmup_epochs=3 does nothing with schedule=epoch"):
+        PROTOCOLS.make_one("paper[warmup_epochs=3]")
+    PROTOCOLS.make_one("paper[warmup_epochs=3,warmup_learning_rate=0.01]")
+    PROTOCOLS.make_one("paper[warmup_epochs=3,schedule=step]")
