@@ -30,20 +30,23 @@ def stages() -> Iterator[Progress]:
 
 
 class Pace:
-    """The speed of a stage, from what was done since it was first heard of.
+    """The speed of a stage, from what was done since its second sign of life.
 
-    So a stage that goes on after an interruption is judged by this process alone.
+    So a stage that goes on after an interruption is judged by this process alone, and its first
+    step, which also imports and warms up, is not taken for a usual one.
     """
 
     def __init__(self) -> None:
         self.stage = ""
         self._start = self._first = 0.0
+        self._is_warm = False
 
     def heard(self, stage: str, done: int, now: float) -> bool:
         """Take note of a stage; return whether it is a new one."""
         is_new = stage != self.stage
-        if is_new:
+        if is_new or (done > self._first and not self._is_warm):
             self.stage, self._start, self._first = stage, now, done
+            self._is_warm = not is_new
         return is_new
 
     def passed(self, now: float) -> float:

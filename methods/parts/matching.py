@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 CHECKPOINT_EVERY = 250
 """Iterations between checkpoints."""
+MOST_LOST_S = 120.0
+"""Seconds after which slow updates are saved though they are fewer."""
 TELL_EVERY = 10
 """Iterations between looks at the loss, each of which waits for the device."""
 BLOCK_PIXELS = {"cpu": 1 << 14, "cuda": 1 << 21}
@@ -211,13 +213,18 @@ class MatchingRun:
         done, before_s = self._restored()
         self._ctx.charge(before_s)
         start, updates = time.perf_counter() - before_s, self._settings.updates
+        self._ctx.progress("matching", done, updates)
+        saved = time.perf_counter()
         with deterministic():
             for now in range(done + 1, updates + 1):
                 self._update(now)
-                if now % TELL_EVERY == 0 or now == updates:
+                # the first ones one by one: they tell how long the rest will take
+                if now % TELL_EVERY == 0 or now - done < TELL_EVERY or now == updates:
                     self._check(now)
-                if now % CHECKPOINT_EVERY == 0 and now < updates:
+                is_due = now % CHECKPOINT_EVERY == 0 or time.perf_counter() - saved > MOST_LOST_S
+                if is_due and now < updates:
                     self._save(now, time.perf_counter() - start)
+                    saved = time.perf_counter()
         return self._pixels(), self._losses.cpu().numpy()
 
     def _update(self, now: int) -> None:
