@@ -102,6 +102,10 @@ class TestHelp:
         assert {word for word in plan.split() if word.startswith("--")} == offered - {
             "--device",
             "--threads",
+            "--pack",
+            "--gpus-per-cell",
+            "--stream",
+            "--workers",
             "--dry-run",
             "--slurm",
         }
