@@ -81,7 +81,7 @@ def training_transform(
         )
     cropped, changed = _timm(protocol, height, width)
     if protocol.cuts_from_whole:
-        cut = lambda images, wanted: cropped(as_tensor(original(images, wanted.index)))  # noqa: E731
+        cut = lambda images, wanted: cropped(original(images, wanted.index))  # noqa: E731
     erase = _eraser(protocol, normalisation)
 
     def transform(images: Pixels, wanted: Wanted) -> Tensor:
@@ -131,11 +131,13 @@ def _shifted(protocol: Protocol, height: int, width: int) -> Transform:
     return transform
 
 
-def _timm(protocol: Protocol, height: int, width: int) -> tuple[Change, Change]:
+def _timm(protocol: Protocol, height: int, width: int) -> tuple[Callable[[Pixels], Tensor], Change]:
     """Return timm's random crop with mirroring, and the protocol's policy of RandAugment.
 
-    Both are for one image, uint8 [C, H, W]; what a method made as floats is rounded.
+    The first is for an image as it is stored, [H, W, C], the second for a cut one, [C, H, W]; both
+    give bytes, and what a method made as floats is rounded.
     """
+    from PIL import Image
     from timm import data
 
     make: Any = data.create_transform  # type: ignore[attr-defined]
@@ -149,16 +151,20 @@ def _timm(protocol: Protocol, height: int, width: int) -> tuple[Change, Change]:
         separate=True,
     )
 
-    def on_bytes(change: Callable[[Any], Any]) -> Change:
-        def changed(image: Tensor) -> Tensor:
-            if image.is_floating_point():
-                image = image.round().clamp(0, 255).to(torch.uint8)
-            done: Tensor = functional.pil_to_tensor(change(functional.to_pil_image(image)))
-            return done
+    def cropped(pixels: Pixels) -> Tensor:
+        if pixels.dtype != np.uint8:
+            pixels = pixels.round().clip(0, 255).astype(np.uint8)
+        grey_has_no_axis = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+        done: Tensor = functional.pil_to_tensor(crop(Image.fromarray(grey_has_no_axis)))
+        return done
 
-        return changed
+    def changed(image: Tensor) -> Tensor:
+        if image.is_floating_point():
+            image = image.round().clamp(0, 255).to(torch.uint8)
+        done: Tensor = functional.pil_to_tensor(policy(functional.to_pil_image(image)))
+        return done
 
-    return on_bytes(crop), on_bytes(policy) if protocol.policy else lambda image: image
+    return cropped, changed if protocol.policy else lambda image: image
 
 
 def _eraser(protocol: Protocol, normalisation: Normalisation) -> Callable[[list[Tensor]], Tensor]:
