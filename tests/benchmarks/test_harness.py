@@ -17,7 +17,7 @@ from bench.models import MODELS
 from bench.protocols import PROTOCOLS
 from bench.results import Results
 
-CELLS = 20
+CELLS = 5
 
 
 def sweep(seeds, first=0):

@@ -84,6 +84,7 @@ def test_plain_loader_from_memory(benchmark, images, labels):
     assert benchmark.pedantic(drained, (batches,), rounds=5, warmup_rounds=1) == IMAGES
 
 
+@pytest.mark.slow
 @pytest.mark.benchmark(group="an epoch of 5,000 images of 32x32, from memory and from files")
 def test_plain_loader_from_files(benchmark, folder):
     batches = loader(datasets.ImageFolder(folder, TRANSFORMS))

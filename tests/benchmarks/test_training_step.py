@@ -26,6 +26,7 @@ from bench.protocols import PROTOCOLS
 PROTOCOL = PROTOCOLS.make_one("cpu[epochs=1]")
 SIZES = {"resnet8": 1280, "resnet18": 256}
 """Images of an epoch, by model."""
+MODELS_ASKED = ["resnet8", pytest.param("resnet18", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def told_share(benchmark, train, model, precision):
     print(f"\n{model} {precision}: {rate / 1e9:.0f} GFLOP/s, {100 * share:.0f} % of the peak")
 
 
-@pytest.mark.parametrize("model", [*SIZES])
+@pytest.mark.parametrize("model", MODELS_ASKED)
 def test_plain_loop(benchmark, train, model):
     images = train(model)
     benchmark.group = f"an epoch of {model}"
@@ -84,7 +85,7 @@ def test_plain_loop(benchmark, train, model):
     told_share(benchmark, images, model, "fp32")
 
 
-@pytest.mark.parametrize("model", [*SIZES])
+@pytest.mark.parametrize("model", MODELS_ASKED)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_ours(benchmark, train, model, precision):
     images = train(model)
