@@ -110,7 +110,7 @@ def test_out_of_memory_tells_which_batch_would_fit_and_that_batch_does(tmp_path,
     assert outcome.computed == [plan.cells[1].id]
     failure = results.failure(plan.cells[0].id)
     assert failure["type"] == "OutOfMemory"
-    assert "A batch of 16 instead of 64 fits: smoke[batch_size=16]" in failure["message"]
+    assert "A batch of 16 instead of 64 fits: smoke[epochs=1,batch_size=16]" in failure["message"]
 
 
 def test_where_nothing_fits_that_is_told(tmp_path, monkeypatch):

@@ -105,7 +105,9 @@ def test_an_interrupted_record_is_whole_and_the_same(stopped_after, few, context
     monkeypatch.setattr(resumed, "progress", lambda stage, done, total: epochs.append(done))
     found = SMALL.recorded(few, resumed).arrays()
     straight = SMALL.recorded(few, context(dataset="the same elsewhere")).arrays()
-    assert epochs == list(range(stopped_after + 1, 5))
+    # Its first epoch is always saved, later ones as often as they pay.
+    assert epochs == list(range(5 - len(epochs), 5))
+    assert 4 - stopped_after <= len(epochs) < 4
     assert found.keys() == straight.keys()
     for name, array in straight.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
