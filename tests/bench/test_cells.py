@@ -113,6 +113,8 @@ def changed_pair(registry, name, parameter):
     bases = [name, f"{name}[edition=released]"]
     if name == "timm":  # pretrained weights need a tag
         bases = [name, f"{name}[architecture=resnet18.tv_in1k]"]
+    if parameter.name == "warmup_epochs":  # no warm-up epoch by epoch without a first rate
+        bases = [name, f"{name}[schedule=step]"]
     for spec in bases:
         component = registry.make_one(spec)
         if other := changed(component, parameter):

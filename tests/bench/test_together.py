@@ -100,7 +100,8 @@ def run_alone(path: str) -> None:
     keep([training.run(small_job(protocol)) for protocol in SHARED], f"{path}/alone.pt")
 
 
-def test_two_processes_give_the_weights_losses_and_tests_of_one(tmp_path):
+def test_two_processes_give_the_weights_losses_and_tests_of_one(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])  # the processes import this module
     import socket
 
     with socket.socket() as free:
