@@ -48,7 +48,7 @@ def calibrate(device: str) -> Calibration:
 
     The best of several rounds counts, since other processes only make a round slower. bf16 on a
     processor without such units is slower than fp32, and said so. What it takes of a GPU's memory
-    is given back, and counts in nobody's peak.
+    is given back; whoever tells a peak of memory reads it before.
     """
     import torch
 
@@ -58,7 +58,6 @@ def calibrate(device: str) -> Calibration:
     finally:
         if where.type == "cuda":
             torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(where)
 
 
 def _measured(device: torch.device) -> Calibration:

@@ -7,7 +7,6 @@ import os
 import re
 import time
 from collections import deque
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -167,29 +166,36 @@ def execute(
     packed = 1
     if gpus_per_cell == 1:
         packed = min(len(pending), packed_cells(pack, device, side, used))
+    setting = Setting(results.folder, source, device, used, packed, tells_killed, gpus_per_cell)
+    queue = deque(pending)
     if packed == 1:
         prepare_torch(used)
         splits = dataset.load(source)
         worker = Worker(results, splits, device, progress, 1, tells_killed, gpus_per_cell, source)
-        crew: Crew | Alone = Alone(worker)
-    else:
-        setting = Setting(results.folder, source, device, used, packed, tells_killed)
-        crew = Crew(setting, results, progress)
-    with crew:
-        _work_through(pending, crew, outcome, results, progress)
+        _work_through(queue, Alone(worker), outcome, results, progress)
+        if queue:
+            results.warn(
+                f"{device} takes no more work from this process since a cell failed on it. The "
+                f"other cells ({len(queue)}) are computed in a process of their own"
+            )
+    if queue:
+        with Crew(setting, results, progress) as crew:
+            _work_through(queue, crew, outcome, results, progress)
     progress.end()
     return outcome
 
 
-class Alone(AbstractContextManager[None]):
+class Alone:
     """A crew of this process alone."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._cell: Cell | None = None
 
-    def __exit__(self, *error: object) -> None:
-        """Leave nothing behind."""
+    @property
+    def is_over(self) -> bool:
+        """Whether this process can compute nothing any more."""
+        return self._worker.has_lost_device
 
     @property
     def is_busy(self) -> bool:
@@ -213,10 +219,11 @@ class Alone(AbstractContextManager[None]):
 
 
 def _work_through(
-    pending: list[Cell], crew: Crew | Alone, outcome: Outcome, results: Results, progress: Progress
+    queue: deque[Cell], crew: Crew | Alone, outcome: Outcome, results: Results, progress: Progress
 ) -> None:
-    queue, passed_over = deque(pending), 0
-    while queue or crew.is_busy:
+    """Have cells computed until none is left in the queue, or the crew is over."""
+    passed_over = 0
+    while (queue or crew.is_busy) and not crew.is_over:
         while queue and crew.has_room:
             crew.give(queue.popleft())
         for cell, state in crew.ended():

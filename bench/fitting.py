@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING
 
 import torch
 
 from bench.batches import Targets
+from bench.devices import free_memory
 from bench.feeding import chosen
 from bench.stepping import Trainer
 
@@ -77,10 +77,3 @@ def _resident_bytes(job: Job) -> int:
         return 0
     sets = [job.train] if job.test is None else [job.train, job.test]
     return sum(len(one) * one.bytes_per_image for one in sets)
-
-
-def free_memory() -> None:
-    """Give back what nothing refers to any more."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

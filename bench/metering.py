@@ -91,17 +91,6 @@ def keep_freed_memory() -> None:
         library.mallopt(mmap_threshold, 2**25)
 
 
-def device_peak_memory_bytes(device: str) -> int | None:
-    """Return the most memory held of a GPU since the last call, in bytes; None for a processor."""
-    import torch
-
-    if not device.startswith("cuda"):
-        return None
-    peak = torch.cuda.max_memory_allocated(torch.device(device))
-    torch.cuda.reset_peak_memory_stats(torch.device(device))
-    return peak
-
-
 def gigabytes(count: int) -> str:
     """Show a number of bytes in GB."""
     return f"{count / 1e9:.3g} GB"

@@ -99,6 +99,7 @@ class Setting:
     threads: int
     packed: int
     tells_killed: bool = True
+    processes: int = 1
 
 
 @dataclass
@@ -112,7 +113,7 @@ class _Member:
 
 
 class Crew:
-    """Processes that compute cells; one that dies is replaced.
+    """Processes that compute cells; one that dies, or whose GPU fails under it, is replaced.
 
     Parameters
     ----------
@@ -148,6 +149,11 @@ class Crew:
             if member.process.is_alive():
                 member.process.kill()
             member.connection.close()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can be computed any more: never, processes are replaced."""
+        return False
 
     @property
     def is_busy(self) -> bool:
@@ -198,7 +204,10 @@ class Crew:
         except (EOFError, OSError):
             return self._buried(member, cell)
         if event == "ended":
-            return State(told[0])
+            state, has_lost_device = told
+            if has_lost_device:
+                self._forget(member)
+            return State(state)
         if event == "broken":
             raise _broken(*told)
         if event == "warning":
@@ -221,7 +230,10 @@ class Crew:
         return State.FAILED
 
     def _forget(self, member: _Member) -> None:
-        member.process.join()
+        member.process.join(_GRACE_S)
+        if member.process.is_alive():  # a GPU that has failed may keep it from ending
+            member.process.kill()
+            member.process.join()
         member.connection.close()
         self._members.remove(member)
 
@@ -260,8 +272,10 @@ def serve(connection: Connection, setting: Setting) -> None:
     signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        for state in _attended(connection, setting):
-            connection.send(("ended", state.value))
+        for state, has_lost_device in _attended(connection, setting):
+            connection.send(("ended", state.value, has_lost_device))
+            if has_lost_device:
+                return
     except (_Stopped, EOFError, BrokenPipeError):
         return
     except Exception as error:
@@ -269,7 +283,8 @@ def serve(connection: Connection, setting: Setting) -> None:
         connection.send(("broken", kind, message, traceback.format_exc()))
 
 
-def _attended(connection: Connection, setting: Setting) -> Iterator[State]:
+def _attended(connection: Connection, setting: Setting) -> Iterator[tuple[State, bool]]:
+    """Yield what became of each cell, and whether the device is lost to this process."""
     from bench.execution import prepare_torch
     from bench.results import Results
 
@@ -290,9 +305,10 @@ def _attended(connection: Connection, setting: Setting) -> Iterator[State]:
                 _Telling(connection),
                 setting.packed,
                 setting.tells_killed,
-                source=setting.source,
+                setting.processes,
+                setting.source,
             )
-        yield worker.attend(cell)
+        yield worker.attend(cell), worker.has_lost_device
 
 
 def _stop(number: int, frame: object) -> None:

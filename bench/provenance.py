@@ -86,9 +86,16 @@ def device_facts(device: str) -> dict[str, Any]:
     facts: dict[str, Any] = {"device": device, "threads": torch.get_num_threads()}
     if not device.startswith("cuda"):
         return {**facts, "capability": torch.backends.cpu.get_cpu_capability()}
+    return {**facts, **_gpu_facts(device)}
+
+
+@cache
+def _gpu_facts(device: str) -> dict[str, Any]:
+    """Return what a GPU is; asked once, since one that has failed does not answer."""
+    import torch
+
     properties = torch.cuda.get_device_properties(torch.device(device))
     return {
-        **facts,
         "name": properties.name,
         "capability": f"{properties.major}.{properties.minor}",
         "memory_bytes": properties.total_memory,

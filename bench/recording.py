@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from bench import devices
 from bench.errors import ProcessError
-from bench.metering import device_peak_memory_bytes, gigabytes, peak_memory_bytes
+from bench.metering import gigabytes, peak_memory_bytes
 from bench.team import threads_of_each
 
 if TYPE_CHECKING:
@@ -177,10 +178,10 @@ def hours(
 
 
 def process_cost(device: str) -> dict[str, Any]:
-    """Return the most memory that the process held, and of its GPU."""
+    """Return the most memory that the process ever held, and of its GPU since this cell began."""
     return {
         "process_peak_memory_bytes": peak_memory_bytes(),
-        "device_peak_memory_bytes": device_peak_memory_bytes(device),
+        "device_peak_memory_bytes": devices.peak_memory_bytes(device),
     }
 
 

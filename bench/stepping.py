@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -79,9 +80,7 @@ class Trainer:
         self._loss = loss_of(protocol)
         self._rate = torch.zeros((), device=device) if device.type == "cuda" else None
         self.optimizer = _optimizer(self.network, protocol, self._rate)
-        self._stream: Any = None
-        if device.type == "cuda":
-            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._stream = _stream(device) if device.type == "cuda" else None
         self._steps: Counter[_Shape] = Counter()
         self._graphs: dict[_Shape, _Captured] = {}
         self._pool: Any = None
@@ -246,6 +245,16 @@ class _Captured:
         self.images.copy_(images)
         self.targets.copy_(targets)
         self.run()
+
+
+@cache
+def _stream(device: torch.device) -> Any:
+    """Return the stream that all trainers of a process work on.
+
+    cuBLAS keeps a workspace for every stream that it was ever called on, and freed memory is
+    used again by the stream alone that freed it.
+    """
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def draws_random_numbers(network: torch.nn.Module) -> bool:

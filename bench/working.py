@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from bench.allocation import Share
 from bench.context import RunContext
 from bench.datasets import Source
+from bench.devices import answers, forget_peak_memory
 from bench.errors import BenchError, ProcessError, StorageError
 from bench.launching import Order, train_together
-from bench.provenance import continuation_stamp, module_facts, provenance
+from bench.provenance import continuation_stamp, device_facts, module_facts, provenance
 from bench.recording import (
     KILLED,
     cause_of,
@@ -103,6 +104,8 @@ class Worker:
         self._job: Job | None = None
         self._trainers = Trainers()
         self._normalisations: dict[str, Normalisation] = {}
+        self.has_lost_device = False
+        """Whether the device takes no more work from this process, after a cell that failed."""
 
     def attend(self, cell: Cell) -> State:
         """Compute a cell unless it is complete or another worker's.
@@ -130,7 +133,10 @@ class Worker:
     def _compute(self, cell: Cell) -> State:
         """Compute a cell and write its record, or its failure."""
         self._progress.cell_started(cell)
+        self._phase = "start"
         try:
+            device_facts(self._device)  # known from now on, whatever becomes of a GPU
+            forget_peak_memory(self._device)
             record = self._results.write_record(cell, self._run(cell))
         except StorageError as error:
             try:
@@ -145,6 +151,7 @@ class Worker:
     def _failed(self, cell: Cell, error: Exception) -> State:
         told = self._results.write_failure(cell, self._told(error))
         self._progress.cell_failed(cell, told)
+        self.has_lost_device = not answers(self._device)
         return State.FAILED
 
     def _run(self, cell: Cell) -> dict[str, Any]:
@@ -248,7 +255,8 @@ class Worker:
 
     def _what_fits(self, error: Exception) -> str:
         """Return which batch would have fitted, where a training run was out of memory."""
-        from bench.fitting import free_memory, is_out_of_memory
+        from bench.devices import free_memory
+        from bench.fitting import is_out_of_memory
         from bench.training import Trainers
 
         if not is_out_of_memory(error):

@@ -139,6 +139,41 @@ def test_a_process_that_dies_while_it_is_idle_is_replaced(tmp_path: Path) -> Non
             member.process.join()
 
 
+class Ended:
+    """A process that has ended by itself."""
+
+    exitcode = 0
+
+    def join(self, limit: float | None = None) -> None:
+        pass
+
+    def is_alive(self) -> bool:
+        return False
+
+
+def test_a_process_whose_gpu_failed_ends_with_its_cell_and_gets_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cell, _) = plan_of(seeds=1).cells
+    results = Results(tmp_path)
+    setting = Setting(results.folder, Source(), "cuda", threads=1, packed=2)
+    ours, theirs = multiprocessing.Pipe()
+    outcomes = iter([(State.COMPUTED, False), (State.FAILED, True), (State.COMPUTED, False)])
+    monkeypatch.setattr(packing, "_attended", lambda connection, setting: outcomes)
+    monkeypatch.setattr(packing.signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(packing, "_end_with_parent", lambda: None)
+    packing.serve(theirs, setting)
+    assert len(list(outcomes)) == 1  # it did not wait for one more cell
+    crew = Crew(setting, results, Progress())
+    member: Any = packing._Member(Ended(), ours, cell)  # type: ignore[arg-type]
+    crew._members.append(member)
+    assert crew.ended() == [(cell, State.COMPUTED)]
+    assert crew._members == [member]
+    member.cell = cell
+    assert crew.ended() == [(cell, State.FAILED)]
+    assert crew._members == []
+
+
 @pytest.mark.parametrize(
     ("tells", "state"), [(True, "left by a killed process"), (False, "computed")]
 )
@@ -155,7 +190,7 @@ def test_a_packed_process_tells_of_killed_ones_only_where_it_is_to(
     setting = Setting(results.folder, Source(), "cpu", 1, packed=2, tells_killed=tells)
     ours, theirs = multiprocessing.Pipe()
     ours.send(cell.identity())
-    assert next(packing._attended(theirs, setting)).value == state
+    assert next(packing._attended(theirs, setting)) == (State(state), False)
     assert len(list(results.failures())) == tells
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import execution, fitting, stepping
+from bench import devices, execution, fitting, stepping, training, working
 from bench.budgets import Budget
 from bench.cells import Plan, Sweep
 from bench.checkpoints import Checkpoint
@@ -89,6 +90,47 @@ def test_a_batch_larger_than_the_set_is_the_set_and_the_record_says_so(tmp_path)
     _, results = run(plan, tmp_path)
     record = results.record(plan.cells[0].id)
     assert (record["engine"]["batch_size"], record["cost"]["steps"]) == (144, 1)
+
+
+def test_a_gpu_that_fails_under_a_cell_fails_no_other_one(tmp_path, monkeypatch):
+    """After an illegal access every later call of a process fails: the rest has another one."""
+    told = "CUDA error: an illegal memory access was encountered"
+    run, fresh = training.run, []
+
+    def fail(job, *others, **named):
+        if not fresh:
+            raise RuntimeError(told)
+        return run(job, *others, **named)
+
+    def crew(setting, results, progress):
+        fresh.append(setting)
+        splits = DATASETS.make_one("digits").load(Source())
+        worker = working.Worker(results, splits, setting.device, progress, setting.packed)
+        return contextlib.nullcontext(execution.Alone(worker))
+
+    monkeypatch.setattr(training, "run", fail)
+    monkeypatch.setattr(working, "answers", lambda device: bool(fresh))
+    monkeypatch.setattr(execution, "Crew", crew)
+    plan, warnings = plan_of(seeds=3), []
+    results = Results(tmp_path, warnings.append)
+    outcome = execution.execute(plan, results, Source(), "cpu")
+    assert outcome.failed == [plan.cells[0].id]
+    assert outcome.computed == [cell.id for cell in plan.cells[1:]]
+    assert failures_by_cell(plan, results) == [("RuntimeError", "training"), None, None]
+    assert results.failure(plan.cells[0].id)["message"] == told
+    assert [setting.packed for setting in fresh] == [1]
+    assert "takes no more work from this process" in warnings[0]
+
+
+def test_a_device_answers_unless_it_refuses_to_be_waited_for(monkeypatch):
+    def refuse(device):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    assert devices.answers("cpu")
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    assert devices.answers("cuda")
+    monkeypatch.setattr(torch.cuda, "synchronize", refuse)
+    assert not devices.answers("cuda")
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from bench.cells import Plan, Sweep
 from bench.checkpoints import Checkpoint
 from bench.contract import METHODS
 from bench.datasets import DATASETS, Source
+from bench.devices import free_memory
 from bench.execution import resolve_device
 from bench.models import MODELS
 from bench.precision import choose
@@ -199,6 +203,16 @@ def test_graphs_of_all_batch_shapes_share_one_pool(job):
     assert len({graph.pool() for graph in graphs}) == 1
 
 
+def test_all_trainers_of_a_process_share_a_stream_and_its_workspaces(job):
+    device = torch.device("cuda")
+    streams = {
+        Trainer(training.fresh_network(job.model, job.train, seed), job.protocol,
+                job.precision, device)._stream
+        for seed in range(2)
+    }  # fmt: skip
+    assert len(streams) == 1
+
+
 @pytest.mark.usefixtures("job")
 def test_the_calibrations_memory_is_in_no_cells_peak(tmp_path):
     sweep = Sweep(
@@ -211,8 +225,52 @@ def test_the_calibrations_memory_is_in_no_cells_peak(tmp_path):
         seeds=2,
     )
     results, matrix = Results(tmp_path), 4 * 8192**2
+    free_memory()  # of what other tests left
+    held = torch.cuda.memory_allocated()
     calibrate.cache_clear()
     execution.execute(Plan.of(sweep), results, Source(), "cuda")
     peaks = [record["cost"]["device_peak_memory_bytes"] for record in results.records()]
     assert len(peaks) == 2
-    assert max(peaks) < matrix
+    assert max(peaks) - held < matrix
+
+
+FAILING_GPU = """
+import json, sys
+from pathlib import Path
+
+import torch
+from bench import execution, training
+from bench.budgets import Budget
+from bench.cells import Plan, Sweep
+from bench.contract import METHODS
+from bench.datasets import DATASETS, Source
+from bench.models import MODELS
+from bench.protocols import PROTOCOLS
+from bench.results import Results
+
+def fail(*given, **named):
+    torch.zeros(4, device="cuda")[torch.tensor([9], device="cuda")].sum().item()
+
+if __name__ == "__main__":  # the fresh process imports this file too
+    training.run = fail
+    sweep = Sweep(
+        dataset=DATASETS.make_one("digits"), fingerprint="f", methods=METHODS.make("random"),
+        budgets=[Budget.parse("10")], models=[MODELS.make_one("resnet8[width=4]")],
+        protocols=[PROTOCOLS.make_one("smoke[epochs=1]")], seeds=3,
+    )
+    outcome = execution.execute(Plan.of(sweep), Results(Path(sys.argv[1])), Source(), "cuda")
+    told = {"failed": len(outcome.failed), "computed": len(outcome.computed)}
+    print(json.dumps(told))
+"""
+
+
+def test_a_gpu_that_fails_under_a_cell_fails_no_other_one(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(FAILING_GPU)
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {"failed": 1, "computed": 2}
+    (failure,) = Results(tmp_path).failures()
+    assert "device-side assert" in failure["message"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import calibration, execution, metering, training, working
+from bench import calibration, devices, execution, training, working
 from bench.allocation import Share
 from bench.augment import Normalisation
 from bench.budgets import Budget
@@ -152,13 +152,7 @@ def test_used_time_is_that_of_this_run_alone(monkeypatch):
     assert Share(1, 60.0, 1, 1, 0.0).next(cost)["used_s"] == 20.0 + 5.0
 
 
-def test_memory_is_read_before_the_calibration_takes_some(monkeypatch, tmp_path):
-    order = []
-    for name in ("process_cost", "training_cost"):
-        real = getattr(working, name)
-        monkeypatch.setattr(
-            working, name, lambda *given, r=real, n=name: order.append(n) or r(*given)
-        )
+def small_plan(seeds):
     sweep = Sweep(
         dataset=DATASETS.make_one("digits"),
         fingerprint="f",
@@ -166,11 +160,9 @@ def test_memory_is_read_before_the_calibration_takes_some(monkeypatch, tmp_path)
         budgets=[Budget.parse("5")],
         models=[MODELS.make_one("resnet8[width=4]")],
         protocols=[PROTOCOLS.make_one("smoke[epochs=1]")],
-        seeds=1,
+        seeds=seeds,
     )
-    outcome = execution.execute(Plan.of(sweep), Results(tmp_path), Source(), "cpu")
-    assert len(outcome.computed) == 1
-    assert order == ["process_cost", "training_cost"]
+    return Plan.of(sweep)
 
 
 @pytest.mark.parametrize("phase", ["selection", "training"])
@@ -189,8 +181,32 @@ def test_the_second_gpu_is_measured_where_it_is_the_one_that_works(monkeypatch):
     asked = []
     for name in ("synchronize", "max_memory_allocated", "reset_peak_memory_stats"):
         monkeypatch.setattr(torch.cuda, name, lambda device=None: asked.append(device) or 5)
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
     second = torch.device("cuda:1")
     calibration._best(lambda: None, second)
-    assert metering.device_peak_memory_bytes("cuda:1") == 5
+    assert devices.answers("cuda:1")
+    devices.forget_peak_memory("cuda:1")
+    assert devices.peak_memory_bytes("cuda:1") == 5
     assert set(asked) == {second}
-    assert metering.device_peak_memory_bytes("cpu") is None
+    assert devices.peak_memory_bytes("cpu") is None
+
+
+def test_a_cells_peak_of_memory_begins_with_it_and_leaves_the_calibration_out(
+    monkeypatch, tmp_path
+):
+    """What an earlier cell or test held, and what the calibration takes, are none of its peak."""
+    held = {"now": 3, "most": 81_000}
+
+    def hold(count):
+        held["most"] = max(held["most"], held["now"] + count)
+
+    run, calibrate = training.run, calibration._measured
+    monkeypatch.setattr(working, "forget_peak_memory", lambda device: held.update(most=held["now"]))
+    monkeypatch.setattr(devices, "peak_memory_bytes", lambda device: held["most"])
+    monkeypatch.setattr(training, "run", lambda *a, **named: hold(10) or run(*a, **named))
+    monkeypatch.setattr(calibration, "_measured", lambda device: hold(2250) or calibrate(device))
+    calibration.calibrate.cache_clear()
+    results = Results(tmp_path)
+    execution.execute(small_plan(seeds=2), results, Source(), "cpu")
+    peaks = [one["cost"]["device_peak_memory_bytes"] for one in results.records()]
+    assert peaks == [13, 13]
