@@ -28,6 +28,7 @@ from bench.feeding import Feed, Stream
 from bench.provenance import continuation_stamp
 from bench.recording import KILLED
 from bench.results import Results
+from bench.shielding import shielded
 from bench.storage import read_json, write_json
 from bench.team import threads_of_each
 
@@ -163,7 +164,7 @@ def train_together(
 
 def _started(path: Path) -> subprocess.Popen[bytes]:
     environment = os.environ | {"PYTHONSAFEPATH": "1"}
-    with (path.parent / _LOG).open("wb") as log:
+    with (path.parent / _LOG).open("wb") as log, shielded():
         return subprocess.Popen(
             [sys.executable, "-m", "bench.launching", str(path), str(os.getpid())],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,

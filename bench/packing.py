@@ -24,6 +24,7 @@ from bench import errors
 from bench.cells import Cell
 from bench.errors import BenchError, ProcessError
 from bench.progress import Progress
+from bench.shielding import shielded
 from bench.working import State, Worker, tell_killed
 
 if TYPE_CHECKING:
@@ -192,7 +193,8 @@ class Crew:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=serve, args=(theirs, self._setting), daemon=True)
-        process.start()
+        with shielded():
+            process.start()
         theirs.close()
         self._members.append(_Member(process, ours))
         return self._members[-1]

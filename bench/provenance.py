@@ -19,14 +19,22 @@ from bench.identity import canonical_json, text_digest
 
 PACKAGES = ("numpy", "pillow", "scikit-learn", "scipy", "timm", "torch", "torchvision")
 _ROOMS = ("bench", "methods")
-_SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURMD_NODENAME")
+_SLURM = (
+    "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURMD_NODENAME",
+    "SLURM_RESTART_COUNT",
+)  # fmt: skip
+
+
+def source_digest() -> str:
+    """Return a digest of the code that computes results: every file of bench and methods."""
+    return rooms_digest(*_ROOMS)
 
 
 @cache
-def source_digest() -> str:
-    """Return a digest of the code that computes results: every file of bench and methods."""
+def rooms_digest(*rooms: str) -> str:
+    """Return a digest of every Python file of these packages."""
     total = hashlib.blake2b(digest_size=8)
-    for room in _ROOMS:
+    for room in rooms:
         spec = find_spec(room)
         folders = spec.submodule_search_locations if spec else None
         for folder in folders or []:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.artefacts import ArtefactStore
-from bench.cells import Cell, Plan
+from bench.cells import Cell, Plan, cell_id
 from bench.checkpoints import Checkpoint
 from bench.consolidation import LEAST, Consolidation, Part
 from bench.errors import BenchError, DamagedFileError, StorageError, UsageError
@@ -90,10 +90,17 @@ class Results:
 
     def write_failure(self, cell: Cell, content: dict[str, Any]) -> dict[str, Any]:
         """Write why a cell failed; never mistaken for a result."""
-        before = self.failure(cell.id)
+        return self._write_failure(_head(cell), content)
+
+    def write_refusal(self, identity: dict[str, Any], content: dict[str, Any]) -> None:
+        """Write the failure of a cell that perhaps only another version of bench can make."""
+        self._write_failure(_head_of_identity(identity), content)
+
+    def _write_failure(self, head: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+        before = self.failure(head["id"])
         attempt = before["attempt"] + 1 if before else 1
-        failure = {**_head(cell), "attempt": attempt, **content}
-        write_json(self._failure_path(cell.id), failure)
+        failure = {**head, "attempt": attempt, **content}
+        write_json(self._failure_path(head["id"]), failure)
         return failure
 
     def checkpoint(self, identifier: str, stamp: str = "") -> Checkpoint:
@@ -175,6 +182,18 @@ def _head(cell: Cell) -> dict[str, Any]:
         "cell": cell.identity(),
         "specs": cell.specs(),
         "method": cell.method.facts(),
+    }
+
+
+def _head_of_identity(identity: dict[str, Any]) -> dict[str, Any]:
+    """Return the head of a failure with names in place of specs, and no facts of the method."""
+    named = ("dataset", "method", "model", "protocol")
+    return {
+        "schema": RECORD_SCHEMA,
+        "id": cell_id(identity),
+        "cell": identity,
+        "specs": {part: identity[part]["name"] for part in named},
+        "method": {},
     }
 
 

@@ -51,7 +51,7 @@ def failure_row(failure: Mapping[str, Any]) -> Row:
         "fingerprint": cell["dataset"]["fingerprint"],
         "percent": float(cell["budget"]["percent"]),
         "of": cell["budget"].get("of", "images"),
-        "reconstruction": failure["method"]["reconstruction"],
+        "reconstruction": failure["method"].get("reconstruction", False),
         "selection_seed": cell["selection_seed"],
         "training_seed": cell["training_seed"],
         "phase": failure["phase"],

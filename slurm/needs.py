@@ -57,12 +57,12 @@ def needs(
         What earlier attempts at a cell taught, by cell id.
     """
     expected = forecast(plan, results, source)
-    naming = _Names(results, expected)
+    missing = _Missing(results, expected)
     found = [
         Need(
             known.cell.id,
             known.seconds,
-            naming.missing(known.cell),
+            missing.of(known.cell),
             asks.get(known.cell.id, Ask()),
             known.cell.selection_seed,
         )
@@ -71,34 +71,51 @@ def needs(
     return expected, found
 
 
+def artefacts_of(cells: Sequence[Cell], results: Results) -> frozenset[str]:
+    """Return the ids of all artefacts behind the compressed sets of cells, stored or not."""
+    naming = _Names(results)
+    return frozenset(name for cell in cells for name in naming.of(cell))
+
+
 class _Names:
     """Names the artefacts of cells; what cells share is asked once."""
 
-    def __init__(self, results: Results, expected: Forecast) -> None:
+    def __init__(self, results: Results) -> None:
         self._results = results
-        self._seconds = {known.id: known.seconds for known in expected.artefacts}
-        self._times = _measured(results)
-        self._known: dict[tuple[str, int, Budget], dict[str, float | None]] = {}
+        self._known: dict[tuple[str, int, Budget], dict[str, Artefact]] = {}
         self._declared: dict[tuple[str, int], _Declared] = {}
-        self._is_there: dict[str, bool] = {}
 
-    def missing(self, cell: Cell) -> dict[str, float | None]:
-        """Return the artefacts behind a cell's compressed set that are not stored."""
+    def of(self, cell: Cell) -> dict[str, Artefact]:
+        """Return the artefacts behind a cell's compressed set, itself included, by id."""
         key = (cell.method.spec, cell.selection_seed, cell.budget)
         if key not in self._known:
-            named = closure([self._of(cell).compressed_set(cell.budget)])
-            self._known[key] = {
-                artefact.id: self._expected(artefact, cell)
-                for artefact in named.values()
-                if not self._has(artefact.id)
-            }
+            self._known[key] = closure([self._asked(cell).compressed_set(cell.budget)])
         return self._known[key]
 
-    def _of(self, cell: Cell) -> _Declared:
+    def _asked(self, cell: Cell) -> _Declared:
         key = (cell.method.spec, cell.selection_seed)
         if key not in self._declared:
             self._declared[key] = _Declared(cell, self._results)
         return self._declared[key]
+
+
+class _Missing:
+    """Tells which artefacts of cells are not stored, and how long they will take."""
+
+    def __init__(self, results: Results, expected: Forecast) -> None:
+        self._results = results
+        self._names = _Names(results)
+        self._seconds = {known.id: known.seconds for known in expected.artefacts}
+        self._times = _measured(results)
+        self._is_there: dict[str, bool] = {}
+
+    def of(self, cell: Cell) -> dict[str, float | None]:
+        """Return the expected seconds of what is missing behind a cell's compressed set."""
+        return {
+            artefact.id: self._expected(artefact, cell)
+            for artefact in self._names.of(cell).values()
+            if not self._has(artefact.id)
+        }
 
     def _has(self, artefact: str) -> bool:
         if artefact not in self._is_there:

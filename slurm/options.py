@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.allocation import BEGAN
+from slurm.signals import warning_s
 
 if TYPE_CHECKING:
     from slurm.profiles import Profile
     from slurm.tasks import JobArray
 
-_LONGEST_WARNING_S = 120
 _PATIENT = "trap '' USR2"
 """Until Python listens, a warning that comes early shall not end the job."""
 _BEGAN = f"export {BEGAN}=$(date +%s)"
@@ -34,10 +34,10 @@ def parameters(
     before : sequence of str
         Slurm's numbers of the jobs that are to end first, in whatever way.
     """
-    warning_s = min(_LONGEST_WARNING_S, array.minutes * 60 // 6)
+    warned_s = warning_s(array.minutes)
     additional: dict[str, Any] = {"requeue": True}
     if not profile.use_srun:
-        additional["signal"] = f"B:USR2@{warning_s}"
+        additional["signal"] = f"B:USR2@{warned_s}"
     if before:
         # afterok would leave cells pending for ever behind an artefact that failed.
         additional["dependency"] = "afterany:" + ":".join(before)
@@ -57,7 +57,7 @@ def parameters(
         "constraint": profile.constraint,
         "exclude": profile.exclude,
         "array_parallelism": profile.array_parallelism,
-        "signal_delay_s": warning_s,
+        "signal_delay_s": warned_s,
         "setup": _setup(profile),
         "stderr_to_stdout": True,
         "use_srun": profile.use_srun,

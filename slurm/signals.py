@@ -7,10 +7,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-WARNING = signal.SIGUSR2
-"""Sent before the time limit, and on some clusters before a preemption."""
+from bench.shielding import WARNING
+
 END = signal.SIGTERM
 """Sent by scancel and preemption; Slurm itself runs a preempted job again."""
+_LONGEST_WARNING_S = 120
+_LATE_S = 90
+"""Slurm's clock of signals is a minute coarse (sbatch's manual), and a job's script begins late."""
+
+
+def warning_s(minutes: int) -> int:
+    """Return how many seconds before its time limit a job is to be warned."""
+    return min(_LONGEST_WARNING_S, minutes * 60 // 6)
+
+
+def is_of_the_limit(passed_s: float, minutes: int) -> bool:
+    """Return whether a warning after so many seconds can be that of the time limit.
+
+    An earlier one is of a preemption: ``PreemptParameters=send_user_signal`` sends it too.
+    """
+    return passed_s >= 60 * minutes - warning_s(minutes) - _LATE_S
 
 
 class Stopped(BaseException):

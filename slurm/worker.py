@@ -19,13 +19,15 @@ from bench.contract import METHODS
 from bench.datasets import Source
 from bench.errors import BenchError, DeviceError, ProcessError, StorageError
 from bench.results import Results
+from bench.shielding import WARNING
 from bench.storage import read_json
 from slurm import commands
 from slurm.codes import code_digest
 from slurm.log import Log
-from slurm.making import make_artefacts
+from slurm.making import BLOCKED, make_artefacts
+from slurm.needs import artefacts_of
 from slurm.requests import Stage
-from slurm.signals import WARNING, Stopped, stopping
+from slurm.signals import Stopped, is_of_the_limit, stopping
 
 if TYPE_CHECKING:
     from bench.execution import Outcome
@@ -35,7 +37,14 @@ _PATIENCE_S = 60
 """How long a file that was written before the job may take to be seen on this node."""
 _MOST_RESTARTS = 50
 TIME_OUT = "TimeOut"
-STALE_CODE = "StaleCode"
+_STALE = "the code has changed since the sweep was submitted. Submit it again: bench retry"
+
+
+class StaleCode(BenchError):  # noqa: N818  # its name is told as the failure's cause
+    """The code is not the one that was submitted."""
+
+
+STALE_CODE = StaleCode.__name__
 
 
 @dataclass(frozen=True)
@@ -95,39 +104,48 @@ class _Run:
         self._results = Results(Path(work.results), print)
         self._log = Log()
         self._cells: list[Cell] = []
+        self._artefacts: frozenset[str] = frozenset()
         self._before: object = None
 
     def run(self) -> int:
         try:
-            with stopping():
-                self._read()
-                self._before = self._progress()
-                self._compute()
-        except Stopped as stop:
-            return self._stopped(stop)
+            while (stop := self._worked()) is not None:
+                if self._ends(stop):
+                    return SOME_FAILED
+            if self._work.stage == "cells" and self._left():
+                return SOME_FAILED
         except StorageError as error:
             print(f"error: {error}", flush=True)
             return SOME_FAILED
-        if self._work.stage == "cells" and self._left():
-            return SOME_FAILED
         _remove_own_files()
         return 0
+
+    def _worked(self) -> Stopped | None:
+        """Compute what is open; return what stopped that, or None when it is through."""
+        try:
+            with stopping():
+                self._read()
+                self._compute()
+        except Stopped as stop:
+            return stop
+        return None
 
     def _read(self) -> None:
         """Read the plan's cells of this job; refuse to compute them with other code."""
         content = _read_late(self._results.folder / "plans" / f"{self._work.plan}.json")
         wanted = set(self._work.cells)
-        found = [one for one in content["cells"] if cell_id(one) in wanted]
+        found = {name: one for one in content["cells"] if (name := cell_id(one)) in wanted}
         made: dict[tuple[str, str], Any] = {}
-        self._cells = [Cell.from_identity(identity, made) for identity in found]
-        names = {identity["method"]["name"] for identity in content["cells"]}
-        if code_digest({METHODS.get(name) for name in names}) != self._work.code:
-            self._fail_all(
-                "start",
-                STALE_CODE,
-                "the code has changed since the sweep was submitted. Submit it again: bench retry",
-            )
-            raise SystemExit(SOME_FAILED)
+        try:
+            names = {identity["method"]["name"] for identity in content["cells"]}
+            if code_digest({METHODS.get(name) for name in names}) != self._work.code:
+                raise StaleCode(_STALE)
+            self._cells = [Cell.from_identity(identity, made) for identity in found.values()]
+        except BenchError as error:  # other code, or a plugin that this node has not
+            told = self._failure("start", type(error).__name__, str(error))
+            for name in filter(self._is_open, found):
+                self._results.write_refusal(found[name], told)
+            raise SystemExit(SOME_FAILED) from None
 
     def _compute(self) -> None:
         """Compute what has neither a record nor failed since the job was submitted."""
@@ -135,6 +153,8 @@ class _Run:
         if not open_cells:
             return
         try:
+            self._artefacts = artefacts_of(self._cells, self._results)
+            self._before = self._progress()
             self._do(open_cells)
         except StorageError:
             raise
@@ -172,56 +192,75 @@ class _Run:
         )
 
     def _open(self) -> list[Cell]:
-        return [cell for cell in self._left() if not self._has_failed(cell)]
+        return [cell for cell in self._cells if self._is_open(cell.id)]
+
+    def _is_open(self, cell: str) -> bool:
+        """Return whether a cell has neither a record nor failed since it was submitted."""
+        if self._results.record(cell) is not None:
+            return False
+        failure = self._results.failure(cell)
+        return failure is None or failure["attempt"] <= self._work.attempts.get(cell, 0)
 
     def _left(self) -> list[Cell]:
         return [cell for cell in self._cells if self._results.record(cell.id) is None]
 
-    def _has_failed(self, cell: Cell) -> bool:
-        failure = self._results.failure(cell.id)
-        return failure is not None and failure["attempt"] > self._work.attempts.get(cell.id, 0)
-
     def _fail_all(self, phase: str, cause: str, message: str, told: str = "") -> None:
+        failure = self._failure(phase, cause, message, told)
+        for cell in self._open():
+            self._results.write_failure(cell, failure)
+
+    def _failure(self, phase: str, cause: str, message: str, told: str = "") -> dict[str, Any]:
+        """Return a failure, and tell it; a job that makes artefacts blocks its cells."""
         from bench.recording import failure
 
         print(f"{cause}: {message}", flush=True)
-        for cell in self._open():
-            self._results.write_failure(cell, failure(phase, cause, message, "cpu", told))
+        is_of_cells = self._work.stage == "cells"
+        return failure(phase if is_of_cells else BLOCKED, cause, message, "cpu", told)
 
-    def _stopped(self, stop: Stopped) -> int:
-        """End; have the job run again where that leads anywhere."""
-        passed = (time.time() - float(os.environ[BEGAN])) / 60
-        print(f"{stop} after {passed:.1f} of {self._work.minutes} minutes", flush=True)
-        is_over = passed >= self._work.minutes  # its warning came before Python could hear it
+    def _ends(self, stop: Stopped) -> bool:
+        """Have the job run again where that leads anywhere; return whether this run is over."""
+        passed_s = time.time() - float(os.environ[BEGAN])
+        passed = f"{passed_s / 60:.1f} of {self._work.minutes} minutes"
+        print(f"{stop} after {passed}", flush=True)
+        is_over = passed_s >= 60 * self._work.minutes  # its warning came before Python could hear
         if stop.number != WARNING and not is_over:
-            return SOME_FAILED  # Slurm runs a preempted job again by itself, a cancelled one never
+            return True  # Slurm runs a preempted job again by itself, a cancelled one never
         if not self._open():
-            return SOME_FAILED
-        refused = "the job reached its limit" if is_over else self._why_no_requeue(passed)
+            return True
+        if not is_of_the_limit(passed_s, self._work.minutes):
+            refused = _requeued()
+            if refused:  # Slurm may still run it again by itself, if this run does not end first
+                print(f"{refused}. It goes on until Slurm ends it", flush=True)
+            return not refused
+        if is_over:
+            refused = "the job reached its limit"
+        elif self._progress() == self._before:
+            # One that got all of its time and saved nothing would do the same for ever.
+            refused = f"the job saved nothing in {passed}"
+        else:
+            refused = _requeued()
         if refused:
             self._fail_all("time limit", TIME_OUT, f"{refused}. Give it more time: bench retry")
-        return SOME_FAILED
-
-    def _why_no_requeue(self, passed: float) -> str:
-        restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-        if self._progress() == self._before:
-            # One that got all of its time and saved nothing would do the same for ever.
-            return f"the job saved nothing in {passed:.1f} minutes"
-        if restarts >= _MOST_RESTARTS:
-            return f"the job has been restarted {restarts} times"
-        return commands.requeue()
+        return True
 
     def _progress(self) -> object:
         """Return what differs once anything was saved that a restarted job goes on from."""
-        folder = self._results.folder
-        own = {cell.id for cell in self._cells}
-        checkpoints = {
+        own = {cell.id for cell in self._cells} | self._artefacts
+        saved = {
             path.parent.name: path.stat().st_mtime_ns
-            for path in (folder / "checkpoints").glob("*/newest.json")
-            if path.parent.name in own or not path.parent.name.startswith("cell-")
+            for path in (self._results.folder / "checkpoints").glob("*/newest.json")
+            if path.parent.name in own
         }
-        artefacts = sorted(path.name for path in (folder / "artefacts").glob("*"))
-        return checkpoints, artefacts, len(self._left())
+        made = sum(self._results.artefacts.has(name) for name in self._artefacts)
+        return saved, made, len(self._left())
+
+
+def _requeued() -> str:
+    """Have Slurm run this job again; return why it will not, or an empty text."""
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    if restarts >= _MOST_RESTARTS:
+        return f"the job has been restarted {restarts} times"
+    return commands.requeue()
 
 
 def _read_late(path: Path) -> dict[str, Any]:

@@ -123,18 +123,22 @@ def test_what_stops_a_process_from_starting_stops_the_run(
     assert not list(results.failures())
 
 
-def test_a_process_that_dies_while_it_is_idle_is_replaced(tmp_path: Path) -> None:
+def test_a_process_that_dies_while_it_is_idle_is_replaced_and_a_warning_ends_none(
+    tmp_path: Path,
+) -> None:
     first, second = plan_of(seeds=1).cells
     results = Results(tmp_path)
     setting = Setting(results.folder, Source(), "cpu", threads=1, packed=2)
     with Crew(setting, results, Progress()) as crew:
         for cell in (first, second):
             crew.give(cell)
+            (member,) = crew._members
+            assert member.process.pid is not None
+            os.kill(member.process.pid, signal.SIGUSR2)  # as Slurm does with all of a step
             over: list[Any] = []
             while not over:
                 over = crew.ended()
             assert over == [(cell, State.COMPUTED)]
-            (member,) = crew._members
             member.process.kill()
             member.process.join()
 

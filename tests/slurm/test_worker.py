@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from bench import allocation, execution
+from bench.cells import cell_id
 from bench.contract import METHODS, CompressedSet, Method, MethodInfo
 from bench.datasets import Source
 from bench.results import Results
-from slurm import commands, worker
+from bench.storage import read_json, write_json
+from reports.reading import failure_row
+from slurm import codes, commands, worker
 from slurm.codes import code_digest
 from slurm.dispatch import prepare
 from slurm.profiles import Profile
@@ -134,6 +137,30 @@ def test_other_code_is_refused_and_nothing_computed(work, plan, results):
     assert ended(work(sweep, code="other")) == 1
     assert {failure["type"] for failure in results.failures()} == {STALE_CODE}
     assert list(results.records()) == []
+
+
+def test_code_that_no_longer_knows_the_cells_is_told_for_each_of_them(work, plan, results):
+    sweep = plan(seeds=2)
+    job = work(sweep)
+    path = results.folder / "plans" / f"{sweep.id}.json"
+    content = read_json(path)
+    for identity in content["cells"]:
+        identity["model"]["parameters"]["height"] = 3
+    write_json(path, content)
+    gone = replace(job, cells=tuple(map(cell_id, content["cells"])))
+    assert ended(replace(gone, code="other")) == 1
+    failures = list(results.failures())
+    assert [failure["type"] for failure in failures] == [STALE_CODE] * 2
+    assert {failure_row(failure)["model"] for failure in failures} == {"resnet8"}
+    again = replace(gone, attempts={failure["id"]: 1 for failure in failures})
+    assert ended(again) == 1
+    assert {failure["type"] for failure in results.failures()} == {"UsageError"}
+
+
+def test_the_code_that_submits_and_watches_is_part_of_what_was_submitted(monkeypatch):
+    before = code_digest(())
+    monkeypatch.setattr(codes, "rooms_digest", lambda *rooms: f"another {rooms}")
+    assert code_digest(()) != before
 
 
 def test_a_data_set_that_is_missing_on_the_node_is_told_for_each_cell(work, plan, results):
@@ -277,7 +304,16 @@ def test_a_task_of_an_array_asks_for_itself_alone(fake_slurm, monkeypatch):
     assert (fake_slurm.folder / "asked").read_text() == "requeue 7_3\n"
 
 
+NEAR_THE_LIMIT = 580
+"""Seconds after which a job of ten minutes has been warned of its end."""
+
+
 class TestSignals:
+    @pytest.fixture(autouse=True)
+    def began(self, monkeypatch):
+        """Have the job begin so long ago that a warning is of its time limit."""
+        monkeypatch.setenv(allocation.BEGAN, str(time.time() - NEAR_THE_LIMIT))
+
     def stopped_by(self, number, work, plan, register, results, first=()):
         def compress(self, train, budget, ctx):
             if ctx.selection_seed not in first:
@@ -329,6 +365,55 @@ class TestSignals:
         self.stopped_by(signal.SIGUSR2, work, plan, register, results)
         assert [failure["type"] for failure in results.failures()] == [TIME_OUT] * 2
         assert requeued == []
+
+    def test_an_early_warning_is_of_a_preemption_and_no_lack_of_time(
+        self, work, plan, register, results, requeued, monkeypatch
+    ):
+        monkeypatch.setenv(allocation.BEGAN, str(time.time()))
+        self.stopped_by(signal.SIGUSR2, work, plan, register, results)
+        assert list(results.failures()) == []
+        assert requeued == [1]
+
+    def test_a_job_that_is_preempted_and_cannot_be_requeued_goes_on_until_its_end(
+        self, work, plan, register, results, monkeypatch
+    ):
+        warned = []
+
+        def compress(self, train, budget, ctx):
+            if not warned:
+                warned.append(self)
+                os.kill(os.getpid(), signal.SIGUSR2)
+            return CompressedSet(np.arange(budget.images(len(train))))
+
+        monkeypatch.setenv(allocation.BEGAN, str(time.time()))
+        monkeypatch.setattr(commands, "requeue", lambda: "there is no scontrol on this node")
+        assert ended(work(plan(register(compress), seeds=2))) == 0
+        assert len(warned) == 1
+        assert len(list(results.records())) == 2
+
+    def test_what_other_jobs_save_is_no_progress_of_this_one(
+        self, work, plan, register, results, requeued
+    ):
+        def compress(self, train, budget, ctx):
+            results.artefacts.save("of-another", {"a": np.zeros(1)}, {"id": "of-another"})
+            write_json(results.folder / "checkpoints" / "of-another" / "newest.json", {"a": 1})
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+        assert ended(work(plan(register(compress), seeds=1))) == 1
+        (failure,) = results.failures()
+        assert "saved nothing" in failure["message"]
+        assert requeued == []
+
+    def test_a_limit_of_the_artefacts_job_blocks_the_cells(
+        self, work, plan, register, results, requeued
+    ):
+        def compress(self, train, budget, ctx):
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+        sweep = plan(register(compress), seeds=1, widths=(4, 2))
+        assert ended(work(sweep, stage="artefacts")) == 1
+        told = {(failure["phase"], failure["type"]) for failure in results.failures()}
+        assert told == {("blocked", TIME_OUT)}
 
     def test_where_no_requeue_is_possible_the_cells_are_left_to_a_retry(
         self, work, plan, register, results, monkeypatch
