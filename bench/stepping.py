@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 WARM_UP = 3
 """Steps of a batch size before it is captured: libraries set themselves up in the first ones."""
-_RANDOM_LAYERS = ("Dropout", "DropPath", "StochasticDepth", "RReLU")
 
 
 class Trainer:
@@ -37,9 +36,9 @@ class Trainer:
     and replayed from then on. :meth:`restart` gives the network other weights in the same place:
     the next seed, or the next compressed set, is trained by the graphs that are there.
 
-    Batches in shards are not captured, nor are networks that draw random numbers while they train:
-    how much a replayed graph takes from the generator is torch's own matter, and interrupted runs
-    are to equal others.
+    Batches in shards are not captured, nor are networks that draw random numbers while they train,
+    which the warm-up shows: how much a replayed graph takes from the generator is torch's own
+    matter, and interrupted runs are to equal others.
 
     Parameters
     ----------
@@ -73,8 +72,8 @@ class Trainer:
             and team.size == 1
             and protocol.batch_shards == 1
             and device.type == "cuda"
-            and not draws_random_numbers(self.network)
         )
+        """Whether steps are to be captured; no more once the network has drawn random numbers."""
         self.loss_sum = torch.zeros((), device=device)
         """Sum of the losses of all images since :meth:`begin_epoch`, on the device."""
         self._loss = loss_of(protocol)
@@ -133,10 +132,17 @@ class Trainer:
         if shape not in self._graphs:
             self._steps[shape] += 1
             if self._steps[shape] <= WARM_UP:
+                before = _generators(self.device)
                 self._eager(parts, batches)
+                self.captures = all(map(torch.equal, before, _generators(self.device)))
                 return
             self._graphs[shape] = self._captured(part.images, targets)
         self._graphs[shape].replay(part.images, targets)
+
+    @property
+    def is_captured(self) -> bool:
+        """Whether steps were captured."""
+        return bool(self._graphs)
 
     def end_epoch(self, seen: int) -> float:
         """Return the mean loss of all images since :meth:`begin_epoch`; waits for the device.
@@ -257,14 +263,12 @@ def _stream(device: torch.device) -> Any:
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
-def draws_random_numbers(network: torch.nn.Module) -> bool:
-    """Return whether a network draws random numbers while it trains, as dropout does."""
-    for module in network.modules():
-        if type(module).__name__.startswith(_RANDOM_LAYERS):
-            shares = (getattr(module, name, None) for name in ("p", "drop_prob"))
-            if any(share != 0 for share in shares if share is not None):
-                return True
-    return False
+def _generators(device: torch.device) -> list[Tensor]:
+    """Return the states of the generators that a network may draw from; waits for nothing."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return states
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

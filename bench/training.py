@@ -271,7 +271,6 @@ def _epochs(
         curve, done = Curve.from_json(state.progress), state.epoch
         curve.before_s = curve.training_s + curve.testing_s
     curve.precision, curve.precision_reason = trainer.precision.name, trainer.precision.reason
-    curve.is_captured = trainer.captures
     curve.is_streamed, curve.feeding_reason = feeding.is_streamed, feeding.reason
     pace, energy = Pace(checkpoint.share if checkpoint else 0.0), EnergyMeter(job.device)
     for epoch in range(done + 1, protocol.epochs + 1):
@@ -290,7 +289,7 @@ def _epochs(
         if checkpoint and job.team.leads and epoch < protocol.epochs and pace.is_due:
             pace.save(checkpoint, _state(epoch, trainer, curve, observer))
         progress(epoch, protocol.epochs)
-    curve.unsaved = pace.problem
+    curve.unsaved, curve.is_captured = pace.problem, trainer.is_captured
     if checkpoint and job.team.size > 1 and job.team.leads:  # it tells the others' result
         checkpoint.save(_state(protocol.epochs, trainer, curve, observer))
     return curve

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench import stepping, training
 from bench.augment import Normalisation
 from bench.datasets import DATASETS, Source
-from bench.models import MODELS
+from bench.models import MODELS, networks
 from bench.protocols import PROTOCOLS
 from bench.training import weights_digest
 
@@ -145,11 +145,25 @@ def test_the_device_is_read_once_an_epoch_however_many_steps_it_has(train, batch
     assert counts[1] - counts[0] <= 3  # the loss; what is left is read before the first step
 
 
-def test_networks_with_active_random_layers_are_known():
-    swin, vit = (MODELS.make_one(name).build((32, 32, 3), 10) for name in ("swin", "vit"))
-    assert stepping.draws_random_numbers(swin)  # timm's Swin drops paths
-    assert not stepping.draws_random_numbers(vit)  # its dropouts have a share of 0
-    assert stepping.draws_random_numbers(torch.nn.Sequential(torch.nn.Dropout(0.1)))
+class Drops(networks.ResNet):
+    """A network that drops features by a function, as some of timm's do, and by no layer."""
+
+    share = 0.5
+
+    def classify(self, penultimate):
+        return self.last(torch.nn.functional.dropout(penultimate, self.share, self.training))
+
+
+@pytest.mark.parametrize(("share", "is_captured"), [(0.5, False), (0.0, True)])
+def test_networks_that_draw_random_numbers_are_not_captured(
+    train, replaying, monkeypatch, share, is_captured
+):
+    monkeypatch.setattr(training, "fresh_network", lambda *given: Drops(1, 10, [4], [1]))
+    monkeypatch.setattr(Drops, "share", share)
+    trainers = training.Trainers()
+    _, curve = training.run(job_of(train), trainers=trainers)
+    assert curve.is_captured == is_captured
+    assert trainers._kept[1].captured == is_captured
 
 
 def test_the_rules_of_determinism_are_put_back_after_a_run(train):
