@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from bench.errors import TrainingError
@@ -59,6 +60,7 @@ class Cooperation:
             self._shards = ShardBuffers(network, numbers)
         elif team.size > 1:
             self.network = shared_norms(network)
+        self._takes_nothing = any(isinstance(one, _BatchNorm) for one in self.network.modules())
         self._wrapped: nn.Module = self.network
         if team.size > 1:
             # Without the search for unused parameters the buckets are laid out anew after the
@@ -68,9 +70,18 @@ class Cooperation:
             )
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return the network's logits."""
-        logits: Tensor = self._wrapped(images)
-        return logits
+        """Return the network's logits.
+
+        A process without an image takes part all the same: the others wait for its gradients, and
+        for its sums where they normalise together. Networks that do not normalise over a batch
+        are given an image that counts for nothing; some, as Swin, fail without any.
+        """
+        if len(images) or self._takes_nothing:
+            logits: Tensor = self._wrapped(images)
+            return logits
+        stand_in = images.new_zeros(1, *images.shape[1:])
+        none: Tensor = self._wrapped(stand_in)[:0]
+        return none
 
     @contextlib.contextmanager
     def exchanging(self, piece: Piece, is_last: bool) -> Iterator[None]:

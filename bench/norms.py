@@ -18,9 +18,9 @@ def shared_norms(network: Any) -> Any:
     On a GPU these are torch's SyncBatchNorm, through timm, whose layers also hold activations.
     torch has none for the processor: :class:`HostBatchNorm` computes the same there.
     """
-    from timm import layers
-
     if next(network.parameters()).is_cuda:
+        from timm import layers
+
         convert: Any = layers.convert_sync_batchnorm  # type: ignore[attr-defined]
         return convert(network)
     for parent in list(network.modules()):

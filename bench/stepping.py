@@ -68,10 +68,7 @@ class Trainer:
         self.device = device
         self.precision = precision
         self.captures = (
-            captures
-            and team.size == 1
-            and protocol.batch_shards == 1
-            and device.type == "cuda"
+            captures and team.size == 1 and protocol.batch_shards == 1 and device.type == "cuda"
         )
         """Whether steps are to be captured; no more once the network has drawn random numbers."""
         self.loss_sum = torch.zeros((), device=device)
@@ -153,6 +150,11 @@ class Trainer:
         own = self.loss_sum.double()
         loss_sum, images = self.total(torch.stack([own, own.new_tensor(seen)])).tolist()
         return float(loss_sum / images)
+
+    def has_finite_weights(self) -> bool:
+        """Return whether no step has made a weight infinite, or no number; waits for the device."""
+        finite = [torch.isfinite(value).all() for value in self.network.parameters()]
+        return bool(torch.stack(finite).all())
 
     def total(self, values: Tensor) -> Tensor:
         """Return the sum of the values that the processes have."""

@@ -352,12 +352,18 @@ def _train_epoch(trainer: Trainer, batches: Batches, job: Job, epoch: int) -> fl
         seen += sum(len(part.index) for part in parts)
     mean_loss = trainer.end_epoch(seen)
     if not math.isfinite(mean_loss):
-        raise LossNotFiniteError(
-            f"the loss is {mean_loss} in epoch {epoch} of {protocol.epochs}. "
-            f"Lower the learning rate (now {protocol.learning_rate:g}) or raise the precision "
-            f"(now {trainer.precision.name})"
-        )
+        raise _not_finite(f"the loss is {mean_loss} in epoch {epoch}", trainer, protocol)
+    # A step's loss is that before it: what the last one has done shows in no loss.
+    if epoch == protocol.epochs and not trainer.has_finite_weights():
+        raise _not_finite(f"weights are not finite after epoch {epoch}", trainer, protocol)
     return mean_loss
+
+
+def _not_finite(what: str, trainer: Trainer, protocol: Protocol) -> LossNotFiniteError:
+    return LossNotFiniteError(
+        f"{what} of {protocol.epochs}. Lower the learning rate (now {protocol.learning_rate:g}) "
+        f"or raise the precision (now {trainer.precision.name})"
+    )
 
 
 def learning_rate(protocol: Protocol, epochs_done: int, step: int, steps: int) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.allocation import Share
 from bench.context import RunContext
 from bench.datasets import Source
-from bench.devices import answers, forget_peak_memory
+from bench.devices import answers, forget_peak_memory, free_memory
 from bench.errors import BenchError, ProcessError, StorageError
 from bench.launching import Order, train_together
 from bench.provenance import continuation_stamp, device_facts, module_facts, provenance
@@ -218,6 +218,7 @@ class Worker:
         if self._processes == 1:
             place = self._checkpoint(cell.id)
             return training.run(job, place, told, trainers=self._trainers)
+        free_memory()  # the first process has the same GPU
         order = Order.of(cell, self._results.folder, self._source, self._device, self._processes)
         return training.trained_network(job, train_together(order, told))
 
@@ -255,7 +256,6 @@ class Worker:
 
     def _what_fits(self, error: Exception) -> str:
         """Return which batch would have fitted, where a training run was out of memory."""
-        from bench.devices import free_memory
         from bench.fitting import is_out_of_memory
         from bench.training import Trainers
 

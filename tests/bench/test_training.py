@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from bench import training
 from bench.augment import Normalisation
@@ -108,6 +109,23 @@ def test_a_loss_that_is_not_finite_is_told_with_its_epoch(job):
         training.run(dataclasses.replace(job, protocol=protocol))
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_the_last_step_spoils_are_told(job, monkeypatch, value):
+    protocol = dataclasses.replace(job.protocol, epochs=1)
+    steps, step = [], training.Trainer.step
+
+    def spoiled(self, *given):
+        step(self, *given)
+        steps.append(given)
+        if len(steps) == protocol.steps(job.load):
+            with torch.no_grad():
+                self.network.stem[0].weight[0, 0, 0, 0] = value
+
+    monkeypatch.setattr(training.Trainer, "step", spoiled)
+    with pytest.raises(LossNotFiniteError, match="weights are not finite after epoch 1 of 1"):
+        training.run(dataclasses.replace(job, protocol=protocol))
+
+
 def test_tests_happen_at_the_protocols_epochs_and_the_last_one(job):
     protocol = dataclasses.replace(job.protocol, epochs=7, test_every=3)
     _, curve = training.run(dataclasses.replace(job, protocol=protocol))
@@ -152,8 +170,6 @@ def test_the_learning_rate_warms_up_and_ends_at_zero():
 
 
 def test_the_papers_schedule_is_torchs_cosine_annealing_by_epoch():
-    import torch
-
     paper = PROTOCOLS.make_one("paper")
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=paper.learning_rate)
     reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=paper.epochs)
