@@ -19,9 +19,10 @@ from bench.identity import canonical_json, text_digest
 
 PACKAGES = ("numpy", "pillow", "scikit-learn", "scipy", "timm", "torch", "torchvision")
 _ROOMS = ("bench", "methods")
+RESTARTS = "SLURM_RESTART_COUNT"
+"""Set only in a job that was run before."""
 _SLURM = (
-    "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURMD_NODENAME",
-    "SLURM_RESTART_COUNT",
+    "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURMD_NODENAME", RESTARTS,
 )  # fmt: skip
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.allocation import job_of
+from bench.provenance import RESTARTS
 from bench.storage import write_json
+from slurm import commands
 
 if TYPE_CHECKING:
     from bench.results import Results
@@ -54,6 +56,29 @@ class Account:
         return {**asdict(self), "wasted_s": self.wasted_s}
 
 
+def runs_of(submitted: Sequence[Submission]) -> list[Accounted] | None:
+    """Return all runs of the jobs of submissions; None on a cluster without accounting.
+
+    Where the cluster does not count GPUs (``AccountingStorageTRES``), a run had those that its
+    submission asked for.
+
+    Raises
+    ------
+    ClusterError
+        When there is accounting and it does not answer.
+    """
+    arrays = {a.job: a for one in submitted for a in one.arrays if a.job is not None}
+    since = min((one.asked for one in submitted), default=0.0)
+    runs = commands.accounts(list(arrays), since)
+    if runs is None:
+        return None
+    return [_with_gpus(run, arrays[run.job].gpus) for run in runs if run.job in arrays]
+
+
+def _with_gpus(run: Accounted, asked: int) -> Accounted:
+    return replace(run, gpus=run.gpus or asked, asked_gpus=run.asked_gpus or asked)
+
+
 def keep_accounts(
     results: Results, submitted: Sequence[Submission], runs: Iterable[Accounted]
 ) -> list[Account]:
@@ -95,20 +120,22 @@ def _account(job: str, runs: Sequence[Accounted], used: dict[str, float], minute
 def used_seconds(records: Iterable[dict[str, Any]]) -> dict[str, float]:
     """Return the device-seconds that records measured, by the Slurm job that spent them.
 
-    An artefact counts once, for the job that made it.
+    An artefact counts once, for the job that made it. What was measured before an interruption
+    counts for a job that Slurm has restarted, and else for none: that job is not known any more.
     """
     used: dict[str, float] = defaultdict(float)
     counted: set[str] = set()
     for record in records:
         cost = record["cost"]
         devices = record.get("allocation", {}).get("training_devices", 1)
-        spent = [(record["provenance"], (cost["training_s"] + cost["testing_s"]) * devices)]
+        trained = (cost["training_s"] + cost["testing_s"]) * devices
+        spent = [(record["provenance"], trained, cost.get("before_s", 0.0) * devices)]
         for name, artefact in cost["artefacts"].items():
             if name not in counted:
                 counted.add(name)
-                spent.append((artefact, artefact["seconds"]))
-        for facts, seconds in spent:
+                spent.append((artefact, artefact["seconds"], artefact.get("before_s", 0.0)))
+        for facts, seconds, before in spent:
             job = job_of(facts, *_ARRAY)
             if job is not None:
-                used[job] += seconds
+                used[job] += seconds if job_of(facts, RESTARTS) else seconds - before
     return dict(used)

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 from slurm import commands
 from slurm.commands import ClusterError, seconds_of
+from slurm.limits import memory_limit_gb
+from slurm.nodes import UNLIMITED, Node, chosen, hostnames, nodes_of, partitions
 
 if TYPE_CHECKING:
     from slurm.profiles import Profile
-
-_NODES = "%N|%c|%m|%G|%T|%f"
-_AWAY = ("down", "drain", "fail", "unk", "maint", "inval")
 
 
 @dataclass(frozen=True)
@@ -25,24 +24,6 @@ class Check:
     name: str
     is_fine: bool
     told: str
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node of the profile's partition, as sinfo tells of it."""
-
-    name: str
-    cpus: int
-    memory_mb: int
-    gpus: int
-    gres: str
-    state: str
-    features: frozenset[str]
-
-    @property
-    def is_up(self) -> bool:
-        """Whether jobs can run on it, now or later."""
-        return not self.state.startswith(_AWAY)
 
 
 def check(profile: Profile) -> list[Check]:
@@ -57,43 +38,59 @@ def check(profile: Profile) -> list[Check]:
 
 def _check(profile: Profile) -> list[Check]:
     try:
-        partitions = _partitions()
-        name = profile.partition or next(
-            (p for p, facts in partitions.items() if facts.get("Default") == "YES"), ""
-        )
-        if name not in partitions:
-            known = ", ".join(sorted(partitions))
-            asked = profile.partition or "none given, and the cluster has no default"
-            return [Check("partition", False, f"{asked}. The cluster has {known}")]
-        nodes = _nodes(name)
+        known = partitions()
+        names = chosen(profile.partition, known)
+        wrong = [name for name in names if name not in known]
+        if wrong or not names:
+            asked = ", ".join(wrong) or "none given, and the cluster has no default"
+            return [
+                Check("partition", False, f"{asked}. The cluster has {', '.join(sorted(known))}")
+            ]
+        asked_for = {name: known[name] for name in names}
+        nodes = nodes_of(names)
+        settings = commands.settings()
     except ClusterError as error:
         return [Check("Slurm", False, str(error))]
-    state = partitions[name].get("State", "UP")
+    states = {name: facts.get("State", "UP") for name, facts in asked_for.items()}
+    told = ", ".join(f"{name} ({state})" for name, state in states.items())
     return [
-        Check("partition", state == "UP", f"{name} ({state}, {len(nodes)} nodes)"),
-        _time(profile, partitions[name]),
-        _node(profile, nodes),
+        Check("partition", "UP" in states.values(), f"{told}, {len(nodes)} nodes"),
+        _time(profile, asked_for, settings),
+        _node(profile, list(asked_for.values()), nodes),
         *_idle_gpus(profile),
         *_associations(profile),
         *_reservation(profile),
-        _arrays(profile),
+        _arrays(profile, settings),
     ]
 
 
-def _time(profile: Profile, partition: dict[str, str]) -> Check:
-    told = partition.get("MaxTime", "UNLIMITED")
-    limit = seconds_of(told) // 60
-    fits = told == "UNLIMITED" or profile.max_minutes <= limit
-    return Check("time", fits, f"max_minutes = {profile.max_minutes}; the partition's is {told}")
+def _time(
+    profile: Profile, asked_for: dict[str, dict[str, str]], settings: dict[str, str]
+) -> Check:
+    """Return whether a job may be as long as it may ask to be; one partition suffices for that."""
+    limits = {name: facts.get("MaxTime", UNLIMITED) for name, facts in asked_for.items()}
+    fits = [
+        limit == UNLIMITED or profile.max_minutes <= seconds_of(limit) // 60
+        for limit in limits.values()
+    ]
+    is_fine = all(fits) if settings.get("EnforcePartLimits") == "ALL" else any(fits)
+    told = ", ".join(f"{name}'s is {limit}" for name, limit in limits.items())
+    return Check("time", is_fine, f"max_minutes = {profile.max_minutes}; {told}")
 
 
-def _node(profile: Profile, nodes: Sequence[Node]) -> Check:
+def _node(profile: Profile, asked_for: Sequence[dict[str, str]], nodes: Sequence[Node]) -> Check:
     """Return whether a node could ever run a job of the profile."""
     wanted = (
         f"{profile.cpus} CPUs, {profile.memory_gb:g} GB, {profile.gpus} GPUs"
         + (f", {profile.constraint}" if profile.constraint else "")
     )  # fmt: skip
-    excluded = set(filter(None, (profile.exclude or "").split(",")))
+    allowed = memory_limit_gb(asked_for, ())
+    if profile.memory_gb > allowed:
+        return Check("node", False, f"a job may not have {wanted}: at most {allowed:.3g} GB")
+    try:
+        excluded = hostnames(profile.exclude or "")
+    except ClusterError as error:
+        return Check("node", False, f"exclude = {profile.exclude}: {error}")
     fitting = [node for node in nodes if node.name not in excluded and fits(profile, node)]
     if not fitting:
         most = max(nodes, key=lambda node: (node.gpus, node.cpus, node.memory_mb), default=None)
@@ -167,37 +164,8 @@ def _reservation(profile: Profile) -> Iterator[Check]:
         yield Check("reservation", True, profile.reservation)
 
 
-def _arrays(profile: Profile) -> Check:
-    told = commands.settings().get("MaxArraySize", "")
+def _arrays(profile: Profile, settings: dict[str, str]) -> Check:
+    told = settings.get("MaxArraySize", "")
     largest = int(told) if told.isdigit() else 0
     fits_in = not largest or profile.max_array_size <= largest
     return Check("arrays", fits_in, f"max_array_size = {profile.max_array_size}; Slurm's: {told}")
-
-
-def _partitions() -> dict[str, dict[str, str]]:
-    text = commands.ask("scontrol", "show", "partition", "--oneliner")
-    found = {}
-    for line in text.splitlines():
-        facts = dict(part.split("=", 1) for part in line.split() if "=" in part)
-        if "PartitionName" in facts:
-            found[facts["PartitionName"]] = facts
-    return found
-
-
-def _nodes(partition: str) -> list[Node]:
-    text = commands.ask("sinfo", "--noheader", "--Node", f"--partition={partition}", "-o", _NODES)
-    return [_parsed(line.split("|")) for line in text.splitlines() if line]
-
-
-def _parsed(fields: Sequence[str]) -> Node:
-    name, cpus, memory, gres, state, features = fields
-    counts = re.findall(r"(?:^|,)gpu(?::[^:,()]+)?:([0-9]+)", gres)
-    return Node(
-        name=name,
-        cpus=int(cpus),
-        memory_mb=int(memory),
-        gpus=sum(map(int, counts)),
-        gres=gres,
-        state=state,
-        features=frozenset(features.split(",")),
-    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 
 from bench.errors import BenchError, UsageError
@@ -13,8 +15,10 @@ NAME = "bench"
 """What the names of our jobs begin with; a submission's id and an array's number follow."""
 _TIMEOUT_S = 60
 _DISABLED = "accounting storage is disabled"
+_DAY_S = 86400.0
+"""More than clocks of a cluster differ by."""
 _SEPARATOR = "|"
-_QUEUE = _SEPARATOR.join(("%A", "%F", "%K", "%T", "%N", "%r", "%M", "%j"))
+_QUEUE = _SEPARATOR.join(("%A", "%F", "%K", "%T", "%N", "%r", "%M", "%e", "%j"))
 _ACCOUNT = (
     "JobID", "JobName", "State", "ElapsedRaw", "AllocTRES", "ReqTRES", "TimelimitRaw", "NodeList",
 )  # fmt: skip
@@ -26,7 +30,7 @@ class ClusterError(BenchError):
 
 @dataclass(frozen=True)
 class Queued:
-    """One job of ours in Slurm's queue, pending, running or ending."""
+    """One job of ours in Slurm's queue: pending, running, ending, or complete just now."""
 
     job: str
     """Its array's job number."""
@@ -38,6 +42,11 @@ class Queued:
     reason: str
     seconds: int
     """How long it has been running."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has just ended, with all of its cells complete."""
+        return self.state == COMPLETED
 
 
 @dataclass(frozen=True)
@@ -80,8 +89,9 @@ def ask(*command: str) -> str:
     """
     try:
         answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-        )
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False,
+            env=os.environ | {"SLURM_TIME_FORMAT": "standard"},
+        )  # fmt: skip
     except FileNotFoundError:
         raise ClusterError(f"there is no {command[0]} on this machine") from None
     except subprocess.TimeoutExpired:
@@ -97,19 +107,37 @@ def first_line(text: str) -> str:
 
 
 def queue() -> list[Queued]:
-    """Return the jobs of ours that Slurm still has; one call of squeue."""
+    """Return the jobs of ours that Slurm still has; one call of squeue.
+
+    Those that were completed within the last minute are among them: a network file system may
+    show their records later.
+    """
     text = ask("squeue", "--me", "--array", "--noheader", "--states=all", f"--format={_QUEUE}")
     found = []
     for line in text.splitlines():
         # Names come last: those of the user's other jobs may hold anything.
-        job, array, task, state, node, reason, run_time, name = line.strip().split(_SEPARATOR, 7)
-        if name.startswith(f"{NAME}-") and state in _LIVE:
+        fields = line.strip().split(_SEPARATOR, 8)
+        job, array, task, state, node, reason, run_time, end, name = fields
+        if not name.startswith(f"{NAME}-"):
+            continue
+        if state in _LIVE or (state == COMPLETED and _ended_just_now(end)):
             place = int(task) if task.isdigit() else 0
             seconds = seconds_of(run_time)
             found.append(Queued(array or job, place, name, state, node, reason, seconds))
     return found
 
 
+def _ended_just_now(end: str) -> bool:
+    try:
+        ended = time.mktime(time.strptime(end, "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:  # N/A
+        return False
+    return time.time() - ended < LATE_S
+
+
+COMPLETED = "COMPLETED"
+LATE_S = 60.0
+"""How long a network file system may take to show a file, as NFS does by default."""
 _LIVE = frozenset(
     ("PENDING", "RUNNING", "SUSPENDED", "CONFIGURING", "COMPLETING", "REQUEUED", "REQUEUE_FED",
      "REQUEUE_HOLD", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SPECIAL_EXIT",
@@ -129,8 +157,14 @@ def seconds_of(clock: str) -> int:
         return 0
 
 
-def accounts(jobs: list[str]) -> list[Accounted] | None:
+def accounts(jobs: list[str], since: float) -> list[Accounted] | None:
     """Return all runs of these jobs that have begun; None on a cluster without accounting.
+
+    Parameters
+    ----------
+    since : float
+        When the first of them was submitted, in seconds since 1970. Some versions of sacct look
+        no further back than midnight unless told to.
 
     Raises
     ------
@@ -145,6 +179,7 @@ def accounts(jobs: list[str]) -> list[Accounted] | None:
         text = ask(
             "sacct", "--allocations", "--duplicates", "--noheader", "--parsable2",
             f"--format={','.join(_ACCOUNT)}", f"--jobs={','.join(jobs)}",
+            time.strftime("--starttime=%Y-%m-%d", time.localtime(max(0.0, since - _DAY_S))),
         )  # fmt: skip
     except ClusterError as error:
         if _DISABLED in str(error):
@@ -187,6 +222,12 @@ def cancel(jobs: list[str]) -> None:
             refused = error
     if refused is not None:
         raise refused
+
+
+def cancel_named(name: str) -> None:
+    """Cancel the jobs of a name, if there are any and Slurm answers."""
+    with contextlib.suppress(ClusterError):
+        ask("scancel", f"--name={name}")
 
 
 def settings() -> dict[str, str]:

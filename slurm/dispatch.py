@@ -17,12 +17,13 @@ import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.helpers import clean_env
 
-from bench.errors import UsageError
-from slurm import commands, submissions
+from bench.errors import StorageError, UsageError
+from bench.storage import told_as_storage_error
+from slurm import commands, limits, submissions
 from slurm.codes import code_digest
 from slurm.needs import needs
 from slurm.options import parameters
-from slurm.requests import Ask
+from slurm.requests import Taught
 from slurm.submissions import Submission, SubmittedArray, SubmittedTask, job_name
 from slurm.tasks import JobArray, arrays
 from slurm.worker import Work
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from bench.results import Results
     from slurm.profiles import Profile
 
-_DEFAULT_ARRAY_SIZE = 1001
 _UNSAFE = "%\\\n\r"
 """Slurm fills in or takes apart these in the names of log files, quoted or not."""
 _KEPT = ("SLURM_CLUSTERS", "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT")
@@ -101,7 +101,7 @@ def prepare(
     *,
     device: str = "auto",
     left: frozenset[str] = frozenset(),
-    asks: Mapping[str, Ask] | None = None,
+    taught: Mapping[str, Taught] | None = None,
 ) -> Prepared:
     """Return what is to be submitted for a plan's cells that have no record.
 
@@ -109,7 +109,7 @@ def prepare(
     ----------
     left : frozenset of str
         Cells to leave out: a job has them already.
-    asks : mapping, optional
+    taught : mapping, optional
         What earlier attempts at a cell taught, by id.
 
     Raises
@@ -123,9 +123,9 @@ def prepare(
             f"results folder {folder} has a '%', a backslash or a line break in its path, which "
             "Slurm does not take as they are. Name another folder with --results"
         )
-    expected, wanted = needs(plan, results, source, asks or {})
+    expected, wanted = needs(plan, results, source, taught or {})
     wanted = [need for need in wanted if need.cell not in left]
-    made = arrays(wanted, profile, profile.max_array_size or _max_array_size())
+    made = arrays(wanted, _bounded(profile, taught or {}), limits.array_size(profile))
     identifier = submissions.new_id()
     seconds = {known.cell.id: known.seconds for known in expected.pending}
     submission = Submission(
@@ -147,6 +147,18 @@ def prepare(
     return Prepared(submission, expected, made, profile, folder, plan, _umask())
 
 
+def _bounded(profile: Profile, taught: Mapping[str, Taught]) -> Profile:
+    """Return the profile with the most memory that its jobs may get, where more is to be asked."""
+    if not any(one.cell.memory_gb or one.making.memory_gb for one in taught.values()):
+        return profile
+    most = limits.most_memory_gb(profile)
+    bounded = replace(profile, max_memory_gb=most)
+    if profile.artefacts is None:
+        return bounded
+    of_artefacts = limits.most_memory_gb(profile.artefacts)
+    return replace(bounded, artefacts=replace(profile.artefacts, max_memory_gb=of_artefacts))
+
+
 def submit(prepared: Prepared, results: Results) -> Submission:
     """Submit the arrays; return the submission with Slurm's job numbers.
 
@@ -164,7 +176,7 @@ def submit(prepared: Prepared, results: Results) -> Submission:
     jobs: list[str] = []
     with _clean_environment():
         logs = submissions.logs_of(prepared.results, prepared.submission.id)
-        with _private_files():
+        with _private_files(), told_as_storage_error(logs):
             logs.mkdir(parents=True)
         for number, array in enumerate(prepared.arrays):
             before = [jobs[i] for i in prepared._before(number)]
@@ -177,12 +189,17 @@ def submit(prepared: Prepared, results: Results) -> Submission:
 
 
 def _sent(executor: _Executor, work: list[Work], logs: Path, number: int, of: int) -> str:
+    """Return Slurm's number of an array; raise an error where it has none, and leave nothing."""
     try:
-        sent = executor.submit_array(work)
+        with told_as_storage_error(logs):
+            sent = executor.submit_array(work)
+    except StorageError:
+        # Slurm may have it already, and its jobs would not find what they are to do.
+        commands.cancel_named(executor.parameters["job_name"])
+        _remove_unsent(logs)
+        raise
     except (FailedJobError, FailedSubmissionError) as error:
-        for left in logs.glob("*.pkl"):
-            if "_" not in left.name:  # those of jobs that Slurm has are named by its numbers
-                left.unlink()
+        _remove_unsent(logs)
         told = commands.first_line(str(error))
         raise commands.ClusterError(
             f"sbatch refused array {number + 1} of {of}: {told}. "
@@ -191,6 +208,13 @@ def _sent(executor: _Executor, work: list[Work], logs: Path, number: int, of: in
     for link in logs.glob(".submission_file_*"):
         link.unlink()
     return str(sent[0].job_id).partition("_")[0]
+
+
+def _remove_unsent(logs: Path) -> None:
+    """Remove what no job will read: the pickles of jobs that Slurm has are named by its numbers."""
+    for left in logs.glob("*.pkl"):
+        if "_" not in left.name:
+            left.unlink()
 
 
 def _work(prepared: Prepared, array: JobArray, cells: tuple[str, ...]) -> Work:
@@ -244,15 +268,6 @@ def _attempts(results: Results, cells: Sequence[str]) -> dict[str, int]:
     failed = {path.stem for path in folder.glob("cell-*.json")} & set(cells)
     found = {cell: results.failure(cell) for cell in failed}
     return {cell: failure["attempt"] for cell, failure in found.items() if failure is not None}
-
-
-def _max_array_size() -> int:
-    """Return the tasks that an array may have; Slurm's number is one above the highest index."""
-    try:
-        told = commands.settings().get("MaxArraySize", "")
-    except commands.ClusterError:
-        told = ""
-    return max(1, int(told)) if told.isdigit() else _DEFAULT_ARRAY_SIZE
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from bench.contract import ImageDataset
 from bench.identity import canonical_json
 from bench.planning import forecast
 from bench.selecting import select
-from slurm.requests import Ask, Need
+from slurm.requests import Need, Taught
 
 if TYPE_CHECKING:
     from bench.budgets import Budget
@@ -47,13 +47,13 @@ class _Naming(RunContext):
 
 
 def needs(
-    plan: Plan, results: Results, source: Source, asks: Mapping[str, Ask]
+    plan: Plan, results: Results, source: Source, taught: Mapping[str, Taught]
 ) -> tuple[Forecast, list[Need]]:
     """Return a plan's forecast and what each of its pending cells needs.
 
     Parameters
     ----------
-    asks : mapping
+    taught : mapping
         What earlier attempts at a cell taught, by cell id.
     """
     expected = forecast(plan, results, source)
@@ -63,7 +63,7 @@ def needs(
             known.cell.id,
             known.seconds,
             missing.of(known.cell),
-            asks.get(known.cell.id, Ask()),
+            taught.get(known.cell.id, Taught()),
             known.cell.selection_seed,
         )
         for known in expected.pending

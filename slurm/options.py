@@ -43,7 +43,11 @@ def parameters(
         additional["dependency"] = "afterany:" + ":".join(before)
     if profile.reservation is not None:
         additional["reservation"] = profile.reservation
-    additional |= profile.extra
+    for option, value in profile.extra.items():
+        spelt = option.replace("_", "-")
+        both = spelt == "dependency" and spelt in additional
+        additional[spelt] = f"{value},{additional[spelt]}" if both else value
+    additional = {option: value for option, value in additional.items() if value is not False}
     return {
         "job_name": name,
         "time": array.minutes,

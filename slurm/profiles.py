@@ -30,6 +30,8 @@ class Profile:
         CPU cores of a job.
     memory_gb : float
         Memory of a job, in GB.
+    max_memory_gb : float
+        The most that a retry may ask for after a job ran out of memory; 0 asks the cluster.
     max_minutes : int
         The longest time a job may ask for; cells of unknown time ask for all of it.
     minutes_per_job : int
@@ -57,7 +59,8 @@ class Profile:
     use_srun : bool
         Whether jobs start Python with srun.
     extra : mapping
-        Any other option of sbatch, e.g. ``{mail-type = "END"}``.
+        Any other option of sbatch, e.g. ``{mail-type = "END"}``; true for one without a value,
+        false leaves one out (``requeue``). A ``dependency`` is waited for besides the artefacts.
     artefacts : Profile, optional
         How the jobs that make shared artefacts are asked for, where that differs.
     """
@@ -72,6 +75,7 @@ class Profile:
     gres: str | None = None
     cpus: int = 2
     memory_gb: float = 8.0
+    max_memory_gb: float = 0.0
     max_minutes: int = 240
     minutes_per_job: int = 60
     cells_per_job: int = 0
@@ -110,10 +114,19 @@ _STAGE = "artefacts"
 _GPU_KEYS = ("gres", "gpus_per_node")
 _OF_CELLS = ("pack", "gpus_per_cell")
 _TYPES = get_type_hints(Profile)
+_KEYS_OF = {
+    "time": "max_minutes", "mem": "memory_gb", "cpus-per-task": "cpus",
+    "gpus-per-node": "gpus_per_node",
+    **{key: key for key in ("partition", "account", "qos", "constraint", "reservation", "exclude",
+                            "gres")},
+}  # fmt: skip
+"""Options of sbatch that have a key of their own, which more than the text depends on."""
+_OURS = frozenset({"array", "error", "job-name", "open-mode", "output", "signal"})
+"""Options by which jobs, their logs and their ends are known."""
 _AT_LEAST: dict[str, float] = {
     "cpus": 1, "memory_gb": 0.1, "max_minutes": 1, "minutes_per_job": 1, "margin": 1,
     "array_parallelism": 1, "gpus_per_node": 0, "cells_per_job": 0, "max_array_size": 0,
-    "pack": 0, "gpus_per_cell": 1,
+    "pack": 0, "gpus_per_cell": 1, "max_memory_gb": 0,
 }  # fmt: skip
 
 
@@ -158,6 +171,13 @@ def _profile(content: Mapping[str, Any], path: str) -> Profile:
         values[key] = _checked(key, value, path)
     if values.get("gres") and values.get("gpus_per_node"):
         raise UsageError(f"{path}: gres and gpus_per_node both ask for GPUs. Keep one")
+    for option in values.get("extra", {}):
+        _require_other(option, path)
+    if "?" in str(values.get("extra", {}).get("dependency", "")):
+        raise UsageError(
+            f"{path}: dependency = {values['extra']['dependency']!r} is not allowed: cells also "
+            "wait for the jobs of their artefacts, and '?' means any of them. Separate with commas"
+        )
     profile = Profile(**values)
     if profile.gpus_per_cell != 1 and profile.pack != 1:
         raise UsageError(f"{path}: pack and gpus_per_cell do not go together. Keep one")
@@ -167,6 +187,17 @@ def _profile(content: Mapping[str, Any], path: str) -> Profile:
             "Raise gpus_per_node"
         )
     return profile
+
+
+def _require_other(option: str, path: str) -> None:
+    """Raise a UsageError for an option of sbatch that is set by other means."""
+    name = option.replace("_", "-").lstrip("-")
+    if name in _OURS:
+        raise UsageError(f"{path}: {option} in [extra] is not allowed: jobs are known by it")
+    if name in _KEYS_OF:
+        raise UsageError(
+            f"{path}: {option} in [extra] is not allowed. Give the key {_KEYS_OF[name]}"
+        )
 
 
 def _find(name: str) -> Path:

@@ -23,6 +23,16 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Taught:
+    """What earlier attempts at a cell teach the jobs of the next one."""
+
+    cell: Ask = Ask()
+    """Of the job that computes it."""
+    making: Ask = Ask()
+    """Of the jobs that make its artefacts first."""
+
+
+@dataclass(frozen=True)
 class Need:
     """A pending cell, and what is still to be made for its compressed set.
 
@@ -35,7 +45,7 @@ class Need:
     missing : mapping
         The ids of artefacts that are not stored, the compressed set included, with their
         expected seconds.
-    ask : Ask
+    taught : Taught
         What earlier attempts taught.
     seed : int
         The cell's selection seed.
@@ -44,5 +54,5 @@ class Need:
     cell: str
     seconds: float | None
     missing: Mapping[str, float | None] = field(default_factory=dict)
-    ask: Ask = Ask()
+    taught: Taught = Taught()
     seed: int = 0

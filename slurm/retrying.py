@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.recording import KILLED, OUT_OF_MEMORY
 from slurm import commands
-from slurm.requests import Ask
+from slurm.accounting import runs_of
+from slurm.making import BLOCKED
+from slurm.requests import Ask, Taught
 from slurm.submissions import Places
 from slurm.watch import last_states
 from slurm.worker import STALE_CODE, TIME_OUT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bench.results import Results
     from slurm.submissions import Submission, SubmittedArray
+
+    Attempt = list[tuple[SubmittedArray, str]]
+    """The arrays that were to do one thing for a cell, each with how its job ended."""
 
 MOST_ATTEMPTS = 3
 _FACTOR = 2
@@ -32,14 +37,21 @@ class Lessons:
 
     Parameters
     ----------
-    asks : mapping
-        What the next job of a cell has to ask for at least.
+    taught : mapping
+        What the next jobs of a cell have to ask for at least.
     exhausted : frozenset of str
         Cells that have had all of their attempts.
     """
 
-    asks: dict[str, Ask] = field(default_factory=dict)
+    taught: dict[str, Taught] = field(default_factory=dict)
     exhausted: frozenset[str] = frozenset()
+
+    def most(self) -> Ask:
+        """Return the most that any job has to ask for."""
+        most = Ask()
+        for taught in self.taught.values():
+            most = most.joined(taught.cell).joined(taught.making)
+        return most
 
 
 def lessons(
@@ -51,27 +63,53 @@ def lessons(
     """Return what to ask for when these cells are submitted again.
 
     Memory is doubled after a job ran out of it, time after one reached its limit; whatever
-    an attempt had is never asked for less again. Without accounting, only what the job itself
-    could still write down is known.
+    an attempt had is never asked for less again. What an artefact's job had too little of, the
+    cell's own job need not have more of. Without accounting, only what the job itself could still
+    write down is known.
     """
     states = _last_states(submitted)
-    asks: dict[str, Ask] = {}
+    taught: dict[str, Taught] = {}
     exhausted = set()
     for cell in cells:
-        before = [(one, one.by_cell[cell]) for one in submitted if cell in one.accepted]
+        before = [one for one in submitted if cell in one.accepted]
         if not before:
             continue
-        ends = [states.get((one.id, cell), "") for one, _ in before]
-        ends[-1] = _end(_cause(cell, results, before[-1][0]), ends[-1])
+        told = _told(cell, results, before[-1])
+        cause = "" if told is None else str(told["type"])
+        is_blocked = told is not None and told["phase"] == BLOCKED
+        is_lesson = is_blocked and cause not in _NO_ATTEMPT  # for the jobs before, not for its own
+        own = [[one.by_cell[cell]] for one in before]
+        making = [one.making(cell) for one in before]
+        computing = _attempts(cell, own, states, "" if is_lesson else cause)
+        ends = [end for attempt in computing for _, end in attempt]
         if sum(end not in _NO_ATTEMPT for end in ends) >= most_attempts:
             exhausted.add(cell)
-        ask = Ask()
-        for number, ((_, array), end) in enumerate(zip(before, ends, strict=True)):
+        made = _attempts(cell, making, states, cause if is_lesson else "")
+        taught[cell] = Taught(_ask(computing), _ask(made))
+    return Lessons(taught, frozenset(exhausted))
+
+
+def _attempts(
+    cell: str,
+    arrays: Sequence[Sequence[SubmittedArray]],
+    states: Mapping[tuple[str, str], str],
+    cause: str,
+) -> list[Attempt]:
+    """Return how each attempt's jobs ended; the last one's cause is what it wrote down."""
+    found = [[(array, states.get((array.name, cell), "")) for array in made] for made in arrays]
+    found[-1] = [(array, _end(cause, state)) for array, state in found[-1]]
+    return found
+
+
+def _ask(attempts: Sequence[Attempt]) -> Ask:
+    """Return what attempts teach, the oldest first."""
+    ask = Ask()
+    for number, attempt in enumerate(attempts):
+        for array, end in attempt:
             if number:  # why a retry asked for more, nothing tells any longer
                 ask = ask.joined(Ask(array.memory_gb, array.minutes))
             ask = ask.joined(_ask_of(array, end))
-        asks[cell] = ask
-    return Lessons(asks, frozenset(exhausted))
+    return ask
 
 
 def _end(cause: str, state: str) -> str:
@@ -88,19 +126,18 @@ def _ask_of(array: SubmittedArray, cause: str) -> Ask:
     return Ask()
 
 
-def _cause(cell: str, results: Results, newest: Submission) -> str:
-    """Return how a cell failed in its last job; empty where it wrote nothing down."""
+def _told(cell: str, results: Results, newest: Submission) -> dict[str, Any] | None:
+    """Return how a cell failed in its last job; None where that wrote nothing down."""
     failure = results.failure(cell)
     if failure is None or failure["attempt"] <= newest.attempts.get(cell, 0):
-        return ""
-    return str(failure["type"])
+        return None
+    return failure
 
 
 def _last_states(submitted: Sequence[Submission]) -> dict[tuple[str, str], str]:
-    """Return the last state of each cell's job by submission, as far as Slurm remembers it."""
-    jobs = [job for submission in submitted for job in submission.jobs]
+    """Return the last state of each job by array and cell, as far as Slurm remembers it."""
     try:
-        runs = commands.accounts(jobs) or []
+        runs = runs_of(submitted) or []
     except commands.ClusterError:  # as on a cluster without accounting
         runs = []
     return last_states(Places(submitted), runs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -86,6 +87,19 @@ class Submission:
             cell: array for array in self.arrays if array.stage == "cells"
             for task in array.tasks for cell in task.cells
         }  # fmt: skip
+
+    def making(self, cell: str) -> list[SubmittedArray]:
+        """Return the arrays that make a cell's artefacts before it."""
+        return self._making_by_cell.get(cell, [])
+
+    @cached_property
+    def _making_by_cell(self) -> dict[str, list[SubmittedArray]]:
+        found: dict[str, list[SubmittedArray]] = defaultdict(list)
+        for array in self.arrays:
+            if array.stage != "cells":
+                for cell in {cell for task in array.tasks for cell in task.cells}:
+                    found[cell].append(array)
+        return found
 
     @cached_property
     def cells(self) -> frozenset[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.datasets import Source
     from bench.results import Results
     from slurm.profiles import Profile
-    from slurm.requests import Ask
+    from slurm.requests import Taught
 
 
 def submit_once(
@@ -23,7 +23,7 @@ def submit_once(
     source: Source,
     profile: Profile,
     device: str = "auto",
-    asks: Mapping[str, Ask] | None = None,
+    taught: Mapping[str, Taught] | None = None,
     without: frozenset[str] = frozenset(),
 ) -> Prepared | None:
     """Submit a plan's cells that have neither a record nor a job; None when there are none.
@@ -41,7 +41,7 @@ def submit_once(
     results.prepare()
     with alone(results):
         left = without | watch.live_cells(results.folder)
-        prepared = prepare(plan, results, source, profile, device=device, left=left, asks=asks)
+        prepared = prepare(plan, results, source, profile, device=device, left=left, taught=taught)
         if not prepared.arrays:
             return None
         submitted = submit(prepared, results)

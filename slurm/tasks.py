@@ -60,7 +60,7 @@ def arrays(needs: Sequence[Need], profile: Profile, max_array_size: int) -> list
     for making in before:
         for need in making.needs:
             made[need.cell] |= making.artefacts
-    alone = [_with_artefacts(need, ()) for need in needs if need.cell not in made]
+    alone = [_as_maker(_with_artefacts(need, ())) for need in needs if need.cell not in made]
     after = [_with_artefacts(need, made[need.cell]) for need in needs if need.cell in made]
     tasks = [
         *(_making_task(making, profile.of(making.stage)) for making in before),
@@ -76,10 +76,16 @@ def _with_artefacts(need: Need, made: Collection[str]) -> Need:
     return replace(need, seconds=total([need.seconds, *own]))
 
 
+def _as_maker(need: Need) -> Need:
+    """Return the need of a cell that makes its artefacts on its own, as no job does it before."""
+    both = need.taught.cell.joined(need.taught.making)
+    return replace(need, taught=replace(need.taught, cell=both))
+
+
 def _making_task(making: Making, profile: Profile) -> Task:
     ask = Ask()
     for need in making.needs:
-        ask = ask.joined(need.ask)
+        ask = ask.joined(need.taught.making)
     cells = tuple(need.cell for need in making.needs)
     return _task(making.stage, cells, making.seconds, ask, profile, making.waits)
 
@@ -88,7 +94,7 @@ def _cell_tasks(needs: Iterable[Need], profile: Profile, waits: bool) -> Iterato
     """Gather cells that ask for the same into jobs of the wanted length."""
     kinds: dict[tuple[Ask, bool], list[Need]] = defaultdict(list)
     for need in needs:
-        kinds[need.ask, need.seconds is None].append(need)
+        kinds[need.taught.cell, need.seconds is None].append(need)
     for (ask, is_unknown), members in kinds.items():
         chunks = _by_count if is_unknown or profile.cells_per_job else _by_time
         for chunk in chunks(members, profile):
@@ -128,7 +134,8 @@ def _task(
     profile: Profile,
     waits: bool,
 ) -> Task:
-    memory = max(profile.memory_gb, ask.memory_gb)
+    most = profile.max_memory_gb or math.inf
+    memory = max(profile.memory_gb, min(ask.memory_gb, most))
     limit = max(time_limit(seconds, profile), ask.minutes)
     return Task(stage, cells, seconds, min(limit, profile.max_minutes), memory, waits)
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from slurm.submissions import Submission
 
 
+_AWAITED = "job ended, record awaited"
+
+
 class State(Enum):
     """What is known of a cell."""
 
@@ -139,7 +142,7 @@ def status(folder: Path, runs: Sequence[Accounted] = ()) -> Status:
     gone = State.UNKNOWN if error else State.LOST
     cells = _Cells(folder, submitted, live, runs, gone).seen()
     left, left_gpu = _left(cells, submitted, runs)
-    return Status(cells, live, left, left_gpu, error)
+    return Status(cells, [job for job in live if not job.is_over], left, left_gpu, error)
 
 
 class _Cells:
@@ -163,7 +166,7 @@ class _Cells:
         self._jobs: dict[str, Queued] = {}
         places = Places(submitted)
         self._ends = last_states(places, runs)
-        for job in live:
+        for job in sorted(live, key=lambda job: not job.is_over):
             place = places.of(job)
             if place is not None and place.array.stage == "cells":
                 self._jobs |= dict.fromkeys(place.task.cells, job)
@@ -185,12 +188,13 @@ class _Cells:
                 return Seen(State.RUNNING, job.node)
             return Seen(State.PENDING, "in a running job")
         if job is not None:
-            return Seen(State.PENDING, _reason(job))
+            return Seen(State.PENDING, _AWAITED if job.is_over else _reason(job))
         if cell in self._leased and self._is_held(cell):
             return Seen(State.RUNNING, self._results.leases.owner(cell))
         if cell not in self._newest:
             return Seen(State.OPEN)
-        return Seen(self._gone, self._ends.get((self._newest[cell].id, cell), ""))
+        array = self._newest[cell].by_cell[cell]
+        return Seen(self._gone, self._ends.get((array.name, cell), ""))
 
     def _is_held(self, cell: str) -> bool:
         """Return whether a lease without a job is somebody's: a killed worker leaves its own."""
@@ -210,12 +214,12 @@ class _Cells:
 
 
 def last_states(places: Places, runs: Iterable[Accounted]) -> dict[tuple[str, str], str]:
-    """Return the last state of each cell's job by submission and cell, as accounting tells it."""
+    """Return the last state of each job by its array's name and its cells, as accounting tells."""
     states: dict[tuple[str, str], str] = {}
     for run in runs:
         place = places.of(run)
-        if place is not None and place.array.stage == "cells":
-            states |= {(place.submission.id, cell): run.state for cell in place.task.cells}
+        if place is not None:
+            states |= {(place.array.name, cell): run.state for cell in place.task.cells}
     return states
 
 
@@ -244,16 +248,42 @@ def _left(
     """Return the seconds, and those times GPUs, that the cells with a job are expected to take.
 
     Where a cell's time was not known when it was submitted, all are expected to take as long as
-    those that are done; None where nothing tells.
+    those that are done in jobs like theirs; None where nothing tells. A cell that is running
+    counts as half done.
     """
     newest = {cell: one for one in submitted for cell in one.cells}
-    going = [c for c, seen in cells.items() if seen.state in (State.RUNNING, State.PENDING)]
+    going = {
+        cell: 0.5 if seen.state is State.RUNNING else 1.0
+        for cell, seen in cells.items()
+        if seen.state in (State.RUNNING, State.PENDING)
+    }
     expected = {c: newest[c].expected[c] for c in going if c in newest and c in newest[c].expected}
     if len(expected) == len(going):
         gpus = {cell: newest[cell].by_cell[cell].gpus for cell in going}
-        return sum(expected.values()), sum(s * gpus[cell] for cell, s in expected.items())
-    done = sum(seen.state is State.DONE and cell in newest for cell, seen in cells.items())
-    if not runs or not done:
+        times = {cell: share * expected[cell] for cell, share in going.items()}
+        return sum(times.values()), sum(time * gpus[cell] for cell, time in times.items())
+    seconds, device_seconds = _seconds_of_a_cell(cells, Places(submitted), runs)
+    if not seconds:
         return None, None
-    each = len(going) / done
-    return each * sum(r.seconds for r in runs), each * sum(r.seconds * r.gpus for r in runs)
+    left = sum(going.values())
+    return left * seconds, left * device_seconds
+
+
+def _seconds_of_a_cell(
+    cells: dict[str, Seen], places: Places, runs: Iterable[Accounted]
+) -> tuple[float, float]:
+    """Return the seconds that jobs took for a cell, and those times GPUs; zeros if none is done."""
+    computed: dict[tuple[str, int], float] = {}
+    seconds = device_seconds = 0.0
+    for run in runs:
+        place = places.of(run)
+        if place is None or place.array.stage != "cells":
+            continue
+        states = [cells[cell].state for cell in place.task.cells]
+        if State.DONE in states:  # the others tell nothing yet
+            shares = {State.DONE: 1.0, State.RUNNING: 0.5}
+            computed[run.job, run.task] = sum(shares.get(state, 0.0) for state in states)
+            seconds += run.seconds
+            device_seconds += run.seconds * run.gpus
+    count = sum(computed.values())
+    return (seconds / count, device_seconds / count) if count else (0.0, 0.0)

@@ -18,6 +18,7 @@ from bench.cells import Cell, Plan, cell_id
 from bench.contract import METHODS
 from bench.datasets import Source
 from bench.errors import BenchError, DeviceError, ProcessError, StorageError
+from bench.provenance import RESTARTS
 from bench.results import Results
 from bench.shielding import WARNING
 from bench.storage import read_json
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from bench.execution import Outcome
 
 SOME_FAILED = 1
-_PATIENCE_S = 60
-"""How long a file that was written before the job may take to be seen on this node."""
 _MOST_RESTARTS = 50
 TIME_OUT = "TimeOut"
 _STALE = "the code has changed since the sweep was submitted. Submit it again: bench retry"
@@ -257,7 +256,7 @@ class _Run:
 
 def _requeued() -> str:
     """Have Slurm run this job again; return why it will not, or an empty text."""
-    restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    restarts = int(os.environ.get(RESTARTS, "0"))
     if restarts >= _MOST_RESTARTS:
         return f"the job has been restarted {restarts} times"
     return commands.requeue()
@@ -265,7 +264,7 @@ def _requeued() -> str:
 
 def _read_late(path: Path) -> dict[str, Any]:
     """Read a file that is there; a network file system may show it later."""
-    limit = time.monotonic() + _PATIENCE_S
+    limit = time.monotonic() + commands.LATE_S
     while True:
         try:
             return read_json(path)

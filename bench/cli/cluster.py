@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from bench.datasets import Source
     from bench.results import Results
     from slurm.commands import Accounted
+    from slurm.profiles import Profile
+    from slurm.requests import Ask
     from slurm.submissions import Submission
     from slurm.watch import Status
 
@@ -54,13 +56,14 @@ def status(results: Path, watch: bool, costs: bool, as_json: bool) -> None:
 def _status(folder: Path, costs: bool) -> tuple[Status, dict[str, Any]]:
     """Return the status and all that is told of it."""
     from slurm import commands, submissions
+    from slurm.accounting import runs_of
     from slurm.watch import status as status_of
 
     results = _opened(folder)
     submitted = submissions.read_all(folder)
     error, runs = "", None
     try:
-        runs = commands.accounts([job for one in submitted for job in one.jobs])
+        runs = runs_of(submitted)
     except commands.ClusterError as told_error:
         error = str(told_error)
     seen = status_of(folder, runs or ())
@@ -89,11 +92,11 @@ def renew_accounts(folder: Path) -> None:
     """Keep what Slurm's accounting tells of a folder's jobs, where it can be asked."""
     from bench.results import Results
     from slurm import commands, submissions
-    from slurm.accounting import keep_accounts
+    from slurm.accounting import keep_accounts, runs_of
 
     submitted = submissions.read_all(folder)
     try:
-        runs = commands.accounts([job for one in submitted for job in one.jobs])
+        runs = runs_of(submitted)
     except commands.ClusterError:
         return
     if runs:
@@ -145,7 +148,8 @@ def cancel(results: Path) -> None:
     from slurm.turns import alone
 
     with alone(_opened(results)):
-        live = watch.live_jobs(submissions.read_all(results))
+        queued = watch.live_jobs(submissions.read_all(results))
+        live = [job for job in queued if not job.is_over]
         jobs = sorted({job.job for job in live})
         commands.cancel(jobs)
     click.echo(f"{len(jobs)} jobs cancelled ({len(live)} tasks). Complete cells are kept.")
@@ -243,17 +247,29 @@ def _resubmit(
             err=True,
         )
     asked = profiles.read(profile)
-    longest = max((ask.minutes for ask in learnt.asks.values()), default=0)
-    if longest > asked.max_minutes:
-        click.echo(
-            f"warning: some cells should get {longest} minutes after a time-out, and max_minutes = "
-            f"{asked.max_minutes} is all that profile {profile} allows. Raise it",
-            err=True,
-        )
+    _warn_of_limits(learnt.most(), asked, profile)
     show_submitted(
         plan, results, source, asked, device, False,
-        asks=learnt.asks, without=learnt.exhausted,
+        taught=learnt.taught, without=learnt.exhausted,
     )  # fmt: skip
+
+
+def _warn_of_limits(most: Ask, profile: Profile, name: str) -> None:
+    """Tell where a retry asks for less than it should."""
+    from slurm.limits import most_memory_gb
+
+    if most.minutes > profile.max_minutes:
+        click.echo(
+            f"warning: some cells should get {most.minutes} minutes after a time-out, and "
+            f"max_minutes = {profile.max_minutes} is all that profile {name} allows. Raise it",
+            err=True,
+        )
+    if most.memory_gb and most.memory_gb > (allowed := most_memory_gb(profile)):
+        click.echo(
+            f"warning: some cells should get {most.memory_gb:g} GB after they ran out of memory, "
+            f"and {allowed:.4g} GB are all that profile {name} or its nodes give. They get these",
+            err=True,
+        )
 
 
 def _run_again(plan: Plan, results: Results, source: Source, device: str, pack: int | None) -> bool:

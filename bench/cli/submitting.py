@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.results import Results
     from slurm.dispatch import Prepared
     from slurm.profiles import Profile
-    from slurm.requests import Ask
+    from slurm.requests import Taught
     from slurm.submissions import SubmittedArray
 
 
@@ -54,7 +54,7 @@ def show_submitted(
     profile: Profile,
     device: str,
     as_json: bool,
-    asks: Mapping[str, Ask] | None = None,
+    taught: Mapping[str, Taught] | None = None,
     without: frozenset[str] = frozenset(),
 ) -> None:
     """Submit what has neither a record nor a job; tell the plan, the jobs and how to watch them."""
@@ -62,7 +62,7 @@ def show_submitted(
     from reports.plans import plan_table
     from slurm.sweeps import submit_once
 
-    prepared = submit_once(plan, results, source, profile, device, asks, without)
+    prepared = submit_once(plan, results, source, profile, device, taught, without)
     if prepared is None:
         if as_json:
             click.echo(json.dumps({"submission": None, "cells": 0, "arrays": []}, indent=1))

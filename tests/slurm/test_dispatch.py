@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -7,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from submitit.core.utils import DelayedSubmission, JobPaths
 
 from bench import leases
 from bench.datasets import Source
-from bench.errors import UsageError
+from bench.errors import StorageError, UsageError
 from bench.results import Results
 from slurm import submissions, turns
 from slurm.commands import ClusterError
@@ -116,6 +118,44 @@ def test_a_refusal_is_told_and_what_was_accepted_is_known(submitted, plan, resul
     assert lessons(cells, results, [submission] * 3).exhausted == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("owner", "name", "sent"),
+    [(DelayedSubmission, "dump", []), (JobPaths, "move_temporary_file", ["101"])],
+)
+def test_a_full_disk_is_told_and_no_job_is_left_without_its_work(
+    plan, results, fake_slurm, monkeypatch, owner, name, sent
+):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    fake_slurm.write("scancel", f"#!/bin/sh\necho \"$@\" >> '{fake_slurm.folder}/cancelled'\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, full)
+        with pytest.raises(StorageError, match="The disk is full: free some space"):
+            submit_once(plan(), results, Source(), Profile())
+    (left,) = submissions.read_all(results.folder)
+    assert left.jobs == []
+    assert [path.name[5:8] for path in fake_slurm.folder.glob("sent-*")] == sent
+    cancelled = (fake_slurm.folder / "cancelled").read_text()
+    assert cancelled == f"--name={left.arrays[0].name}\n"
+    assert list(submissions.logs_of(results.folder, left.id).glob("*.pkl")) == []
+    assert status(results.folder).counts() == {"not submitted": 2}
+    assert submit_once(plan(), results, Source(), Profile()) is not None
+
+
+def test_a_dependency_of_the_user_s_is_waited_for_besides_the_artefacts(
+    submitted, plan, fake_slurm
+):
+    extra = {"dependency": "afterok:7", "requeue": False, "exclusive": True}
+    submitted(plan("graphcut", seeds=2, budgets="10,20"), Profile(extra=extra))
+    texts = [(fake_slurm.folder / f"sent-{job}.sh").read_text() for job in ("101", "102")]
+    assert "#SBATCH --dependency=afterok:7\n" in texts[0]
+    assert "#SBATCH --dependency=afterok:7,afterany:101\n" in texts[1]
+    for text in texts:
+        assert "#SBATCH --exclusive\n" in text
+        assert "requeue" not in text
+
+
 @pytest.mark.usefixtures("fake_slurm")
 @pytest.mark.parametrize("sign", ["%", "\\", "\n"])
 def test_a_folder_that_slurm_would_take_apart_is_refused(tmp_path, plan, sign):
@@ -133,7 +173,7 @@ def test_without_sbatch_two_lines_say_so(plan, results, monkeypatch, tmp_path):
 def test_cells_with_a_job_are_not_submitted_again(plan, results, fake_slurm):
     first = submit_once(plan(seeds=4), results, Source(), Profile())
     name = first.submission.arrays[0].name
-    lines = [f"{200 + i}|101|{i}|PENDING||Priority|0:00|{name}" for i in range(4)]
+    lines = [f"{200 + i}|101|{i}|PENDING||Priority|0:00|N/A|{name}" for i in range(4)]
     fake_slurm.says("squeue", "\n".join(lines[:3]))
     again = submit_once(plan(seeds=4), results, Source(), Profile())
     assert again.submission.cells == set(first.submission.arrays[0].tasks[3].cells)

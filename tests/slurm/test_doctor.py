@@ -13,7 +13,7 @@ from slurm.profiles import Profile
 
 PARTITIONS = (
     "PartitionName=long Default=YES MaxTime=1-00:00:00 State=UP\\n"
-    "PartitionName=old Default=NO MaxTime=UNLIMITED State=DOWN\\n"
+    "PartitionName=old Default=NO MaxTime=UNLIMITED State=DOWN MaxMemPerNode=1024\\n"
 )
 NODES = "n1|16|64000|gpu:a100:4(S:0-1)|idle|ib,a100\nn2|8|32000|(null)|drained*|ib\n"
 
@@ -25,6 +25,7 @@ def cluster(fake_slurm):
         '#!/bin/sh\ncase "$2" in\n'
         f"partition) printf '{PARTITIONS}';;\n"
         "config) echo 'MaxArraySize = 100';;\n"
+        "hostnames) echo \"$3\" | sed 's/n\\[1-2\\]/n1,n2/' | tr , '\\n';;\n"
         'reservation) [ "$3" = ours ] || { echo "not found" >&2; exit 1; };;\nesac\n',
     )
     fake_slurm.says("sinfo", NODES)
@@ -63,6 +64,11 @@ def wrong(profile):
         (Profile(cpus=17), ["node"]),
         (Profile(constraint="v100"), ["node"]),
         (Profile(exclude="n1"), ["node"]),
+        (Profile(exclude="n[1-2]"), ["node"]),
+        (Profile(partition="long,old", max_minutes=1441), []),
+        (Profile(partition="old,long", memory_gb=62), []),
+        (Profile(partition="long,lnog"), ["partition"]),
+        (Profile(partition="old", memory_gb=2), ["partition", "node"]),
         (Profile(account="other"), ["account"]),
         (Profile(qos="other"), ["qos"]),
         (Profile(reservation="theirs"), ["reservation"]),

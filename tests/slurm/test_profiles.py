@@ -44,6 +44,9 @@ def test_a_file_is_read_by_its_path_with_any_option_of_sbatch(tmp_path):
         ('extra = "x"', "Give a table"),
         ('gres = "gpu:1"\ngpus_per_node = 1', "Keep one"),
         ("= 3", "not valid TOML"),
+        ('[extra]\njob_name = "x"', "jobs are known by it"),
+        ("[extra]\ntime = 3", "Give the key max_minutes"),
+        ('[extra]\ndependency = "afterok:1?afterok:2"', "Separate with commas"),
     ],
 )
 def test_a_wrong_profile_is_refused(tmp_path, text, told):

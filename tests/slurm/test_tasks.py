@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm.profiles import Profile
-from slurm.requests import Ask, Need
+from slurm.requests import Ask, Need, Taught
 from slurm.sharing import makings
 from slurm.tasks import arrays, time_limit
 
@@ -23,7 +23,9 @@ def cells(draw):
         names = draw(st.sets(st.sampled_from(sorted(artefacts)), max_size=3))
         missing = {name: artefacts[name] for name in sorted(names)}
         seed = draw(st.integers(0, 2))
-        found.append(Need(f"cell-{number}", draw(SECONDS), missing, draw(ASKS), seed))
+        found.append(
+            Need(f"cell-{number}", draw(SECONDS), missing, Taught(draw(ASKS), draw(ASKS)), seed)
+        )
     return found
 
 
@@ -33,6 +35,7 @@ def profiles(draw):
         max_minutes=draw(st.integers(1, 600)),
         minutes_per_job=draw(st.integers(1, 200)),
         cells_per_job=draw(st.integers(0, 5)),
+        max_memory_gb=draw(st.sampled_from([0, 12])),
         array_parallelism=draw(st.integers(1, 8)),
     )
 
@@ -67,12 +70,19 @@ def test_what_is_made_before_is_made_once_and_wanted_twice(needs):
 
 
 @given(needs=cells(), profile=profiles())
-def test_tasks_ask_for_what_their_cells_were_taught(needs, profile):
-    asks = {need.cell: need.ask for need in needs}
-    for array in arrays(needs, profile, 100):
+def test_jobs_ask_for_what_attempts_taught_of_them_and_for_no_more_than_they_may(needs, profile):
+    taught = {need.cell: need.taught for need in needs}
+    made = arrays(needs, profile, 100)
+    staged = {c for a in made if a.stage != "cells" for t in a.tasks for c in t.cells}
+    for array in made:
         for task in array.tasks:
-            assert task.memory_gb >= max(asks[cell].memory_gb for cell in task.cells)
-            least = max(asks[cell].minutes for cell in task.cells)
+            asks = [taught[cell].making for cell in task.cells if array.stage != "cells"]
+            if array.stage == "cells":
+                asks += [taught[cell].cell for cell in task.cells]
+                asks += [taught[cell].making for cell in task.cells if cell not in staged]
+            wanted = max(profile.memory_gb, *(ask.memory_gb for ask in asks), 0)
+            assert task.memory_gb == min(wanted, profile.max_memory_gb or wanted)
+            least = max(ask.minutes for ask in asks)
             assert task.minutes >= min(least, profile.max_minutes)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -12,12 +13,14 @@ from bench.datasets import Source
 from bench.execution import execute
 from bench.storage import write_json
 from slurm import submissions
-from slurm.accounting import keep_accounts, used_seconds
+from slurm.accounting import keep_accounts, runs_of, used_seconds
 from slurm.cleaning import clean
-from slurm.commands import Accounted, accounts, seconds_of
+from slurm.commands import Accounted, seconds_of
+from slurm.dispatch import prepare
 from slurm.profiles import Profile
 from slurm.retrying import lessons
-from slurm.tasks import Ask
+from slurm.sweeps import submit_once
+from slurm.requests import Ask, Taught
 from slurm.watch import status
 
 
@@ -25,13 +28,13 @@ def fail(results, cell, cause="ValueError", phase="training"):
     results.write_failure(cell, {"phase": phase, "type": cause, "message": "m"})
 
 
-def in_queue(fake_slurm, submission, *states):
+def in_queue(fake_slurm, submission, *states, end="N/A"):
     array = submission.arrays[-1]
     lines = [
-        f"{i}|{array.job}|{i}|{state}|node{i}|{reason}|1:00|{array.name}"
+        f"{i}|{array.job}|{i}|{state}|node{i}|{reason}|1:00|{end}|{array.name}"
         for i, (state, reason) in enumerate(states)
     ]
-    fake_slurm.says("squeue", "\n".join([*lines, "9|9|0|RUNNING|x|None|0:01|bench-of|others"]))
+    fake_slurm.says("squeue", "\n".join([*lines, "9|9|0|RUNNING|x|None|0:01|N/A|bench-of|others"]))
 
 
 def test_each_state_is_told_with_its_reason(submitted, plan, results, fake_slurm):
@@ -131,6 +134,43 @@ def test_what_is_left_is_told_from_what_is_done(submitted, plan, results, fake_s
     assert (seen.left_s, seen.left_gpu_s) == (120, 240)
 
 
+def test_work_in_progress_does_not_lengthen_what_is_left(submitted, plan, results, fake_slurm):
+    sweep = plan(seeds=8)
+    submission = submitted(sweep, Profile(cells_per_job=4))
+    array = submission.arrays[0]
+    in_queue(fake_slurm, submission, ("RUNNING", "None"), ("RUNNING", "None"))
+    first, second = (task.cells for task in array.tasks)
+    execute(
+        type(sweep)(tuple(cell for cell in sweep.cells if cell.id == first[0])),
+        results, Source(), "cpu",
+    )  # fmt: skip
+    runs = [
+        Accounted(array.job, task, array.name, "RUNNING", 60, 0, 1, 0, 240, "n1")
+        for task in range(2)
+    ]
+    with results.leases.taken(first[1]), results.leases.taken(second[0]):
+        seen = status(results.folder, runs)
+    assert seen.left_s == pytest.approx((5 + 2 * 0.5) * 60 / 1.5)
+
+
+def test_a_record_that_a_network_shows_late_is_awaited_for_a_minute(
+    submitted, plan, results, fake_slurm
+):
+    def ended(ago):
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - ago))
+
+    submission = submitted(plan(seeds=1))
+    in_queue(fake_slurm, submission, ("COMPLETED", "None"), end=ended(30))
+    seen = status(results.folder)
+    assert seen.reasons() == {"pending": {"job ended, record awaited": 1}}
+    assert seen.live == []
+    assert submit_once(plan(seeds=1), results, Source(), Profile()) is None
+    in_queue(fake_slurm, submission, ("COMPLETED", "None"), end=ended(90))
+    assert status(results.folder).counts() == {"lost": 1}
+    in_queue(fake_slurm, submission, ("FAILED", "None"), end=ended(30))
+    assert status(results.folder).counts() == {"lost": 1}
+
+
 def test_squeue_is_asked_once(submitted, plan, results, fake_slurm):
     submitted(plan(seeds=4))
     fake_slurm.write("squeue", f"#!/bin/sh\necho asked >> '{fake_slurm.folder}/asked'\n")
@@ -150,9 +190,9 @@ class TestRetry:
         submitted(sweep)
         fail(results, sweep.cells[0], "OutOfMemory")
         fail(results, sweep.cells[1], "TimeOut")
-        asks = self.learnt(sweep, results).asks
-        assert [asks[cell.id] for cell in sweep.cells] == [
-            Ask(memory_gb=16.0), Ask(minutes=480), Ask(),
+        taught = self.learnt(sweep, results).taught
+        assert [taught[cell.id] for cell in sweep.cells] == [
+            Taught(Ask(memory_gb=16.0)), Taught(Ask(minutes=480)), Taught(),
         ]  # fmt: skip
 
     def test_more_memory_and_more_time_after_what_slurm_knows(
@@ -165,8 +205,8 @@ class TestRetry:
             for task, state in enumerate(["OUT_OF_MEMORY", "TIMEOUT"])
         ))  # fmt: skip
         by_cell = {task.cells[0]: number for number, task in enumerate(array.tasks)}
-        asks = self.learnt(sweep, results).asks
-        told = {by_cell[cell]: ask for cell, ask in asks.items()}
+        taught = self.learnt(sweep, results).taught
+        told = {by_cell[cell]: one.cell for cell, one in taught.items()}
         assert told == {0: Ask(memory_gb=16.0), 1: Ask(minutes=480)}
 
     def test_what_earlier_retries_asked_for_is_never_forgotten(
@@ -178,8 +218,8 @@ class TestRetry:
         fail(results, cell, "TimeOut")
         submitted(sweep, Profile(max_minutes=480))
         fail(results, cell, "OutOfMemory")
-        (ask,) = self.learnt(sweep, results).asks.values()
-        assert ask == Ask(memory_gb=16.0, minutes=480)
+        (taught,) = self.learnt(sweep, results).taught.values()
+        assert taught.cell == Ask(memory_gb=16.0, minutes=480)
 
     def test_a_process_that_slurm_killed_for_its_memory_gets_more(
         self, submitted, plan, results, fake_slurm
@@ -188,7 +228,48 @@ class TestRetry:
         array = submitted(sweep).arrays[0]
         fail(results, sweep.cells[0], "Killed")
         fake_slurm.says("sacct", f"{array.job}_0|{array.name}|OUT_OF_MEMORY|60|cpu=2|cpu=2|240|n1")
-        assert list(self.learnt(sweep, results).asks.values()) == [Ask(memory_gb=16.0)]
+        taught = self.learnt(sweep, results).taught
+        assert list(taught.values()) == [Taught(Ask(memory_gb=16.0))]
+
+    @pytest.mark.parametrize("is_told_by_slurm", [False, True])
+    def test_what_an_artefact_s_job_had_too_little_of_only_that_one_gets_more_of(
+        self, submitted, plan, results, fake_slurm, is_told_by_slurm
+    ):
+        profile = Profile(artefacts=Profile(memory_gb=2))
+        sweep = plan("graphcut", seeds=1, budgets="10,20")
+        making, computing = submitted(sweep, profile).arrays
+        if is_told_by_slurm:
+            ends = [(making, "OUT_OF_MEMORY"), (computing, "COMPLETED")]
+            fake_slurm.says("sacct", "\n".join(
+                f"{array.job}_0|{array.name}|{state}|60|cpu=2|cpu=2|240|n1" for array, state in ends
+            ))  # fmt: skip
+        else:
+            for cell in sweep.cells:
+                fail(results, cell, "OutOfMemory", "blocked")
+        taught = self.learnt(sweep, results).taught
+        assert set(taught.values()) == {Taught(making=Ask(memory_gb=4.0))}
+        again = prepare(sweep, results, Source(), profile, taught=taught).arrays
+        assert [(array.stage, array.memory_gb) for array in again] == [
+            ("artefacts", 4.0), ("cells", 8.0),
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("own", "partition", "memory"), [(10, "", 10), (0, "MaxMemPerNode=12288", 12), (0, "", 15)]
+    )
+    def test_memory_is_doubled_up_to_what_the_profile_or_the_cluster_gives(
+        self, submitted, plan, results, fake_slurm, own, partition, memory
+    ):
+        fake_slurm.says("scontrol", f"PartitionName=a Default=YES {partition}\n")
+        fake_slurm.says("sinfo", "n1|16|8000|(null)|idle|\nn2|16|15360|(null)|idle|\n")
+        sweep = plan(seeds=1)
+        submitted(sweep)
+        fail(results, sweep.cells[0], "OutOfMemory")
+        path = results.folder.parent / "p.toml"
+        path.write_text(f"max_memory_gb = {own}\n")
+        command = ["retry", "--slurm", str(path), "--results", str(results.folder)]
+        told = CliRunner().invoke(cli, command, catch_exceptions=False).output
+        assert f"should get 16 GB after they ran out of memory, and {memory} GB are all" in told
+        assert submissions.read_all(results.folder)[-1].arrays[0].memory_gb == memory
 
     def test_what_was_cancelled_was_no_attempt(self, submitted, plan, results, fake_slurm):
         sweep = plan(seeds=1)
@@ -285,8 +366,8 @@ class TestAccounting:
         bins = {"bins-1": {"seconds": 5.0, **maker}, "found-2": {"seconds": 9.0}}
         records = [self.record(n, array.job, 10.0, bins, devices=2) for n in range(2)]
         monkeypatch.setattr(results, "records", lambda: iter(records))
-        told = accounts([array.job])
-        (account,) = keep_accounts(results, submissions.read_all(results.folder), told)
+        submitted = submissions.read_all(results.folder)
+        (account,) = keep_accounts(results, submitted, runs_of(submitted))
         assert account.allocated_s == 2 * (30 + 50 + 20)
         assert account.used_s == 2 * 2 * 11.0 + 5.0
         assert account.asked_s == 2 * 2 * 240 * 60
@@ -300,9 +381,32 @@ class TestAccounting:
         records = [self.record(n, "8", 10.0, bins) for n in range(2)]
         assert used_seconds(records) == {"7": 5.0, "8": 22.0}
 
+    def test_time_before_an_interruption_is_used_time_of_a_restarted_job_alone(self):
+        record = self.record(0, "8", 10.0, {"bins-1": {"seconds": 5.0, "before_s": 2.0}})
+        record["cost"]["before_s"] = 4.0
+        record["cost"]["artefacts"]["bins-1"]["slurm"] = {"SLURM_ARRAY_JOB_ID": "7"}
+        assert used_seconds([record]) == {"7": 3.0, "8": 7.0}
+        record["provenance"]["slurm"]["SLURM_RESTART_COUNT"] = "1"
+        assert used_seconds([record]) == {"7": 3.0, "8": 11.0}
+
+    def test_gpus_that_the_cluster_does_not_count_are_those_that_were_asked_for(
+        self, submitted, plan, fake_slurm
+    ):
+        submission = submitted(plan(seeds=1), Profile(gpus_per_node=2, gpus_per_cell=2))
+        (array,) = submission.arrays
+        fake_slurm.write(
+            "sacct",
+            f"#!/bin/sh\necho \"$@\" > '{fake_slurm.folder}/asked'\n"
+            f"echo '{array.job}_0|{array.name}|COMPLETED|50|cpu=2,mem=1G|cpu=2|240|n1'\n",
+        )
+        (run,) = runs_of([submission])
+        assert (run.gpus, run.asked_gpus) == (2, 2)
+        day = time.strftime("%Y-%m-%d", time.localtime(submission.asked - 86400))
+        assert f"--starttime={day}" in (fake_slurm.folder / "asked").read_text()
+
     @pytest.mark.usefixtures("fake_slurm")
-    def test_a_cluster_without_accounts_is_no_error(self):
-        assert accounts(["101"]) is None
+    def test_a_cluster_without_accounts_is_no_error(self, submitted, plan):
+        assert runs_of([submitted(plan(seeds=1))]) is None
 
 
 def test_accounts_that_do_not_answer_are_told_by_status(submitted, plan, results, fake_slurm):
