@@ -18,9 +18,9 @@ from slurm.cleaning import clean
 from slurm.commands import Accounted, seconds_of
 from slurm.dispatch import prepare
 from slurm.profiles import Profile
+from slurm.requests import Ask, Taught
 from slurm.retrying import lessons
 from slurm.sweeps import submit_once
-from slurm.requests import Ask, Taught
 from slurm.watch import status
 
 
