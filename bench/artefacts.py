@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,15 @@ class ArtefactStore:
     def has(self, identifier: str) -> bool:
         """Return whether an artefact is there; its checksum is not looked at."""
         return (self._folder / identifier / _MANIFEST).exists()
+
+    def ids(self) -> set[str]:
+        """Return the ids of all artefacts that are there, whole or damaged."""
+        try:
+            return {
+                entry.name for entry in os.scandir(self._folder) if not entry.name.startswith(".")
+            }
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
 
     def load(self, identifier: str) -> StoredArtefact | None:
         """Return an artefact, or None when it is not there or damaged."""

@@ -33,8 +33,11 @@ LEAST = 1000
 _SHARE = 20
 """It is written again only when one in so many records is not in it."""
 _CHUNK = 1000
-_FORMAT = 1
-_INDEX, _PARTS, _RECORDS = "index.json", "parts.json", "records-{:06}.json"
+_FORMAT = 2
+_INDEX, _PARTS = "index.json", "parts.json"
+_RECORDS, _DETAILS = "records-{:06}.json", "details-{:06}.json"
+_OF_DETAILS = ("per_class_accuracy", "curve")
+"""The metrics that stand apart: two thirds of a record, and most readers do without."""
 _SHARED = {
     "": ("specs", "method", "compressed", "model", "normalisation"),
     "cell": ("dataset", "method", "budget", "model", "protocol"),
@@ -87,9 +90,12 @@ class Consolidation:
         self._read = read
         self._warn = warn
 
-    def records(self, wanted: Container[str] | None = None) -> Iterator[Record]:
+    def records(
+        self, wanted: Container[str] | None = None, details: bool = True
+    ) -> Iterator[Record]:
         """Yield all records, or those of the wanted ids, sorted by id.
 
+        Without ``details`` the metrics by class and by epoch may be missing.
         One chunk is held in memory at a time. The consolidation is written anew when many records
         are not in it; where that is not possible, reading is slow and nothing else.
         """
@@ -102,23 +108,27 @@ class Consolidation:
         if wanted is not None:
             there = {name: stamp for name, stamp in there.items() if name in wanted}
         with stored:
-            yield from self._merged(there, stored)
+            yield from self._merged(there, stored, details)
 
-    def _merged(self, there: Mapping[str, Stamp], stored: _Stored) -> Iterator[Record]:
+    def _merged(
+        self, there: Mapping[str, Stamp], stored: _Stored, details: bool = True
+    ) -> Iterator[Record]:
         known = {name for name, stamp in there.items() if stored.stamps.get(name) == stamp}
         fresh = (self._read(name) for name in sorted(there.keys() - known))
         read = (record for record in fresh if record is not None)
-        return heapq.merge(self._known(known, stored), read, key=itemgetter("id"))
+        return heapq.merge(self._known(known, stored, details), read, key=itemgetter("id"))
 
-    def _known(self, known: set[str], stored: _Stored) -> Iterator[Record]:
+    def _known(self, known: set[str], stored: _Stored, details: bool) -> Iterator[Record]:
         for number, names in enumerate(stored.chunks):
             live = [name for name in names if name in known]
             if live:
-                yield from self._chunk(number, live, stored)
+                yield from self._chunk(number, live, stored, details)
 
-    def _chunk(self, number: int, live: Sequence[str], stored: _Stored) -> list[Record]:
+    def _chunk(
+        self, number: int, live: Sequence[str], stored: _Stored, details: bool
+    ) -> list[Record]:
         try:
-            by_id = {record["id"]: record for record in stored.chunk(number)}
+            by_id = {record["id"]: record for record in stored.chunk(number, details)}
             return [by_id[name] for name in live]
         except Exception as error:  # damaged bytes make zipfile and JSON raise almost anything
             self._discard(error)
@@ -148,7 +158,9 @@ class Consolidation:
         ):
             while chunk := list(islice(records, _CHUNK)):
                 divided = [_divided(record, parts) for record in chunk]
+                apart = [_taken_apart(record) for record in divided]
                 archive.writestr(_RECORDS.format(len(chunks)), json.dumps(divided))
+                archive.writestr(_DETAILS.format(len(chunks)), json.dumps(apart))
                 chunks.append([[record["id"], *there[record["id"]]] for record in chunk])
             archive.writestr(_PARTS, f"[{','.join(parts)}]")
             index = {"format": _FORMAT, "record_schema": RECORD_SCHEMA, "chunks": chunks}
@@ -182,14 +194,19 @@ class _Stored(contextlib.AbstractContextManager["_Stored"]):
         stamps = {name: stamp for chunk in files for name, stamp in chunk}
         return cls(archive, names, stamps, parts)
 
-    def chunk(self, number: int) -> list[Record]:
+    def chunk(self, number: int, details: bool) -> list[Record]:
         """Return the records of a chunk; zipfile compares their checksum."""
         if self.archive is None:
             raise DamagedFileError("it is closed")
         text = self.archive.read(_RECORDS.format(number))
         with uncollected():
             # All records of a chunk in one call: the decoder then holds each key once.
-            return [_joined(record, self.parts) for record in json.loads(text)]
+            records = [_joined(record, self.parts) for record in json.loads(text)]
+            if details:
+                apart = json.loads(self.archive.read(_DETAILS.format(number)))
+                for record, detail in zip(records, apart, strict=True):
+                    record.get("metrics", {}).update(detail)
+        return records
 
     def __exit__(self, *exception: object) -> None:
         if self.archive is not None:
@@ -226,6 +243,15 @@ def _divided(record: Record, parts: dict[str, int]) -> Record:
             if isinstance(value := holder.get(key), dict):
                 holder[key] = parts.setdefault(json.dumps(value), len(parts))
     return divided
+
+
+def _taken_apart(record: Record) -> Record:
+    """Take the details out of a record that :func:`_divided` made; return them."""
+    metrics = dict(record.get("metrics", {}))
+    details = {key: metrics.pop(key) for key in _OF_DETAILS if key in metrics}
+    if details:
+        record["metrics"] = metrics
+    return details
 
 
 def _joined(record: Record, parts: Sequence[Part]) -> Record:

@@ -229,7 +229,7 @@ def _measured(
     """
     rates: dict[tuple[str, ...], list[float]] = defaultdict(list)
     kinds: dict[tuple[str, ...], list[float]] = defaultdict(list)
-    for record in results.records():
+    for record in results.records(details=False):
         cost = record["cost"]
         seconds = cost["training_s"] + cost["testing_s"]
         if seconds > 0:

@@ -122,14 +122,17 @@ class Results:
             plan.save(path)
         return path
 
-    def records(self, cell_ids: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
+    def records(
+        self, cell_ids: Iterable[str] | None = None, details: bool = True
+    ) -> Iterator[dict[str, Any]]:
         """Yield the records of these cells, or all there are, sorted by id.
 
         Where there are many, objects that they share are the same ones: do not change them.
+        Without ``details`` the metrics by class and by epoch may be missing; it is quicker.
         """
         wanted = None if cell_ids is None else set(cell_ids)
         if wanted is None or len(wanted) >= LEAST:
-            yield from self._consolidation.records(wanted)
+            yield from self._consolidation.records(wanted, details)
             return
         for identifier in sorted(wanted):
             record = self.record(identifier)
@@ -210,10 +213,11 @@ def load(
     """
     import pandas as pd
 
-    return pd.DataFrame([flat(record) for record in Results(folder, warn).records(cell_ids)])
+    records = Results(folder, warn).records(cell_ids, details=False)
+    return pd.DataFrame([flat(record) for record in records])
 
 
-def flat(record: dict[str, Any]) -> dict[str, Any]:
+def flat(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record as one row of plain values.
 
     ``method_id`` and ``setting_id`` tell apart what has the same spec and another identity: a
@@ -227,7 +231,7 @@ def flat(record: dict[str, Any]) -> dict[str, Any]:
         "fingerprint": cell["dataset"]["fingerprint"],
         "method": record["specs"]["method"],
         "percent": float(cell["budget"]["percent"]),
-        "of": cell["budget"]["of"],
+        "of": cell["budget"].get("of", "images"),
         "model": record["specs"]["model"],
         "protocol": record["specs"]["protocol"],
         "seeded": record["method"]["seeded"],

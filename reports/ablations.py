@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from reports.collection import Collection, Key, Setting, compared, estimate, order
+from reports.collection import Collection, Key, Setting, order
 from reports.tables import Column, Table, ascii_name, difference, number, percent
 
 
@@ -29,24 +29,22 @@ def _ablation(results: Collection, setting: Setting, name: str, keys: Sequence[K
     rows: list[dict[str, Any]] = []
     links: dict[tuple[int, str], Sequence[str]] = {}
     for place, key in enumerate(keys):
-        group, against = here.groups[key], []
         reference = references[key.ratio, key.of]
-        if reference != key:
-            against = here.groups[reference]
-        to_reference = compared(group, against)
+        against = None if reference == key else reference
+        to_reference = here.compared(key, against)
         rows.append(
             {
                 "variant": here.names[key],
                 "percent": key.ratio,
                 "of": key.of,
-                "accuracy": estimate(group, "accuracy"),
-                "n": len(group),
+                "accuracy": here.estimate(key),
+                "n": len(here.groups[key]),
                 "to_reference": to_reference.estimate() if to_reference else None,
             }
         )
-        ids = [row["id"] for row in group]
+        ids = here.ids(key)
         links |= {(place, "accuracy"): ids, (place, "n"): ids}
-        links[place, "to_reference"] = [*ids, *(row["id"] for row in against)]
+        links[place, "to_reference"] = [*ids, *here.ids(against)]
     named = sorted({here.names[key] for key in references.values()})
     notes = [
         f"Vs first: paired differences to {' or '.join(named)}, over common seeds, same ratio.",

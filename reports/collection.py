@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from bench.identity import digest
 from bench.memory import uncollected
 from reports.reading import Row, cell_row, failure_row
-from reports.statistics import Effect, Estimate, interval_over_seeds, paired_effect
+from reports.statistics import Effect, Estimate, Runs, interval_over_seeds, paired_effect
 from reports.tables import Column, ascii_name
 
 CONTROL = "random"
@@ -88,6 +88,39 @@ class Collection:
         """Return what belongs to one setting."""
         return self._by_setting.get(setting, Collection([]))
 
+    def ids(self, key: Key | None) -> list[str]:
+        """Return the cells behind a row."""
+        return [row["id"] for row in self.groups.get(key, ())] if key is not None else []
+
+    def runs(self, key: Key, column: str = "accuracy") -> Runs:
+        """Return a column's values of a row's runs, by selection and training seed."""
+        place = key, column
+        if place not in self._runs:
+            self._runs[place] = runs(self.groups.get(key, ()), column)
+        return self._runs[place]
+
+    def estimate(self, key: Key, column: str = "accuracy") -> Estimate | None:
+        """Return the mean of a row's values and its interval, or None without a value."""
+        values = self.runs(key, column)
+        return interval_over_seeds(values) if values else None
+
+    def compared(self, ours: Key, theirs: Key | None) -> Effect | None:
+        """Return the accuracy of ours minus theirs, paired by selection and training seed, or None.
+
+        A method without a selection seed of its own is compared with each of the other's.
+        """
+        if theirs is None or ours not in self.groups or theirs not in self.groups:
+            return None
+        pair = ours, theirs
+        if pair not in self._effects:
+            self._effects[pair] = paired_effect(
+                self.runs(ours),
+                self.runs(theirs),
+                ours_seeded=self.groups[ours][0]["seeded"],
+                theirs_seeded=self.groups[theirs][0]["seeded"],
+            )
+        return self._effects[pair]
+
     def slug(self, setting: Setting) -> str:
         """Return a setting's short ASCII name, different from all others'."""
         return self._slugs[setting]
@@ -95,8 +128,9 @@ class Collection:
     @cached_property
     def digest(self) -> str:
         """What tells these rows from others; a method's id stands for its parameters."""
-        values = [[row[key] for key in row if key != "parameters"] for row in self.rows]
-        return digest([values, list(self.failures), dict(self.protocols)])
+        return digest(
+            [[_values(row) for row in self.rows], list(self.failures), dict(self.protocols)]
+        )
 
     @cached_property
     def groups(self) -> Groups:
@@ -126,13 +160,21 @@ class Collection:
         return names(self.keys)
 
     @cached_property
+    def _runs(self) -> dict[tuple[Key, str], Runs]:
+        return {}
+
+    @cached_property
+    def _effects(self) -> dict[tuple[Key, Key], Effect | None]:
+        return {}
+
+    @cached_property
     def _by_setting(self) -> dict[Setting, Collection]:
         rows: dict[Setting, list[Row]] = defaultdict(list)
         failures: dict[Setting, list[Row]] = defaultdict(list)
         for row in self.rows:
-            rows[_setting(row)].append(row)
+            rows[setting_of(row)].append(row)
         for row in self.failures:
-            failures[_setting(row)].append(row)
+            failures[setting_of(row)].append(row)
         found = sorted({*rows, *failures}, key=lambda setting: (setting.title, setting.id))
         return {s: Collection(rows[s], failures[s], self.protocols) for s in found}
 
@@ -147,6 +189,10 @@ class Collection:
             setting: name if times[name] == 1 else f"{name}-{setting.id}"
             for setting, name in plain.items()
         }
+
+
+def _values(row: Row) -> list[Any]:
+    return list({**row, "parameters": None}.values())
 
 
 def grouped(rows: Iterable[Row]) -> Groups:
@@ -183,26 +229,6 @@ def order(key: Key) -> tuple[str, float, int, str, str]:
     return key.of, first, _ABSOLUTE_ORDER.get(key.spec, 2), key.spec, key.method_id
 
 
-def estimate(group: Sequence[Row], column: str) -> Estimate | None:
-    """Return the mean of a group's values and its interval, or None without a value."""
-    return interval_over_seeds(runs(group, column)) if group else None
-
-
-def compared(ours: Sequence[Row], theirs: Sequence[Row]) -> Effect | None:
-    """Return the accuracy of ours minus theirs, paired by selection and training seed, or None.
-
-    A method without a selection seed of its own is compared with each of the other's.
-    """
-    if not ours or not theirs:
-        return None
-    return paired_effect(
-        runs(ours, "accuracy"),
-        runs(theirs, "accuracy"),
-        ours_seeded=ours[0]["seeded"],
-        theirs_seeded=theirs[0]["seeded"],
-    )
-
-
 def runs(group: Iterable[Row], column: str) -> dict[tuple[int, int], float]:
     """Return a column's values by selection and training seed."""
     return {(row["selection_seed"], row["training_seed"]): row[column] for row in group}
@@ -216,7 +242,8 @@ def with_axis(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> l
     return [*columns[:place], Column("of", "of", left=True), *columns[place:]]
 
 
-def _setting(row: Row) -> Setting:
+def setting_of(row: Row) -> Setting:
+    """Return the setting that a row belongs to."""
     return Setting(
         row["dataset"], row["fingerprint"], row["model"], row["protocol"], row["setting_id"]
     )

@@ -26,7 +26,7 @@ from reports.papers import (
     stored_indices,
 )
 from reports.runs import series_of
-from reports.statistics_tables import comparisons_table, optimism_table, orders_table
+from reports.statistics_tables import statistics_tables
 from reports.summary import accuracy_table, cost_table, failure_table, speed_table
 from reports.tables import ascii_name
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Records = Sequence[Mapping[str, Any]]
 TITLE = "Dataset compression: results"
-_FORMAT = 3
+_FORMAT = 4
 """Part of a report's stamp: raised when the same records give another report."""
 
 
@@ -122,13 +122,13 @@ def contents(
     figures : bool
         Whether it has figures.
     """
-    series = series_of(records)
+    series = series_of(records, results.rows)
     found = [
         _section("accuracy", "Accuracy", _of_settings(results, accuracy_table)),
         _section("papers", "In the papers' layout", paper_tables(series)),
         _section("cost", "Cost", [*_costs(results), *allocation_tables(records, folder)]),
         _section("ablations", "Ablations", _ablations(results)),
-        _section("statistics", "Comparisons and orders", _statistics(results)),
+        _section("statistics", "Comparisons and orders", statistics_tables(results)),
         _section("budgets", "Budgets kept", budget_tables(series)),
         _section("overlap", "Overlap", _overlap(series, folder)),
         _section("failures", "Failures", [failure_table(results)] if results.failures else []),
@@ -211,11 +211,6 @@ def _costs(results: Collection) -> list[Table]:
 
 def _ablations(results: Collection) -> list[Table]:
     return [table for one in results.settings() for table in ablation_tables(results, one)]
-
-
-def _statistics(results: Collection) -> list[Table]:
-    made = [comparisons_table(results.rows), orders_table(results.rows)]
-    return [table for table in [*made, optimism_table(results.rows)] if table.rows]
 
 
 def _overlap(series: Sequence[Series], folder: Path | None) -> list[Table]:

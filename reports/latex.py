@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reports.content import TITLE
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from reports.content import Report, Section
     from reports.tables import Column, Table
 
+Texts = Sequence[Sequence[str]]
+"""The cells of a table, as :meth:`Table.texts` has them."""
 _LONG = 42
 """Lines; a table with more goes on over pages."""
 _SIZES = {r"\small": 98, r"\footnotesize": 110, r"\scriptsize": 126}
@@ -70,12 +71,13 @@ def as_latex(table: Table) -> str:
     It needs the packages ``booktabs``, ``array``, ``graphicx`` and ``rotating`` for wide
     tables, and ``longtable`` for those of many rows.
     """
-    lengths = _lengths(table)
+    texts = table.texts()
+    lengths = _lengths(table, texts)
     size, line = _size(lengths)
     widths = _widths(table, lengths, line)
     form = "".join(_form(column, widths.get(column.key)) for column in table.columns)
     head = " & ".join(escaped(column.heading) for column in table.columns) + r" \\"
-    body = [_line(table, number, widths) for number in range(len(table.rows))]
+    body = [_line(table, number, cells, widths) for number, cells in enumerate(texts)]
     label = f"tab:{table.name or ascii_name(table.title)}"
     notes = [rf"\par {escaped(note, breaks=True)}" for note in table.all_notes]
     under = (
@@ -84,7 +86,7 @@ def as_latex(table: Table) -> str:
         else ""
     )
     caption = rf"\caption{{{escaped(table.title, breaks=True)}}}\label{{{label}}}"
-    if _lines(table, widths) > _LONG:
+    if _lines(table, texts, widths) > _LONG:
         lines = [
             rf"{{{size}\setlength{{\tabcolsep}}{{4pt}}",
             rf"\begin{{longtable}}{{{form}}}", caption + r"\\", r"\toprule", head, r"\midrule",
@@ -104,21 +106,20 @@ def as_latex(table: Table) -> str:
     return "\n".join(line for line in lines if line) + "\n"
 
 
-def _line(table: Table, number: int, widths: dict[str, int]) -> str:
-    one = replace(table, rows=[table.rows[number]])
+def _line(table: Table, number: int, texts: Sequence[str], widths: dict[str, int]) -> str:
     cells = []
-    for column, text in zip(table.columns, one.texts()[0], strict=True):
+    for column, text in zip(table.columns, texts, strict=True):
         cell = escaped(text, breaks=column.key in widths)
         is_bold = (number, column.key) in table.bold
         cells.append(rf"\textbf{{{cell}}}" if is_bold else cell)
     return " & ".join(cells) + r" \\"
 
 
-def _lengths(table: Table) -> dict[str, int]:
+def _lengths(table: Table, texts: Texts) -> dict[str, int]:
     """Return the letters of each column's longest text."""
     return {
-        column.key: max(map(len, [column.heading, *texts]), default=1)
-        for column, texts in zip(table.columns, _columns(table), strict=True)
+        column.key: max(len(column.heading), *(len(line[place]) for line in texts), 0)
+        for place, column in enumerate(table.columns)
     }
 
 
@@ -149,20 +150,15 @@ def _widths(table: Table, lengths: dict[str, int], line: int) -> dict[str, int]:
     return {}
 
 
-def _lines(table: Table, widths: dict[str, int]) -> int:
+def _lines(table: Table, texts: Texts, widths: dict[str, int]) -> int:
     """Return the lines that the rows take."""
     return sum(
         max(
             -(-len(text) // widths.get(column.key, len(text) or 1))
-            for column, text in zip(table.columns, texts, strict=True)
+            for column, text in zip(table.columns, line, strict=True)
         )
-        for texts in table.texts()
+        for line in texts
     )
-
-
-def _columns(table: Table) -> list[Sequence[str]]:
-    texts = table.texts()
-    return [[line[place] for line in texts] for place in range(len(table.columns))]
 
 
 def _form(column: Column, width: int | None) -> str:

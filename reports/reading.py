@@ -18,13 +18,14 @@ def cell_row(record: Mapping[str, Any]) -> Row:
     model, machine, source = record.get("model", {}), origin["machine"], origin["source"]
     precision = record.get("engine", {}).get("precision", "")
     return {
-        **flat(dict(record)),
+        **flat(record),
+        "total_s": cost["selection_s"] + cost["training_s"] + cost["testing_s"],
         "parameters": record["cell"]["method"].get("parameters", {}),
         "method_name": record["cell"]["method"]["name"],
         "budgeted": record["method"].get("budgeted", True),
         "content": kept.get("content", "selected"),
         "labels": kept.get("labels", "hard"),
-        "selection": _selection(cost.get("artefacts", {})),
+        "selection": selection_of(record),
         "model_parameters": model.get("parameters"),
         "operations_per_image": model.get("operations_per_image"),
         "model_choice": model.get("our_choice") or "",
@@ -72,7 +73,8 @@ def origin_words(provenance: Mapping[str, Any]) -> str:
     return f"bench {source['version']} ({commit}{changed}), torch {torch}, {where}"
 
 
-def _selection(artefacts: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the id of the artefact that holds the compressed set, or an empty text."""
-    found = [name for name, cost in artefacts.items() if cost["kind"] == "compressed"]
-    return found[-1] if found else ""
+def selection_of(record: Mapping[str, Any]) -> str:
+    """Return the id of the artefact that holds a record's compressed set, or an empty text."""
+    artefacts = record["cost"].get("artefacts", {})
+    found = (name for name in reversed(artefacts) if artefacts[name]["kind"] == "compressed")
+    return next(found, "")

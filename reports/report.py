@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
+from bench.memory import uncollected
 from bench.storage import replacing
 from reports import markdown
 from reports.collection import Collection
@@ -53,12 +54,13 @@ def write_report(
     figures : bool
         Draw figures.
     """
-    kept = list(records)
-    results = Collection.of(kept, failures)
-    stamp = stamp_of(results)
-    due = [name for name in formats if anew or not _is_current(folder / FORMATS[name], stamp)]
-    if due:
-        report = contents(results, kept, folder, figures)
+    with uncollected():
+        kept = list(records)
+        results = Collection.of(kept, failures)
+        stamp = stamp_of(results)
+        due = [name for name in formats if anew or not _is_current(folder / FORMATS[name], stamp)]
+        report = contents(results, kept, folder, figures) if due else None
+    if report is not None:
         for name, content in report_files(report, due).items():
             with replacing(folder / name) as temporary:
                 temporary.write_bytes(content)

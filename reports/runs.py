@@ -9,9 +9,9 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from bench.results import identities
 from bench.specs import expand
-from reports.collection import Setting
+from reports.collection import Setting, setting_of
+from reports.reading import Row, cell_row
 from reports.statistics import Estimate, Runs, interval_over_seeds, matched
 
 Record = Mapping[str, Any]
@@ -111,19 +111,20 @@ def evaluation_s(record: Record) -> float:
     return float(record["cost"]["training_s"] + record["cost"]["testing_s"])
 
 
-def series_of(records: Iterable[Record]) -> list[Series]:
-    """Return the series that records make, sorted by setting and :attr:`Series.order`."""
+def series_of(records: Iterable[Record], rows: Iterable[Row] | None = None) -> list[Series]:
+    """Return the series that records make, sorted by setting and :attr:`Series.order`.
+
+    Parameters
+    ----------
+    rows : iterable of mapping, optional
+        The same records as :func:`reports.reading.cell_row` makes them, where they are made.
+    """
+    kept = list(records)
     found: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
-    for record in records:
-        cell, specs, budget = record["cell"], record["specs"], record["cell"]["budget"]
-        ids = identities(cell)
-        setting = Setting(
-            specs["dataset"], cell["dataset"]["fingerprint"], specs["model"], specs["protocol"],
-            ids["setting_id"],
-        )  # fmt: skip
+    for record, row in zip(kept, map(cell_row, kept) if rows is None else rows, strict=True):
         key = (
-            setting, specs["method"], ids["method_id"], float(budget["percent"]),
-            budget.get("of", "images"), bool(record["method"]["seeded"]),
+            setting_of(row), row["method"], row["method_id"], row["percent"], row["of"],
+            bool(row["seeded"]),
         )  # fmt: skip
         found[key].append(record)
     made = [

@@ -3,84 +3,62 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
-from typing import Any, NamedTuple
+from statistics import fmean
+from typing import Any
 
-from reports.claims import dataset_label
+from reports.collection import Collection
+from reports.contests import Contest, Place, contests
 from reports.statistics import (
+    LEVEL,
     POWER,
     Effect,
-    Runs,
-    effect_over_seeds,
     holm,
     kendall_tau,
-    matched,
     minimum_detectable_difference,
     optimism,
-    paired_effect,
     rank_stability,
     seeds_needed,
 )
 from reports.tables import Column, Table, difference, number
 
-Row = Mapping[str, Any]
-_FULL = "full"
+_BASELINES = ("random", "dq")
 
 
-class _Place(NamedTuple):
-    """Data, model and budget: where methods can be compared under each protocol."""
-
-    data: str
-    fingerprint: str
-    model: str
-    percent: float
-    of: str
-
-    @property
-    def words(self) -> str:
-        data = dataset_label(self.data, self.fingerprint)
-        return f"{data}, {self.model}, {self.percent:g} %{' of bytes' * (self.of == 'bytes')}"
-
-
-class _Method(NamedTuple):
-    spec: str
-    method_id: str
-    setting_id: str
-    seeded: bool
-
-
-_Groups = dict[tuple[_Place, str], dict[_Method, list[Row]]]
+def statistics_tables(results: Collection) -> list[Table]:
+    """Return the tables that have rows."""
+    found = contests(results)
+    made = [comparisons_table(found), orders_table(found), optimism_table(found)]
+    return [table for table in made if table.rows]
 
 
 def comparisons_table(
-    rows: Iterable[Row], baselines: Sequence[str] = ("random", "dq"), level: float = 0.05
+    found: Sequence[Contest], baselines: Sequence[str] = _BASELINES, level: float = LEVEL
 ) -> Table:
     """Return how every method compares with baselines under the same budget and training.
 
     Parameters
     ----------
-    rows : iterable of mappings
-        As :func:`bench.results.flat` makes them of records.
     baselines : sequence of str
         Specs of the methods to compare with.
     """
     made: list[dict[str, Any]] = []
     p_values: dict[int, float] = {}
-    for (place, protocol), methods in _grouped(rows).items():
-        for theirs in (m for name in baselines for m in methods if m.spec == name):
-            for ours in methods:
-                if ours.spec in baselines[: baselines.index(theirs.spec) + 1]:
+    for contest in found:
+        for theirs in (name for name in baselines if name in contest.keys):
+            for ours in contest.keys:
+                if ours in baselines[: baselines.index(theirs) + 1]:
                     continue
-                effect = _effect(methods, ours, theirs)
+                effect = contest.here.compared(contest.keys[ours], contest.keys[theirs])
                 if effect is None:
                     continue
                 p_values[len(made)] = effect.p_value()
                 made.append(
                     {
-                        "place": f"{place.words}, {protocol}",
-                        "method": ours.spec,
-                        "than": theirs.spec,
+                        "place": contest.words,
+                        "method": ours,
+                        "than": theirs,
                         "difference": effect.estimate(),
                         "n": effect.n,
                         **_reach(effect),
@@ -101,24 +79,25 @@ def comparisons_table(
     return Table("Comparisons", _COMPARISONS, made, notes, name="comparisons")
 
 
-def orders_table(rows: Iterable[Row]) -> Table:
+def orders_table(found: Sequence[Contest]) -> Table:
     """Return how firm the order of the methods is, and whether protocols agree on it."""
-    groups = _grouped(rows)
     made: list[dict[str, Any]] = []
-    means: dict[_Place, dict[str, dict[str, float]]] = defaultdict(dict)
-    for (place, protocol), methods in groups.items():
-        runs = _alike(methods)
+    means: dict[Place, dict[str, dict[str, float]]] = defaultdict(dict)
+    for contest in found:
+        runs = contest.alike()
         if len(runs) < 2:
             continue
-        means[place][protocol] = {name: effect_over_seeds(one).mean for name, one in runs.items()}
+        means[contest.place][contest.protocol] = {
+            name: fmean(one.values()) for name, one in runs.items()
+        }
         stability = rank_stability(runs)
         if stability is None:
             continue
         first = min(stability.ranks, key=lambda name: stability.ranks[name].rank)
         made.append(
             {
-                "place": place.words,
-                "between": f"{protocol}, other seeds",
+                "place": contest.place.words,
+                "between": f"{contest.protocol}, other seeds",
                 "methods": len(runs),
                 "n": stability.seeds,
                 "tau": stability.agreement if stability.seeds > 1 else None,
@@ -146,22 +125,20 @@ def orders_table(rows: Iterable[Row]) -> Table:
     return Table("How firm the orders are", _ORDERS, made, notes, name="orders")
 
 
-def optimism_table(rows: Iterable[Row]) -> Table:
+def optimism_table(found: Sequence[Contest]) -> Table:
     """Return what reporting the best epoch on the test split adds."""
     made: list[dict[str, Any]] = []
-    for (place, protocol), methods in _grouped(rows).items():
-        last = {method.spec: _runs(group) for method, group in methods.items()}
-        best = {method.spec: _runs(group, "best_accuracy") for method, group in methods.items()}
-        found = optimism(last, best)
-        for name, gain in found.by_method.items():
+    for contest in found:
+        added = optimism(contest.runs(), contest.runs("best_accuracy"))
+        for name, gain in added.by_method.items():
             made.append(
                 {
-                    "place": f"{place.words}, {protocol}",
+                    "place": contest.words,
                     "method": name,
                     "gain": gain,
                     "n": gain.n,
-                    "spread": found.spread if len(last) > 1 else None,
-                    "tau": found.agreement,
+                    "spread": added.spread if len(contest.keys) > 1 else None,
+                    "tau": added.agreement,
                 }
             )
     notes = [
@@ -173,66 +150,6 @@ def optimism_table(rows: Iterable[Row]) -> Table:
         "tau: Kendall's tau-b between the methods' orders by last and by best epoch.",
     ]
     return Table("Optimism of the best epoch", _OPTIMISM, made, notes, name="optimism")
-
-
-def _grouped(rows: Iterable[Row]) -> _Groups:
-    """Return rows by place, protocol and method; full data stands for itself and is left out.
-
-    Of a method with several identities the one with most rows is taken.
-    """
-    found: dict[tuple[_Place, str], dict[_Method, list[Row]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    for row in rows:
-        if row["method"] != _FULL:
-            place = _Place(
-                row["dataset"], row["fingerprint"], row["model"], row["percent"], row["of"]
-            )
-            method = _Method(row["method"], row["method_id"], row["setting_id"], row["seeded"])
-            found[place, row["protocol"]][method].append(row)
-    return {where: _one_each(methods) for where, methods in sorted(found.items())}
-
-
-def _one_each(methods: Mapping[_Method, list[Row]]) -> dict[_Method, list[Row]]:
-    settings: dict[str, int] = defaultdict(int)
-    for method, rows in methods.items():
-        settings[method.setting_id] += len(rows)
-    setting = min(settings, key=lambda one: (-settings[one], one))
-    kept: dict[str, _Method] = {}
-    for method in sorted(m for m in methods if m.setting_id == setting):
-        if method.spec not in kept or len(methods[method]) > len(methods[kept[method.spec]]):
-            kept[method.spec] = method
-    return {method: methods[method] for method in kept.values()}
-
-
-def _effect(
-    methods: Mapping[_Method, Sequence[Row]], ours: _Method, theirs: _Method
-) -> Effect | None:
-    return paired_effect(
-        _runs(methods[ours]),
-        _runs(methods[theirs]),
-        ours_seeded=ours.seeded,
-        theirs_seeded=theirs.seeded,
-    )
-
-
-def _alike(methods: Mapping[_Method, Sequence[Row]]) -> dict[str, Runs]:
-    """Return the methods' runs; those without selection seeds stand for each of the others'."""
-    seeded = [_runs(rows) for method, rows in methods.items() if method.seeded]
-    pairs = {key: 0.0 for runs in seeded for key in runs}
-    runs: dict[str, Runs] = {}
-    for method, rows in methods.items():
-        own: Runs = _runs(rows)
-        if not method.seeded and pairs:
-            spread = matched(pairs, own, theirs_seeded=False)
-            own = {key: value for key, (_, value) in spread.items()}
-        if own:
-            runs[method.spec] = own
-    return runs
-
-
-def _runs(rows: Sequence[Row], key: str = "accuracy") -> dict[tuple[int, int], float]:
-    return {(row["selection_seed"], row["training_seed"]): row[key] for row in rows}
 
 
 def _reach(effect: Effect) -> dict[str, float | int | None]:

@@ -14,14 +14,11 @@ from reports.collection import (
     Groups,
     Key,
     Setting,
-    compared,
-    estimate,
-    grouped,
     marked_specs,
     with_axis,
 )
 from reports.reading import Row
-from reports.statistics import LEVEL, Estimate, holm
+from reports.statistics import Estimate, best_of
 from reports.tables import Column, Table, difference, duration, number, percent, size
 
 __all__ = [
@@ -34,14 +31,14 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
     """Return the table of one setting: a row for each method and ratio."""
     here = results.at(setting)
     groups, failed = here.groups, here.failed
-    control = {(key.ratio, key.of): group for key, group in groups.items() if key.spec == CONTROL}
+    control = {(key.ratio, key.of): key for key in groups if key.spec == CONTROL}
     rows: list[dict[str, Any]] = []
     notes = _accuracy_notes(here, setting)
     links: dict[tuple[int, str], Sequence[str]] = {}
     for place, key in enumerate(here.keys):
         group = groups.get(key, [])
-        against = [] if key.spec == CONTROL else control.get((key.ratio, key.of), [])
-        to_random = compared(group, against)
+        against = None if key.spec == CONTROL else control.get((key.ratio, key.of))
+        to_random = here.compared(key, against)
         if to_random and to_random.n != len(group):
             notes.append(f"{here.names[key]} at {key.ratio:g} %: {to_random.n} pairs with random.")
         rows.append(
@@ -50,24 +47,25 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
                 "percent": here.kept_percent(key),
                 "of": key.of,
                 "images": group[0]["images"] if group else None,
-                "accuracy": estimate(group, "accuracy"),
+                "accuracy": here.estimate(key),
                 "n": len(group),
                 "failed": len(failed.get(key, [])),
                 "to_random": to_random.estimate() if to_random else None,
-                "best_epoch_accuracy": estimate(group, "best_accuracy"),
+                "best_epoch_accuracy": here.estimate(key, "best_accuracy"),
             }
         )
-        ids = [row["id"] for row in group]
+        ids = here.ids(key)
         if ids:
             links |= {(place, c): ids for c in ("accuracy", "n", "best_epoch_accuracy")}
-            links[place, "to_random"] = [*ids, *(row["id"] for row in against)]
-    compares = any(len(rivals) > 1 for rivals in rivals_at(groups).values())
+            links[place, "to_random"] = [*ids, *here.ids(against)]
+    compares = any(len(rivals) > 1 for rivals in _rivals(groups).values())
+    best = {here.keys.index(key) for key in _significantly_best(here)}
     return Table(
         setting.title,
         [*with_axis(_ACCURACY_COLUMNS, rows), *([_FAILED_COLUMN] if failed else [])],
         rows,
         notes,
-        bold=frozenset((here.keys.index(key), "accuracy") for key in significantly_best(groups)),
+        bold=frozenset((place, "accuracy") for place in best),
         links=links,
         name=f"accuracy-{results.slug(setting)}",
         keys=_macro_keys(results, setting, here.keys),
@@ -75,7 +73,7 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
     )
 
 
-def rivals_at(groups: Groups) -> dict[tuple[float, str], list[Key]]:
+def _rivals(groups: Groups) -> dict[tuple[float, str], list[Key]]:
     """Return the methods that may be the best of each ratio: all but full data."""
     found: dict[tuple[float, str], list[Key]] = defaultdict(list)
     for key in groups:
@@ -84,20 +82,13 @@ def rivals_at(groups: Groups) -> dict[tuple[float, str], list[Key]]:
     return found
 
 
-def significantly_best(groups: Groups) -> list[Key]:
-    """Return the keys that are better than every other one of their ratio, with significance.
-
-    The highest mean is compared with each of the others by paired differences, and Holm's
-    correction (1979) must leave each of them significant at 5 %. One run shows nothing.
-    """
-    found = []
-    for rivals in rivals_at(groups).values():
-        best = max(rivals, key=lambda key: fmean(row["accuracy"] for row in groups[key]))
-        effects = {key: compared(groups[best], groups[key]) for key in rivals if key != best}
-        p_values = {key: e.p_value() if e and e.mean > 0 else 1.0 for key, e in effects.items()}
-        if p_values and all(p < LEVEL for p in holm(p_values).values()):
-            found.append(best)
-    return found
+def _significantly_best(here: Collection) -> list[Key]:
+    """Return the keys that are shown to be better than every other one of their ratio."""
+    found = (
+        best_of({key: fmean(here.runs(key).values()) for key in rivals}, here.compared)
+        for rivals in _rivals(here.groups).values()
+    )
+    return [key for key in found if key is not None]
 
 
 def cost_table(results: Collection, setting: Setting) -> Table:
@@ -108,7 +99,6 @@ def cost_table(results: Collection, setting: Setting) -> Table:
     for key in keys:
         group = here.groups[key]
         stages = {stage: _mean(group, stage) for stage in _STAGES}
-        totals = [{**row, "total_s": sum(row[stage] for stage in _STAGES)} for row in group]
         rows.append(
             {
                 "method": here.names[key],
@@ -118,7 +108,7 @@ def cost_table(results: Collection, setting: Setting) -> Table:
                 "shared_bytes": group[0].get("shared_bytes", 0),
                 "steps": group[0]["steps"],
                 **stages,
-                "total_s": estimate(totals, "total_s"),
+                "total_s": here.estimate(key, "total_s"),
                 "n": len(group),
             }
         )
@@ -234,7 +224,7 @@ def scaled(value: float) -> str:
 def _links(
     here: Collection, keys: Sequence[Key], columns: Sequence[str]
 ) -> dict[tuple[int, str], Sequence[str]]:
-    ids = [[row["id"] for row in here.groups[key]] for key in keys]
+    ids = [here.ids(key) for key in keys]
     return {(place, column): ids[place] for place in range(len(keys)) for column in columns}
 
 
@@ -299,8 +289,7 @@ def _incomplete(here: Collection) -> list[str]:
 def _seeds(here: Collection) -> str:
     """Return which runs the rows are made of."""
     layouts = {
-        tuple(sorted((row["selection_seed"], row["training_seed"]) for row in group))
-        for group in grouped([row for row in here.rows if row["seeded"]]).values()
+        tuple(sorted(here.runs(key))) for key, group in here.groups.items() if group[0]["seeded"]
     }
     if len(layouts) > 1:
         return "Seeds differ between rows (other sweeps in this folder); the records tell which."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from reports.statistics import Estimate
 _TEXT_WIDTH = 80
 _LEAST_NAME = 12
 _GAP = "  "
+_OF_MARKDOWN = re.compile(r"[\\|\[\]<>*_`]")
 
 
 @dataclass(frozen=True)
@@ -198,10 +200,7 @@ def _half_width(estimate: Estimate) -> str:
 
 def escaped(text: str) -> str:
     """Return a text in one line, with what Markdown would read as its own made plain."""
-    text = " ".join(text.split())
-    for character in "\\|[]<>*_`":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("&", "&amp;")
+    return _OF_MARKDOWN.sub(r"\\\g<0>", " ".join(text.split())).replace("&", "&amp;")
 
 
 def _plain(value: Any) -> Any:

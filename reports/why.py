@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.errors import UsageError, unknown
-from reports.collection import Collection, Key, Setting, compared, estimate
+from reports.collection import Collection, Key, Setting
 from reports.reading import Row
 from reports.tables import Column, Table, difference, duration, number, percent
 
@@ -88,7 +88,7 @@ def _ratio(text: str) -> str:
 def _table(results: Collection, setting: Setting, key: Key) -> Table:
     here = results.at(setting)
     group, failed = here.groups.get(key, []), here.failed.get(key, [])
-    reached = estimate(group, "accuracy")
+    reached = here.estimate(key)
     origins = sorted({_origin(row) for row in (*group, *failed)})
     rows: list[dict[str, Any]] = [
         {**row, "seeds": _seeds(row), "from": f"[{origins.index(_origin(row)) + 1}]"}
@@ -123,7 +123,7 @@ def _notes(here: Collection, key: Key, group: Sequence[Row]) -> list[str]:
         if (other.spec, other.ratio, other.of) == ("random", key.ratio, key.of)
     ]
     if key.spec != "random" and control:
-        effect = compared(group, here.groups[control[0]])
+        effect = here.compared(key, control[0])
         if effect is not None:
             told = difference(effect.estimate())
             notes.append(f"Vs random: {told} points over {effect.n} pairs with common seeds.")

@@ -186,7 +186,7 @@ class _Declared:
 def _measured(results: Results) -> Times:
     """Return the seconds of artefacts in the records here, by data set, method and kind."""
     times: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for record in results.records():
+    for record in results.records(details=False):
         specs = record["specs"]
         for artefact in record["cost"]["artefacts"].values():
             times[specs["dataset"], specs["method"], artefact["kind"]].append(artefact["seconds"])

@@ -45,7 +45,7 @@ def report(
     every report in the folder is compared. Exit code: 0 done or current, 1 stale, 2 wrong use.
     """
     chosen = _formats(formats)
-    folder, records, failures = _recorded(results)
+    folder, records, failures = _recorded(results, details=not no_figures)
     if check:
         is_default = context.get_parameter_source("formats") is ParameterSource.DEFAULT
         asked = () if is_default else chosen
@@ -80,14 +80,16 @@ def _formats(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _recorded(results: Path) -> tuple[Path, list[dict[str, Any]], list[dict[str, Any]]]:
+def _recorded(
+    results: Path, details: bool = True
+) -> tuple[Path, list[dict[str, Any]], list[dict[str, Any]]]:
     from bench.memory import uncollected
     from bench.results import Results
 
     folder = Results(results, warn=_warn)
     folder.require()
     with uncollected():
-        return results, list(folder.records()), list(folder.failures())
+        return results, list(folder.records(details=details)), list(folder.failures())
 
 
 def _check(
@@ -135,7 +137,7 @@ def _tell_number(asked: str, results: Path, as_json: bool) -> None:
     from reports.summary import Collection
     from reports.why import number_tables
 
-    _, records, failures = _recorded(results)
+    _, records, failures = _recorded(results, details=False)
     if not records and not failures:
         raise UsageError(f"{results} has no cells yet. Compute some with: bench run")
     found = number_tables(Collection.of(records, failures), asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from bench.results import RELEASED
 from reports.collection import with_axis
 from reports.overlap import common, expected_overlap, jaccard
 from reports.papers.layout import Cells
+from reports.reading import selection_of
 from reports.runs import Record, Series, labels
 from reports.statistics import Estimate, t_interval
 from reports.tables import Column, Table, ascii_name, number
@@ -32,15 +34,19 @@ def stored_indices(results: Path) -> Indices:
     from bench.artefacts import ArtefactStore
 
     store = ArtefactStore(results / "artefacts", warn=lambda message: None)
+    there = store.ids()
 
-    def read(record: Record) -> IntArray | None:
-        artefacts = record["cost"].get("artefacts", {})
-        ids = [name for name, cost in artefacts.items() if cost["kind"] == "compressed"]
-        stored = store.load(ids[-1]) if ids else None
+    @cache
+    def load(identifier: str) -> IntArray | None:
+        stored = store.load(identifier)
         if stored is None or not len(stored.arrays["indices"]):
             return None
         indices: IntArray = stored.arrays["indices"].astype(np.int64)
         return indices
+
+    def read(record: Record) -> IntArray | None:
+        identifier = selection_of(record)
+        return load(identifier) if identifier in there else None
 
     return read
 

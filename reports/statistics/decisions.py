@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING, TypeVar
 
-from reports.statistics.intervals import paired_effect
-
 if TYPE_CHECKING:
-    from reports.statistics.intervals import Effect, Runs
+    from reports.statistics.intervals import Effect
 
 LEVEL = 0.05
 """The chance of a wrong decision that every test here allows."""
@@ -82,23 +79,29 @@ def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
     return {key: corrected[key] for key in p_values}
 
 
-def best_of(groups: Mapping[Key, Runs], level: float = LEVEL) -> Key | None:
+def best_of(
+    means: Mapping[Key, float],
+    compared: Callable[[Key, Key], Effect | None],
+    level: float = LEVEL,
+) -> Key | None:
     """Return the group that is better than each other one, or None when that is not shown.
 
-    The highest mean is compared with each other one by a paired, two-sided test, with Holm's
-    correction. A group that shares no seeds with it leaves the question open.
+    The highest mean is compared with each other one by a two-sided test, with Holm's correction
+    (1979). A group that cannot be compared with it leaves the question open, and so does one whose
+    mean over common seeds is higher.
 
     Parameters
     ----------
-    groups : mapping to runs
-        Higher values are better. Runs of a method without selection seeds must be spread over
-        the others' seeds before (:func:`reports.statistics.matched`).
+    means : mapping of group to float
+        Higher is better.
+    compared : callable
+        Returns the first group minus the second, paired, or None.
     level : float
         Chance of naming one where two are equally good.
     """
-    if len(groups) < 2:
+    if len(means) < 2:
         return None
-    first = max(groups, key=lambda key: fmean(groups[key].values()))
-    effects = {key: paired_effect(groups[first], groups[key]) for key in groups if key != first}
-    p_values = {key: 1.0 if e is None else e.p_value() for key, e in effects.items()}
+    first = max(means, key=lambda key: means[key])
+    effects = {key: compared(first, key) for key in means if key != first}
+    p_values = {key: e.p_value() if e and e.mean > 0 else 1.0 for key, e in effects.items()}
     return first if all(p < level for p in holm(p_values).values()) else None

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import fmean, variance
 from typing import TYPE_CHECKING
 
@@ -118,7 +119,7 @@ def independent(values: Sequence[float]) -> Effect:
     if n < 2:
         return Effect(fmean(values), None, 0, n)
     mean = fmean(values)
-    squares = math.fsum((value - mean) ** 2 for value in values)
+    squares = math.fsum([(value - mean) ** 2 for value in values])
     return Effect(mean, math.sqrt(squares / (n - 1) / n), n - 1, n)
 
 
@@ -134,10 +135,10 @@ def effect_over_seeds(runs: Runs) -> Effect:
     -----
     A crossed layout with missing runs falls back to the means of whichever seed has fewer values.
     """
-    by_selection, by_training = _margins(runs)
-    selections, trainings = len(by_selection), len(by_training)
+    selections, trainings = (len({key[axis] for key in runs}) for axis in (0, 1))
     if min(selections, trainings) == 1 or len(runs) == max(selections, trainings):
         return independent(list(runs.values()))
+    by_selection, by_training = _margins(runs)
     if len(runs) < selections * trainings:
         fewer = min(by_selection, by_training, key=len)
         of_means = independent([fmean(values) for values in fewer.values()])
@@ -221,6 +222,7 @@ def _margins(runs: Runs) -> tuple[dict[int, list[float]], dict[int, list[float]]
     return by_selection, by_training
 
 
+@lru_cache(10_000)
 def _quantile(freedom: float, confidence: float) -> float:
     from scipy.special import stdtrit
 

@@ -21,6 +21,8 @@ _PLACES = 400
 _REACH = 12.0
 _PER_SEED = 7.85
 """Squared sum of the normal quantiles of 0.975 and 0.8: where the search for seeds begins."""
+_FOR_SPREAD = 1.92
+"""Half of the squared quantile of 0.975: more of them since the spread is not known."""
 
 
 def power(
@@ -93,7 +95,9 @@ def seeds_needed(
         than 100,000.
     """
     groups = 1 if paired else 2
-    guess = _PER_SEED * groups * (deviation / difference) ** 2 if difference else math.inf
+    guess = math.inf
+    if difference:
+        guess = _PER_SEED * groups * (deviation / difference) ** 2 + _FOR_SPREAD / groups
     return _fewest(
         lambda n: power(difference, deviation, n, level=level, paired=paired) >= chance, guess
     )
@@ -167,15 +171,17 @@ def _error(deviation: float, n: int, paired: bool) -> tuple[int, float]:
 
 def _fewest(enough: Callable[[int], bool], guess: float) -> int | None:
     """Return the least n of 2 ... 100,000 that is enough; more are as well."""
-    high = int(min(max(2.0, guess), MOST_SEEDS))
-    low = 1
-    if not enough(high):
+    low, high = 1, math.ceil(min(max(2.0, guess), MOST_SEEDS))
+    step = 1
+    if enough(high):
+        while (smaller := high - step) > 1 and enough(smaller):
+            high, step = smaller, 2 * step
+        low = max(low, smaller)
+    else:
         while not enough(high):
             if high == MOST_SEEDS:
                 return None
-            low, high = high, min(high + high // 4 + 1, MOST_SEEDS)
-    elif high > 2 and not enough(smaller := max(2, high * 3 // 4)):
-        low = smaller
+            low, high, step = high, min(high + step, MOST_SEEDS), 2 * step
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
-from math import sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reports.statistics.resampling import REPETITIONS
+from reports.statistics.resampling import REPETITIONS, draws
 
 if TYPE_CHECKING:
+    from bench.arrays import FloatArray
     from reports.statistics.intervals import Runs
+
+_DIGITS = 9
+_LITTLE = 1e-12
+"""What a sum of chances may be off by rounding."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,9 @@ def kendall_tau(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float
     two has no order because all its values are equal.
     """
     common = sorted(ours.keys() & theirs.keys())
-    agreement, ties = 0, [0, 0]
-    for first, second in combinations(common, 2):
-        signs = [_sign(values[first] - values[second]) for values in (ours, theirs)]
-        agreement += signs[0] * signs[1]
-        ties = [count + (sign == 0) for count, sign in zip(ties, signs, strict=True)]
-    pairs = len(common) * (len(common) - 1) // 2
-    ordered = (pairs - ties[0]) * (pairs - ties[1])
-    return agreement / sqrt(ordered) if ordered else None
+    both = [np.array([values[key] for key in common]) for values in (ours, theirs)]
+    (tau,) = _taus(both[0], both[1][None])
+    return None if np.isnan(tau) else float(tau)
 
 
 def rank_stability(
@@ -79,6 +77,8 @@ def rank_stability(
 
     The seeds that all methods have in common are drawn with replacement, the same for all, and
     the methods are put in order anew. A selection seed and its training seed are drawn together.
+    All draws that there are take part, each with its chance, where these are few enough (up to
+    six seeds); otherwise as many as ``repetitions``.
 
     Parameters
     ----------
@@ -96,41 +96,47 @@ def rank_stability(
     if len(methods) < 2 or not common:
         return None
     table = np.array([[runs[key] for key in common] for runs in methods.values()])
-    rng = np.random.default_rng(seed)
-    picks = rng.integers(len(common), size=(repetitions, len(common)))
-    means = table[:, picks].mean(axis=2).T
+    counts, chances = draws(len(common), seed, repetitions)
+    # Rounded, so that draws with equal sums are ties whatever the order of adding.
+    now = table.mean(axis=1).round(_DIGITS)
+    means = ((counts[:, None] * table[None]).sum(axis=2) / len(common)).round(_DIGITS)
     ranks = _ranks(means)
     first = ranks == ranks.min(axis=1, keepdims=True)
-    best = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
-    low, high = np.quantile(ranks, [0.025, 0.975], axis=0, method="nearest")
-    now = _ranks(table.mean(axis=1)[None])[0]
-    taus = _taus(table.mean(axis=1), means)
+    best = np.average(first / first.sum(axis=1, keepdims=True), axis=0, weights=chances)
+    low, high = (_quantiles(ranks, chances, share) for share in (0.025, 0.975))
+    place = _ranks(now[None])[0]
+    taus = _taus(now, means)
+    ordered = ~np.isnan(taus)
     return Stability(
         {
-            name: Rank(float(now[k]), float(low[k]), float(high[k]), float(best[k]))
+            name: Rank(float(place[k]), float(low[k]), float(high[k]), float(best[k]))
             for k, name in enumerate(methods)
         },
-        float(np.mean(taus)) if len(taus) else None,
+        float(np.average(taus[ordered], weights=chances[ordered])) if ordered.any() else None,
         len(common),
     )
 
 
-def _taus(now: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return Kendall's tau-b of one order with each of several, where it has a value."""
+def _taus(now: FloatArray, others: FloatArray) -> FloatArray:
+    """Return Kendall's tau-b of one order with each of several; NaN where it has no value."""
     first, second = np.triu_indices(len(now), 1)
     own = np.sign(now[first] - now[second])
     signs = np.sign(others[:, first] - others[:, second])
     ordered = np.count_nonzero(own) * np.count_nonzero(signs, axis=1)
-    usable = ordered > 0
-    return np.asarray((signs[usable] @ own) / np.sqrt(ordered[usable]))
+    with np.errstate(invalid="ignore"):
+        return np.asarray((signs @ own) / np.sqrt(ordered))
 
 
-def _ranks(means: np.ndarray) -> np.ndarray:
+def _quantiles(values: FloatArray, chances: FloatArray, share: float) -> FloatArray:
+    """Return of each column the least value that so much of the chance lies at or below."""
+    order = np.argsort(values, axis=0)
+    reached = np.cumsum(chances[order], axis=0)
+    places = (reached < share - _LITTLE).sum(axis=0, keepdims=True)
+    return np.asarray(np.take_along_axis(np.take_along_axis(values, order, 0), places, 0)[0])
+
+
+def _ranks(means: FloatArray) -> FloatArray:
     """Return the ranks along the last axis, the highest value is 1; ties share their mean."""
     higher = (means[:, None, :] > means[:, :, None]).sum(axis=2)
     same = (means[:, None, :] == means[:, :, None]).sum(axis=2)
     return np.asarray(higher + (same + 1) / 2)
-
-
-def _sign(value: float) -> int:
-    return (value > 0) - (value < 0)

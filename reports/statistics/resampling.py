@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations_with_replacement
+from math import comb, factorial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +131,29 @@ def stratified_bootstrap(
         )
     n = sum(len(runs) for runs in tasks.values())
     return _interval((statistic or iqm)(tasks), values, n, confidence)
+
+
+@lru_cache(16)
+def draws(n: int, seed: int, repetitions: int) -> tuple[FloatArray, FloatArray]:
+    """Return how often each of n values is drawn in draws of n, and the draws' chances.
+
+    Returns
+    -------
+    counts : float [D, n]
+    chances : float [D]
+        They add up to 1.
+
+    Notes
+    -----
+    Every draw that there is, each once, where that is no more than ``repetitions``.
+    """
+    if comb(2 * n - 1, n) > repetitions:
+        counts = _multiplicities(n, repetitions, np.random.default_rng(seed))
+        return counts, np.full(repetitions, 1 / repetitions)
+    picks = np.array(list(combinations_with_replacement(range(n), n)))
+    counts = (picks[:, :, None] == np.arange(n)).sum(axis=1)
+    arrangements = factorial(n) / np.array([[factorial(c) for c in one] for one in counts]).prod(1)
+    return counts.astype(np.float64), arrangements / n**n
 
 
 def _middle_mean(scores: FloatArray) -> FloatArray:

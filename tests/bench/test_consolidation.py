@@ -37,6 +37,7 @@ def record(number, accuracy=None):
         "metrics": {
             "accuracy": float(number) if accuracy is None else accuracy,
             "best_accuracy": 99.5,
+            "per_class_accuracy": {"cat": 100 / (number + 1)},
             "curve": {"train_loss": [0.5, number / 7], "accuracy": {"1": 12.5}},
         },
         "compressed": {"images": 3, "bytes": 4, "full_images": 5, "full_bytes": 6, "notes": {}},
@@ -102,6 +103,13 @@ def everything():
 
 def test_records_come_from_the_consolidation_as_they_were_written(read):
     assert read() == (everything(), [], [])
+
+
+def test_readers_that_want_no_details_get_everything_else(folder):
+    plain = everything()
+    for one in plain:
+        del one["metrics"]["curve"], one["metrics"]["per_class_accuracy"]
+    assert list(Results(folder).records(details=False)) == plain
 
 
 def test_few_records_are_not_consolidated(tmp_path):

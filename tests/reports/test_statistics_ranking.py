@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections import Counter
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from reports.statistics import kendall_tau, rank_stability
+from reports.statistics.resampling import draws
 
 values = st.dictionaries(st.sampled_from("abcdefg"), st.integers(0, 5).map(float))
 
@@ -33,7 +37,7 @@ def test_a_clear_order_is_firm():
     noise = np.random.default_rng(0).normal(size=6)
     found = rank_stability({"a": runs(90, noise), "b": runs(95, noise), "c": runs(80, noise)})
     assert [found.ranks[name].rank for name in "bac"] == [1.0, 2.0, 3.0]
-    assert found.ranks["b"].best == 1.0
+    assert found.ranks["b"].best == pytest.approx(1.0)
     assert (found.ranks["a"].low, found.ranks["a"].high) == (2.0, 2.0)
     assert (found.agreement, found.seeds) == (1.0, 6)
 
@@ -66,13 +70,21 @@ def test_only_common_seeds_take_part_and_none_says_nothing():
 def test_the_mean_tau_is_that_of_the_draws():
     rng = np.random.default_rng(3)
     methods = {name: runs(90, rng.normal(size=4).round(1)) for name in "abcd"}
-    found = rank_stability(methods, seed=7, repetitions=300)
+    found = rank_stability(methods)
     table = np.array([list(one.values()) for one in methods.values()])
-    picks = np.random.default_rng(7).integers(4, size=(300, 4))
-    drawn = table[:, picks].mean(axis=2).T
-    taus = [
-        tau
-        for one in drawn
-        if not np.isnan(tau := stats.kendalltau(table.mean(axis=1), one).statistic)
-    ]
+    picks = np.array(list(product(range(4), repeat=4)))
+    drawn, means = table[:, picks].mean(axis=2).T.round(9), table.mean(axis=1).round(9)
+    taus = [tau for one in drawn if not np.isnan(tau := stats.kendalltau(means, one).statistic)]
     assert found.agreement == pytest.approx(np.mean(taus))
+    some = rank_stability(methods, repetitions=30, seed=7)  # fewer than there are: a sample
+    assert some.agreement == pytest.approx(np.mean(taus), abs=0.2)
+    assert some != rank_stability(methods, repetitions=30, seed=8)
+
+
+@given(st.integers(1, 6))
+def test_all_draws_have_the_chances_of_sampling_with_replacement(n):
+    counts, chances = draws(n, 0, 2000)
+    expected = Counter(tuple(np.bincount(p, minlength=n)) for p in product(range(n), repeat=n))
+    arrangements = chances * n**n
+    found = dict(zip(map(tuple, counts.astype(int)), arrangements, strict=True))
+    assert found == pytest.approx(expected)

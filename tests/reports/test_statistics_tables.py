@@ -3,27 +3,32 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.results import flat
+from reports.collection import Collection
+from reports.contests import contests
 from reports.statistics_tables import comparisons_table, optimism_table, orders_table
 from reports.tables import as_markdown, as_text
 
 
 @pytest.fixture
-def rows(record):
+def made(record):
     """Six seeds of four methods under two protocols: dq above random, adq as dq, bright below."""
-    made = []
+    records = []
     noise = np.random.default_rng(0).normal(0, 0.2, (3, 6))
     for protocol, turned in (("paper", 1), ("smoke", -1)):
         for seed in range(6):
             for method, gain, k in (("random", 0.0, 0), ("dq", 2.0, 1), ("adq", 2.0, 2)):
                 accuracy = 80 + turned * gain + noise[k][seed]
-                made.append(record(method, "10", seed, accuracy, specs={"protocol": protocol}))
+                records.append(record(method, "10", seed, accuracy, specs={"protocol": protocol}))
             bright = record("bright", "10", seed, 70 + noise[0][seed], specs={"protocol": protocol})
             bright["method"]["seeded"] = False
             bright["cell"]["selection_seed"] = 0
-            made.append(bright)
-            made.append(record("full", "100", seed, 99.0, specs={"protocol": protocol}))
-    return [flat(one) for one in made]
+            records.append(bright)
+            records.append(record("full", "100", seed, 99.0, specs={"protocol": protocol}))
+    return records
+
+
+def found(records):
+    return contests(Collection.of(records))
 
 
 def of(table, **wanted):
@@ -34,8 +39,8 @@ def of(table, **wanted):
     ]
 
 
-def test_comparisons_are_paired_and_corrected(rows):
-    table = comparisons_table(rows)
+def test_comparisons_are_paired_and_corrected(made):
+    table = comparisons_table(found(made))
     (dq,) = of(table, method="dq", than="random", place="paper")[:1]
     assert dq["n"] == 6
     assert dq["difference"].mean == pytest.approx(2.0, abs=0.4)
@@ -52,15 +57,15 @@ def test_comparisons_are_paired_and_corrected(rows):
     assert "of 10" in table.notes[0]
 
 
-def test_one_seed_is_compared_without_a_test(rows):
-    table = comparisons_table([row for row in rows if row["training_seed"] == 0])
+def test_one_seed_is_compared_without_a_test(made):
+    table = comparisons_table(found([one for one in made if one["cell"]["training_seed"] == 0]))
     assert {row["n"] for row in table.rows} == {1}
     assert {row["p"] for row in table.rows} == {None}
     assert "0 of" in table.notes[0]
 
 
-def test_protocols_that_turn_the_order_round_are_told(rows):
-    table = orders_table(rows)
+def test_protocols_that_turn_the_order_round_are_told(made):
+    table = orders_table(found(made))
     (between,) = of(table, between="paper / smoke")
     assert between["tau"] < 1
     assert between["methods"] == 4
@@ -70,16 +75,16 @@ def test_protocols_that_turn_the_order_round_are_told(rows):
     assert firm["first"] in ("dq", "adq")
 
 
-def test_optimism_is_what_the_best_epoch_adds(rows):
-    table = optimism_table(rows)
+def test_optimism_is_what_the_best_epoch_adds(made):
+    table = optimism_table(found(made))
     assert {round(row["gain"].mean, 9) for row in table.rows} == {0.5}  # as the records have it
     assert all(abs(row["spread"]) < 1e-9 for row in table.rows)
     assert all(row["tau"] == 1.0 for row in table.rows)
 
 
-def test_the_tables_render_and_none_needs_rows(rows):
+def test_the_tables_render_and_none_needs_rows(made):
     for make in (comparisons_table, orders_table, optimism_table):
-        table = make(rows)
+        table = make(found(made))
         assert table.name.isascii()
         assert table.name
         assert "adq" in as_markdown(table) or "paper" in as_text(table)
