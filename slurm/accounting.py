@@ -92,7 +92,7 @@ def keep_accounts(
     by_job: dict[str, list[Accounted]] = defaultdict(list)
     for run in runs:
         by_job[run.job].append(run)
-    used = used_seconds(results.records(details=False))
+    used = used_seconds(results.records())
     minutes = {a.job: a.minutes for one in submitted for a in one.arrays if a.job is not None}
     found = [_account(job, members, used, minutes[job]) for job, members in by_job.items()]
     for account in found:
