@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -73,7 +73,7 @@ class TestImages(Protocol):
     def pixels(self) -> int:
         """Pixels of an image."""
 
-    def blocks(self, size: int) -> Iterator[Tensor]:
+    def blocks(self, size: int) -> Generator[Tensor]:
         """Yield all images in order, normalised, ``size`` of them at a time."""
 
 
@@ -131,7 +131,7 @@ class DeviceImages:
         centre = torch.full_like(index, self.padding)
         return self._normalised(self._gather(index, centre, centre, None))
 
-    def blocks(self, size: int) -> Iterator[Tensor]:
+    def blocks(self, size: int) -> Generator[Tensor]:
         """Yield all images in order, normalised, ``size`` of them at a time."""
         for start in range(0, len(self), size):
             yield self.plain(start, min(start + size, len(self)))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -46,11 +45,13 @@ class Feed:
         """Return the processes that decode, where so many training processes share the cores."""
         from bench.datasets.lazy_images import decoding_threads
 
-        if multiprocessing.current_process().daemon:  # a packed cell's may have no children
-            return 0
         if self.workers is not None:
             return self.workers
         return max(1, min(_MOST_WORKERS, decoding_threads() // processes))
+
+    def shared_by(self, processes: int) -> Feed:
+        """Return what each of so many processes on this machine is told."""
+        return replace(self, workers=self.worker_count(processes))
 
 
 BY_RULE = Feed()

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 from bench.cells import Cell
 from bench.datasets import Source
 from bench.errors import DamagedFileError, DeviceError, ProcessError
-from bench.feeding import Feed, Stream
 from bench.provenance import continuation_stamp
 from bench.recording import KILLED
 from bench.results import Results
@@ -110,10 +109,7 @@ class Order:
         return cls(
             cell=Cell.from_identity(content["cell"]),
             results=Path(content["results"]),
-            source=Source(
-                Path(content["data"]) if content["data"] else None,
-                feed=Feed(Stream(content["stream"]), content["workers"]),
-            ),
+            source=Source.of(content["data"], stream=content["stream"], workers=content["workers"]),
             device=content["device"],
             processes=content["processes"],
             threads=content["threads"],

@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
@@ -192,7 +192,8 @@ class Crew:
     def _hired(self) -> _Member:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, self._setting), daemon=True)
+        # No daemon: those may have no children, and images stream through some.
+        process = context.Process(target=serve, args=(theirs, self._setting))
         with shielded():
             process.start()
         theirs.close()
@@ -294,12 +295,13 @@ def _attended(connection: Connection, setting: Setting) -> Iterator[tuple[State,
         connection.send(("warning", message))
 
     results = Results(setting.results, warn)
+    source = replace(setting.source, feed=setting.source.feed.shared_by(setting.packed))
     worker: Worker | None = None
     while True:
         cell = Cell.from_identity(connection.recv())
         if worker is None:
             prepare_torch(setting.threads)
-            splits = cell.dataset.load(setting.source)
+            splits = cell.dataset.load(source)
             worker = Worker(
                 results,
                 splits,
@@ -308,7 +310,7 @@ def _attended(connection: Connection, setting: Setting) -> Iterator[tuple[State,
                 setting.packed,
                 setting.tells_killed,
                 setting.processes,
-                setting.source,
+                source,
             )
         yield worker.attend(cell), worker.has_lost_device
 

@@ -171,12 +171,22 @@ class Protocol(Component):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        begins = self.warmup_learning_rate
-        if self.schedule == "epoch" and self.warmup_epochs and not begins:
+        epochs, rate = self.warmup_epochs, self.warmup_learning_rate
+        name = self.name or type(self).__name__
+        if epochs and self.schedule == "drop":
             raise UsageError(
-                f"{self.name or type(self).__name__}: warmup_epochs={self.warmup_epochs:g} does "
-                "nothing with schedule=epoch without a rate to begin with. Give "
-                "warmup_learning_rate too, or warmup_epochs=0, or schedule=step"
+                f"{name}: warmup_epochs={epochs:g} does nothing with schedule=drop. Give "
+                "warmup_epochs=0, or schedule=step"
+            )
+        if epochs and self.schedule == "epoch" and not rate:
+            raise UsageError(
+                f"{name}: warmup_epochs={epochs:g} does nothing with schedule=epoch without a rate "
+                "to begin with. Give warmup_learning_rate too, or warmup_epochs=0, or schedule=step"
+            )
+        if rate and self.schedule != "epoch":
+            raise UsageError(
+                f"{name}: warmup_learning_rate={rate:g} does nothing with "
+                f"schedule={self.schedule}. Give warmup_learning_rate=0, or schedule=epoch"
             )
 
     @property

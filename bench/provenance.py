@@ -176,7 +176,17 @@ def continuation_stamp(device: str) -> str:
     from bench.precision import bf16_units
 
     host = [_processor(), bf16_units()]
-    return canonical_json([source_digest(), packages(), device_facts(device), host])
+    code = [source_digest(), _plugins()]
+    return canonical_json([code, packages(), device_facts(device), host])
+
+
+def _plugins() -> list[dict[str, str]]:
+    """Return the modules of methods that are not in our own rooms."""
+    from bench.contract import METHODS
+
+    by_module = {method.__module__: method for method in map(METHODS.get, METHODS.names())}
+    plugins = {name for name in by_module if name.partition(".")[0] not in _ROOMS}
+    return [module_facts(by_module[name]) for name in sorted(plugins)]
 
 
 def _git(folder: Path, *arguments: str) -> str:

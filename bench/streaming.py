@@ -6,7 +6,8 @@ workers there are, and where a run is gone on from, changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -54,22 +55,34 @@ def _stacked(looks: list[Tensor | BenchError]) -> Tensor | BenchError:
 
 def _loaded(
     images: Pixels, transform: Transform, batches: Iterator[list[Wanted]], job: Job
-) -> Iterator[Tensor]:
-    """Yield batches as workers finish them, in order; raise what a worker could not read."""
+) -> Generator[Tensor]:
+    """Yield batches as workers finish them, in order; raise what a worker could not read.
+
+    The workers have ended, and closed their files, when the generator is closed or has raised.
+    """
     workers = job.feed.worker_count(job.team.size)
     loader: DataLoader[Any] = DataLoader(
         _Looks(images, transform),
         batch_sampler=batches,
         num_workers=workers,
+        # also in processes that were not forked themselves; what is forked need not be pickled
+        multiprocessing_context="fork" if workers else None,
         collate_fn=_stacked,
         pin_memory=job.device.startswith("cuda"),
         prefetch_factor=_AHEAD if workers else None,
         generator=torch.Generator(),  # the global one belongs to the network's own chance
     )
-    for batch in loader:
-        if isinstance(batch, BenchError):
-            raise batch
-        yield batch
+    coming = iter(loader)
+    try:
+        for batch in coming:
+            if isinstance(batch, BenchError):
+                raise batch
+            yield batch
+    finally:
+        # torch has no public way; its own is to wait until nothing refers to the iterator, which
+        # an error's traceback does.
+        if workers:
+            coming._shutdown_workers()  # type: ignore[attr-defined]
 
 
 class StreamedBatches(Batches):
@@ -81,28 +94,32 @@ class StreamedBatches(Batches):
         self._transform = training_transform(job.protocol, train.shape, job.normalisation)
         self._shape = train.shape
         self._next = -1
-        self._coming: Iterator[Tensor] = iter(())
+        self._coming: Generator[Tensor] | None = None
         self._pass = -1
         self._chosen: Epoch | None = None
 
     def at(self, step: int) -> list[Part]:
         """Return what this process sees of a step; steps that follow each other are prepared."""
         if step != self._next:
+            self.close()
             self._coming = _loaded(self._images, self._transform, self._ahead(step), self._job)
-        self._next = step + 1
+        self._next, coming = step + 1, self._coming
+        assert coming is not None
         number, places = self._places(step)
         index = self._choices(number).order[places]
         parts = []
         for piece in self._pieces(len(index)):
             own = index[piece.images]
-            images = self._on_device(next(self._coming)) if len(own) else self._none()
+            images = self._on_device(next(coming)) if len(own) else self._none()
             images = self._distorted(images, step, len(index), piece)
             parts.append(Part(images, own.to(self.device), piece))
         return parts
 
     def close(self) -> None:
         """End the workers."""
-        self._coming, self._next = iter(()), -1
+        if self._coming is not None:
+            self._coming.close()
+        self._coming, self._next = None, -1
 
     def _ahead(self, step: int) -> Iterator[list[Wanted]]:
         """Yield what the workers are to make from a step on, without end."""
@@ -176,14 +193,16 @@ class StreamedImages:
         height, width, _ = self._images.shape
         return height * width
 
-    def blocks(self, size: int) -> Iterator[Tensor]:
+    def blocks(self, size: int) -> Generator[Tensor]:
         """Yield all images in order, normalised, ``size`` of them at a time."""
         wanted = (
             [Wanted(index) for index in range(start, min(start + size, len(self)))]
             for start in range(0, len(self), size)
         )
-        for batch in _loaded(self._images.images, self._transform, wanted, self._job):
-            normalised = normalise(
-                batch.to(self.device, non_blocking=True), self._job.normalisation
-            )
-            yield normalised.to(memory_format=torch.channels_last)
+        loaded = _loaded(self._images.images, self._transform, wanted, self._job)
+        with contextlib.closing(loaded) as batches:
+            for batch in batches:
+                normalised = normalise(
+                    batch.to(self.device, non_blocking=True), self._job.normalisation
+                )
+                yield normalised.to(memory_format=torch.channels_last)

@@ -403,9 +403,10 @@ def predict(network: Network, images: TestImages, precision: Precision) -> Tenso
     """Return the predicted label of every image, int64 [N]."""
     network.eval()
     guesses = [torch.empty(0, dtype=torch.int64, device=images.device)]
-    for batch in images.blocks(_test_batch(images)):
-        with autocast(images.device, precision):
-            guesses.append(network(batch).argmax(1))
+    with contextlib.closing(images.blocks(_test_batch(images))) as blocks:
+        for batch in blocks:
+            with autocast(images.device, precision):
+                guesses.append(network(batch).argmax(1))
     return torch.cat(guesses)
 
 

@@ -139,6 +139,8 @@ def prepare(
         ),
         data=None if source.path is None else str(source.path.resolve()),
         download=source.download,
+        stream=source.feed.stream.value,
+        workers=source.feed.workers,
         device=device,
         attempts=_attempts(results, [need.cell for need in wanted]),
         expected={need.cell: known for need in wanted if (known := seconds[need.cell]) is not None},
@@ -233,6 +235,8 @@ def _work(prepared: Prepared, array: JobArray, cells: tuple[str, ...]) -> Work:
         attempts={cell: submission.attempts[cell] for cell in cells if cell in submission.attempts},
         data=submission.data,
         download=submission.download,
+        stream=submission.stream,
+        workers=submission.workers,
         device=submission.device,
         umask=prepared.umask,
     )

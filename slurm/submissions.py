@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.datasets import Source
 from bench.errors import DamagedFileError
 from bench.storage import read_json, write_json
 from slurm.commands import NAME
@@ -60,6 +61,8 @@ class Submission:
         The profile's values.
     data : str or None
         The path that ``--data`` named.
+    stream, workers
+        What ``--stream`` and ``--workers`` said.
     attempts : mapping
         How often cells had failed before, by id; those that never had are left out.
     expected : mapping
@@ -75,10 +78,17 @@ class Submission:
     arrays: tuple[SubmittedArray, ...]
     data: str | None = None
     download: bool = False
+    stream: str = "auto"
+    workers: int | None = None
     device: str = "auto"
     attempts: dict[str, int] = field(default_factory=dict)
     expected: dict[str, float] = field(default_factory=dict)
     asked: float = 0.0
+
+    @property
+    def source(self) -> Source:
+        """Where the data set's files are, and how images are to reach the networks."""
+        return Source.of(self.data, self.download, self.stream, self.workers)
 
     @cached_property
     def by_cell(self) -> dict[str, SubmittedArray]:

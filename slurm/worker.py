@@ -85,6 +85,8 @@ class Work:
     attempts: dict[str, int] = field(default_factory=dict)
     data: str | None = None
     download: bool = False
+    stream: str = "auto"
+    workers: int | None = None
     device: str = "auto"
     umask: int = 0o022
 
@@ -173,7 +175,8 @@ class _Run:
                 f"the job has {self._work.gpus} GPUs and torch sees none. Check the node's driver "
                 "and torch's CUDA build, or submit with --device cpu"
             )
-        source = Source(Path(self._work.data) if self._work.data else None, self._work.download)
+        work = self._work
+        source = Source.of(work.data, work.download, work.stream, work.workers)
         if self._work.stage != "cells":
             make_artefacts(cells, self._work.stage, self._results, source, device, self._log)
             return None

@@ -22,6 +22,7 @@ from bench.cells import Plan, Sweep
 from bench.contract import METHODS
 from bench.datasets import DATASETS, Source
 from bench.errors import DataError, ProcessError
+from bench.feeding import Feed, Stream
 from bench.models import MODELS
 from bench.packing import Crew, Setting, packed_cells
 from bench.progress import Progress
@@ -94,7 +95,8 @@ class Watch(Progress):
 def test_packed_cells_are_bit_for_bit_those_of_a_run_one_after_the_other(tmp_path: Path) -> None:
     plan, watch = plan_of(), Watch()
     packed, plain = Results(tmp_path / "packed"), Results(tmp_path / "plain")
-    outcome = execution.execute(plan, packed, Source(), "cpu", watch, pack=3)
+    source = Source(feed=Feed(Stream.ALWAYS))  # each process has workers of its own
+    outcome = execution.execute(plan, packed, source, "cpu", watch, pack=3)
     execution.execute(plan, plain, Source(), "cpu")
     assert sorted(outcome.computed) == sorted(cell.id for cell in plan.cells)
     for cell in plan.cells:
@@ -104,6 +106,7 @@ def test_packed_cells_are_bit_for_bit_those_of_a_run_one_after_the_other(tmp_pat
         for same in ("weights_digest", "metrics", "compressed", "normalisation", "model"):
             assert one[same] == other[same]
         assert (one["engine"]["packed"], other["engine"]["packed"]) == (3, 1)
+        assert one["engine"]["images"] == "streamed"
         assert one["provenance"]["device"] == other["provenance"]["device"]
         events = watch.events[cell.id]
         assert (events[0], events[-1]) == ("started", "finished")
@@ -210,6 +213,12 @@ def test_a_number_is_taken_and_auto_asks_the_machine(
     asked: int | None, side: int, threads: int, cells: int
 ) -> None:
     assert packed_cells(asked, "cpu", side, threads) == cells
+
+
+def test_packed_cells_share_the_workers_of_streamed_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.datasets.lazy_images.decoding_threads", lambda: 8)
+    assert Feed().shared_by(4).workers == 2
+    assert Feed(workers=3).shared_by(4).workers == 3
 
 
 def test_auto_gives_every_cell_the_cores_of_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -221,8 +222,9 @@ def _as_before(
     before = [one for one in submissions.read_all(results.folder) if one.plan == plan.id]
     if not before:
         return Source(data), device or "auto"
-    path = data or (Path(before[-1].data) if before[-1].data else None)
-    return Source(path, before[-1].download), device or before[-1].device
+    newest = before[-1]
+    source = newest.source if data is None else replace(newest.source, path=data)
+    return source, device or newest.device
 
 
 def _resubmit(

@@ -79,6 +79,7 @@ def _here() -> Iterator[Finding]:
     yield from _device(device)
     yield _packing(device)
     if device != "cpu":
+        yield _gpus()
         yield _energy(device)
     yield _memory()
     yield _disk()
@@ -154,6 +155,19 @@ def _packing(device: str) -> Finding:
         "--pack auto", is_shared, f"cells at a time: {told}",
         "MPS does not run, so that processes share the GPU in slices of time: "
         "nvidia-cuda-mps-control -d",
+    )  # fmt: skip
+
+
+def _gpus() -> Finding:
+    import torch
+
+    names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    told = ", ".join(f"{number}: {name}" for number, name in enumerate(names))
+    return Finding(
+        "GPUs", len(names) > 1,
+        f"{told}. A run takes the first, another with --device cuda:N, and up to {len(names)} for "
+        "each cell with --gpus-per-cell",
+        "no --gpus-per-cell",
     )  # fmt: skip
 
 

@@ -74,8 +74,6 @@ def run(
             raise UsageError("--threads is for runs here; with --slurm the profile's cpus decide")
         if pack != 1:
             raise UsageError("--pack is for runs here; with --slurm the profile's pack decides")
-        if stream != "auto" or workers is not None:
-            raise UsageError("--stream and --workers are for runs here; leave them out")
         if gpus_per_cell != 1:
             raise UsageError("--gpus-per-cell is for runs here; with --slurm the profile decides")
         _submit(options, results, slurm, device, dry_run, as_json)

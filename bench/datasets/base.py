@@ -10,7 +10,7 @@ from typing import ClassVar
 from bench.components import Component
 from bench.contract import ImageDataset
 from bench.errors import DataError
-from bench.feeding import BY_RULE, Feed
+from bench.feeding import BY_RULE, Feed, Stream
 from bench.registry import Registry
 
 
@@ -31,6 +31,18 @@ class Source:
     path: Path | None = None
     download: bool = False
     feed: Feed = BY_RULE
+
+    @classmethod
+    def of(
+        cls,
+        data: str | None,
+        download: bool = False,
+        stream: str = Stream.AUTO.value,
+        workers: int | None = None,
+    ) -> Source:
+        """Return the source that files tell in these words."""
+        path = None if data is None else Path(data)
+        return cls(path, download, Feed(Stream(stream), workers))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_info
 
 from bench import energy, precision, provenance, training
 from bench.augment import Normalisation
+from bench.contract import METHODS
 from bench.datasets import DATASETS, Source
 from bench.models import MODELS
 from bench.protocols import PROTOCOLS
@@ -69,6 +70,19 @@ def test_what_decides_a_processors_bits_is_in_the_stamp_of_a_checkpoint(monkeypa
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, lambda value=value: value)
             assert provenance.continuation_stamp("cpu") != before, name
+
+
+def test_a_plugins_code_is_in_the_stamp_of_a_checkpoint(monkeypatch, tmp_path):
+    path = tmp_path / "a_plugin.py"
+    path.write_text("the code")
+    monkeypatch.setitem(sys.modules, "a_plugin", SimpleNamespace(__file__=str(path)))
+    monkeypatch.setattr(METHODS, "_classes", dict(METHODS._classes))
+    without = provenance.continuation_stamp("cpu")
+    random = METHODS.get("random")
+    METHODS._classes["mine"] = type("Mine", (random,), {"__module__": "a_plugin"})
+    before = provenance.continuation_stamp("cpu")
+    path.write_text("other code")
+    assert len({without, before, provenance.continuation_stamp("cpu")}) == 3
 
 
 def test_uncommitted_changes_have_a_digest(monkeypatch):

@@ -66,7 +66,7 @@ LOOKS = "augmentation_splits=2,split_norm=true,jsd_weight=1"
 OPTIMIZERS = [
     "smoke[epochs=3]",
     "smoke[epochs=3,optimizer=adamw]",
-    "smoke[epochs=4,schedule=drop]",
+    "smoke[epochs=4,schedule=drop,warmup_epochs=0]",
     f"smoke[epochs=3,{LOOKS}]",
 ]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import multiprocessing
 import random
 import zipfile
 
@@ -11,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import feeding, training
+from bench import feeding, streaming, training
 from bench.augment import DeviceImages, Normalisation
 from bench.batches import ResidentBatches, Targets
 from bench.checkpoints import Checkpoint
@@ -53,7 +55,8 @@ def job(protocol, train=None, workers=0, **more):
 
 
 def seen(batches, steps):
-    return [[(part.images, part.index) for part in batches.at(step)] for step in steps]
+    with contextlib.closing(batches):
+        return [[(part.images, part.index) for part in batches.at(step)] for step in steps]
 
 
 def assert_same(some, others):
@@ -139,6 +142,28 @@ def test_a_resumed_streamed_run_equals_an_uninterrupted_one(protocol, tmp_path):
     resumed, again = training.run(asked, checkpoint)
     assert training.weights_digest(resumed) == training.weights_digest(straight)
     assert (again.train_loss, again.tests) == (curve.train_loss, curve.tests)
+
+
+@pytest.mark.parametrize("fails", ["step", "test", "worker"])
+def test_workers_have_ended_whatever_ends_a_run(monkeypatch, fails):
+    """Also while somebody still holds the error, and with it all that its traceback names."""
+    asked = job("cpu[epochs=1,batch_size=8]", workers=1)
+    before = set(multiprocessing.active_children())
+
+    def fail(*given, **named):
+        assert set(multiprocessing.active_children()) - before
+        raise ValueError("the end")
+
+    if fails == "step":
+        monkeypatch.setattr(training.Trainer, "step", fail)
+    elif fails == "test":
+        monkeypatch.setattr(training, "autocast", fail)
+    else:
+        monkeypatch.setattr(streaming._Looks, "__getitem__", lambda self, wanted: 1 / 0)
+    with pytest.raises((ValueError, ZeroDivisionError)) as held:
+        training.run(asked)
+    assert held.traceback
+    assert not set(multiprocessing.active_children()) - before
 
 
 class TestTheRule:

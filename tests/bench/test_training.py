@@ -69,7 +69,7 @@ def test_the_same_job_gives_the_same_weights_and_another_seed_gives_others(job):
         {"precision": "fp32"},
         {"precision": "bf16"},
         {"optimizer": "adamw"},
-        {"schedule": "drop", "augmentation": "dsa"},
+        {"schedule": "drop", "warmup_epochs": 0.0, "augmentation": "dsa"},
     ],
 )
 @pytest.mark.parametrize("epoch", [1, 4, 5])
@@ -240,7 +240,7 @@ def test_the_released_recipe_takes_small_batches_up_to_a_tenth_of_the_bytes(imag
 
 
 def test_a_drop_lowers_the_rate_once_as_dms_loop_does():
-    protocol = PROTOCOLS.make_one("smoke[schedule=drop,epochs=1001,learning_rate=0.01]")
+    protocol = PROTOCOLS.make_one("dm")
     rates = [training.learning_rate(protocol, done, 0, 1) for done in range(1001)]
     # evaluate_synset: for ep in range(1000 + 1): train; if ep == 1000 // 2 + 1: lr *= 0.1
     reference, rate = [], 0.01
@@ -324,8 +324,19 @@ def test_states_are_saved_as_often_as_their_cost_allows():
     assert always.is_due
 
 
-def test_a_warm_up_that_would_do_nothing_is_refused():
-    with pytest.raises(UsageError, match="warmup_epochs=3 does nothing with schedule=epoch"):
-        PROTOCOLS.make_one("paper[warmup_epochs=3]")
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("paper[warmup_epochs=3]", "warmup_epochs=3 does nothing with schedule=epoch"),
+        ("dm[warmup_epochs=3]", "warmup_epochs=3 does nothing with schedule=drop"),
+        ("cpu[warmup_learning_rate=0.1]", "warmup_learning_rate=0.1 does nothing"),
+    ],
+)
+def test_a_warm_up_that_would_do_nothing_is_refused(spec, told):
+    with pytest.raises(UsageError, match=told):
+        PROTOCOLS.make_one(spec)
+
+
+def test_a_warm_up_goes_with_the_schedules_that_have_one():
     PROTOCOLS.make_one("paper[warmup_epochs=3,warmup_learning_rate=0.01]")
     PROTOCOLS.make_one("paper[warmup_epochs=3,schedule=step]")

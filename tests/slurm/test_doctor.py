@@ -123,6 +123,8 @@ def test_a_gpu_is_told_with_what_limits_it(fake_slurm, monkeypatch, tmp_path):
     monkeypatch.setattr("bench.execution.resolve_device", lambda asked: "cuda")
     monkeypatch.setattr("bench.provenance.device_facts", lambda device: facts)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda number: f"GPU {number}")
     monkeypatch.setattr("bench.packing.mps_runs", lambda: False)
     monkeypatch.setattr("bench.energy.counted_joules", lambda device: None)
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
@@ -135,3 +137,5 @@ def test_a_gpu_is_told_with_what_limits_it(fake_slurm, monkeypatch, tmp_path):
     assert "nvidia-cuda-mps-control" in found["--pack auto"]["limits"]
     assert "pip install nvidia-ml-py" in found["energy"]["limits"]
     assert found["papers' cell"]["is_fine"]
+    assert found["GPUs"]["told"].startswith("0: GPU 0, 1: GPU 1. ")
+    assert "up to 2 for each cell with --gpus-per-cell" in found["GPUs"]["told"]

@@ -14,6 +14,7 @@ from bench import allocation, execution
 from bench.cells import cell_id
 from bench.contract import METHODS, CompressedSet, Method, MethodInfo
 from bench.datasets import Source
+from bench.feeding import Feed, Stream
 from bench.results import Results
 from bench.storage import read_json, write_json
 from reports.reading import failure_row
@@ -86,6 +87,16 @@ def test_a_job_s_records_equal_those_of_a_local_run(work, plan, results, tmp_pat
         there, here = results.record(cell.id), local.record(cell.id)
         assert there["weights_digest"] == here["weights_digest"]
         assert there["metrics"] == here["metrics"]
+
+
+def test_images_stream_in_a_job_as_was_asked_for(work, plan, results):
+    sweep = plan(seeds=1)
+    source = Source(feed=Feed(Stream.ALWAYS, 0))
+    asked = prepare(sweep, results, source, Profile()).submission
+    assert asked.source == source
+    assert ended(work(sweep, stream=asked.stream, workers=asked.workers)) == 0
+    (record,) = results.records()
+    assert record["engine"]["images"] == "streamed"
 
 
 def test_a_job_computes_its_own_cells_alone(work, plan, results):
