@@ -24,10 +24,15 @@ class Place(NamedTuple):
     of: str
 
     @property
+    def data_label(self) -> str:
+        """What the data set is called."""
+        return dataset_label(self.data, self.fingerprint)
+
+    @property
     def words(self) -> str:
         """The place as tables name it."""
-        data = dataset_label(self.data, self.fingerprint)
-        return f"{data}, {self.model}, {self.percent:g} %{' of bytes' * (self.of == 'bytes')}"
+        of_bytes = " of bytes" * (self.of == "bytes")
+        return f"{self.data_label}, {self.model}, {self.percent:g} %{of_bytes}"
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,10 @@ class Contest:
         """The place with the protocol."""
         return f"{self.place.words}, {self.protocol}"
 
+    def is_seeded(self, spec: str) -> bool:
+        """Return whether a method draws, so that its runs have selection seeds of their own."""
+        return bool(self.here.groups[self.keys[spec]][0]["seeded"])
+
     def runs(self, column: str = "accuracy") -> dict[str, Runs]:
         """Return a column's values of every method's runs."""
         return {spec: self.here.runs(key, column) for spec, key in self.keys.items()}
@@ -61,9 +70,7 @@ class Contest:
     def alike(self) -> dict[str, Runs]:
         """Return the accuracies; a method without selection seeds stands for all of the others'."""
         given = self.runs()
-        unseeded = {
-            spec for spec, key in self.keys.items() if not self.here.groups[key][0]["seeded"]
-        }
+        unseeded = {spec for spec in self.keys if not self.is_seeded(spec)}
         pairs = {key: 0.0 for spec, runs in given.items() if spec not in unseeded for key in runs}
         if not pairs:
             return given

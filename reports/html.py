@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports.content import TITLE
-from reports.statistics import Estimate
+from reports.statistics import Estimate, Interval
 
 if TYPE_CHECKING:
     from reports.content import Report
@@ -131,6 +131,8 @@ def _value(value: Any) -> float | None:
     """Return the number that a cell is sorted by, or None where it is a text."""
     if isinstance(value, Estimate):
         return value.mean
+    if isinstance(value, Interval):
+        return value.value
     if isinstance(value, tuple) and value and isinstance(value[0], int | float):
         value = value[0]
     return value if isinstance(value, int | float) else None

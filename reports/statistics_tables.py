@@ -8,6 +8,7 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any
 
+from reports.aggregates import aggregates_table
 from reports.collection import Collection
 from reports.contests import Contest, Place, contests
 from reports.statistics import (
@@ -29,7 +30,10 @@ _BASELINES = ("random", "dq")
 def statistics_tables(results: Collection) -> list[Table]:
     """Return the tables that have rows."""
     found = contests(results)
-    made = [comparisons_table(found), orders_table(found), optimism_table(found)]
+    made = [
+        comparisons_table(found), aggregates_table(found), orders_table(found),
+        optimism_table(found),
+    ]  # fmt: skip
     return [table for table in made if table.rows]
 
 

@@ -11,7 +11,7 @@ from itertools import zip_longest
 from textwrap import fill, wrap
 from typing import Any
 
-from reports.statistics import Estimate
+from reports.statistics import Estimate, Interval
 
 _TEXT_WIDTH = 80
 _LEAST_NAME = 12
@@ -204,6 +204,6 @@ def escaped(text: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Estimate):
+    if isinstance(value, Estimate | Interval):
         return vars(value)
     return float(value) if isinstance(value, Decimal) else value

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from reports.statistics import Estimate
+from reports.statistics import Estimate, Interval
 from reports.tables import Table, as_json
 
 
@@ -16,29 +16,21 @@ def as_csv(table: Table) -> str:
     """Return a table as CSV with full numbers.
 
     An estimate takes three columns: its mean under the column's key, then ``_half_width`` and
-    ``_n``. What is missing is empty.
+    ``_n``; an interval four: ``_low``, ``_high`` and ``_n``. What is missing is empty.
     """
-    estimates = {
-        column.key
-        for column in table.columns
-        if any(isinstance(row.get(column.key), Estimate) for row in table.rows)
-    }
+    parts = {column.key: _parts(table, column.key) for column in table.columns}
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(
         name
         for column in table.columns
-        for name in (
-            (column.key, f"{column.key}_half_width", f"{column.key}_n")
-            if column.key in estimates
-            else (column.key,)
-        )
+        for name in (column.key, *(f"{column.key}_{part}" for part in parts[column.key]))
     )
     for row in table.rows:
         writer.writerow(
             value
             for column in table.columns
-            for value in _fields(row.get(column.key), column.key in estimates)
+            for value in _fields(row.get(column.key), parts[column.key])
         )
     return file.getvalue()
 
@@ -68,13 +60,24 @@ def spread(value: Any, depth: int) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _fields(value: Any, is_estimate: bool) -> list[Any]:
-    if isinstance(value, Estimate):
-        return [value.mean, "" if value.half_width is None else value.half_width, value.n]
-    if is_estimate:
-        return ["", "", ""]
-    if isinstance(value, Mapping):
-        return [" ".join(f"{key}={item}" for key, item in value.items())]
-    if isinstance(value, tuple):
-        return [" ".join(map(str, value))]
-    return ["" if value is None else value]
+_PARTS = {Estimate: ("half_width", "n"), Interval: ("low", "high", "n")}
+"""What is told of a value besides itself."""
+
+
+def _parts(table: Table, key: str) -> tuple[str, ...]:
+    kinds = {type(row.get(key)) for row in table.rows}
+    return next((parts for kind, parts in _PARTS.items() if kind in kinds), ())
+
+
+def _fields(value: Any, parts: tuple[str, ...]) -> list[Any]:
+    if isinstance(value, Estimate | Interval):
+        main = value.mean if isinstance(value, Estimate) else value.value
+        told = [main, *(getattr(value, part) for part in parts)]
+    elif isinstance(value, Mapping):
+        told = [" ".join(f"{key}={item}" for key, item in value.items())]
+    elif isinstance(value, tuple):
+        told = [" ".join(map(str, value))]
+    else:
+        told = [value]
+    told += [None] * (1 + len(parts) - len(told))
+    return ["" if one is None else one for one in told]

@@ -9,7 +9,6 @@ from reports.statistics.intervals import (
     independent,
     interval_over_seeds,
     matched,
-    paired_difference,
     paired_effect,
     t_interval,
 )
@@ -26,10 +25,10 @@ from reports.statistics.ranking import Rank, Stability, kendall_tau, rank_stabil
 from reports.statistics.resampling import (
     Interval,
     hierarchical_bootstrap,
+    improvement_interval,
     iqm,
-    optimality_gap,
+    iqm_interval,
     probability_of_improvement,
-    stratified_bootstrap,
 )
 
 __all__ = [
@@ -49,21 +48,20 @@ __all__ = [
     "equivalence_power",
     "hierarchical_bootstrap",
     "holm",
+    "improvement_interval",
     "independent",
     "interval_over_seeds",
     "iqm",
+    "iqm_interval",
     "kendall_tau",
     "matched",
     "minimum_detectable_difference",
-    "optimality_gap",
     "optimism",
-    "paired_difference",
     "paired_effect",
     "power",
     "probability_of_improvement",
     "rank_stability",
     "seeds_for_equivalence",
     "seeds_needed",
-    "stratified_bootstrap",
     "t_interval",
 ]

@@ -173,12 +173,6 @@ def matched(
     return {key: (ours[key], theirs[key]) for key in sorted(ours.keys() & theirs.keys())}
 
 
-def paired_difference(ours: Runs, theirs: Runs, confidence: float = 0.95) -> Estimate | None:
-    """Return the mean of ours minus theirs over the seeds that both have, or None."""
-    effect = paired_effect(ours, theirs)
-    return None if effect is None else effect.estimate(confidence)
-
-
 def paired_effect(
     ours: Runs, theirs: Runs, *, ours_seeded: bool = True, theirs_seeded: bool = True
 ) -> Effect | None:

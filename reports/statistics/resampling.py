@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations_with_replacement
 from math import comb, factorial
@@ -26,11 +26,14 @@ _CUT = 0.25
 
 @dataclass(frozen=True)
 class Interval:
-    """A statistic of n values with the ends of its interval, which need not lie evenly."""
+    """A statistic of n values with the ends of its interval, which need not lie evenly.
+
+    Single values tell no interval: the ends are None.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
 
 
@@ -58,7 +61,7 @@ def hierarchical_bootstrap(
     rng = np.random.default_rng(seed)
     draw = _crossed_means if _is_crossed(runs) else _nested_means
     means = draw(runs, repetitions, rng)
-    return _interval(fmean(runs.values()), means, len(runs), confidence)
+    return _interval(fmean(runs.values()), means, [len(runs)], confidence)
 
 
 def iqm(tasks: Tasks) -> float:
@@ -70,12 +73,6 @@ def iqm(tasks: Tasks) -> float:
     return float(
         _middle_mean(np.concatenate([np.asarray(runs) for runs in tasks.values()])[None])[0]
     )
-
-
-def optimality_gap(tasks: Tasks, target: float = 100.0) -> float:
-    """Return by how much runs stay below a target on average (Agarwal et al. 2021, Sec. 4.3)."""
-    scores = np.concatenate([np.asarray(runs, dtype=float) for runs in tasks.values()])
-    return float(target - np.minimum(scores, target).mean())
 
 
 def probability_of_improvement(ours: Tasks, theirs: Tasks) -> float:
@@ -91,22 +88,19 @@ def probability_of_improvement(ours: Tasks, theirs: Tasks) -> float:
     """
     if ours.keys() != theirs.keys():
         raise ValueError("the two have different tasks")
-    shares = []
-    for task, runs in ours.items():
-        apart = np.asarray(runs)[:, None] - np.asarray(theirs[task])[None]
-        shares.append(((apart > 0) + 0.5 * (apart == 0)).mean())
-    return float(np.mean(shares))
+    return fmean(float(_wins(runs, theirs[task]).mean()) for task, runs in ours.items())
 
 
-def stratified_bootstrap(
-    tasks: Tasks,
-    statistic: Callable[[Tasks], float] | None = None,
-    *,
-    seed: int = 0,
-    repetitions: int = REPETITIONS,
-    confidence: float = 0.95,
+def _wins(ours: Sequence[float], theirs: Sequence[float]) -> FloatArray:
+    """Return for each pair 1 where ours is above, 0.5 where both are equal, else 0."""
+    apart = np.asarray(ours)[:, None] - np.asarray(theirs)[None]
+    return np.asarray((apart > 0) + 0.5 * (apart == 0))
+
+
+def iqm_interval(
+    tasks: Tasks, *, seed: int = 0, repetitions: int = REPETITIONS, confidence: float = 0.95
 ) -> Interval:
-    """Return a statistic of all tasks with its interval; each task's runs are resampled apart.
+    """Return the interquartile mean of all tasks; each task's runs are resampled apart.
 
     Agarwal et al. 2021 (arXiv 2108.13264, Sec. 4.1): tasks are not resampled, the interval is
     that of percentiles.
@@ -115,22 +109,35 @@ def stratified_bootstrap(
     ----------
     tasks : mapping of task to scores
         At least one run each.
-    statistic : callable, optional
-        Of such a mapping; the interquartile mean when not given.
     """
     rng = np.random.default_rng(seed)
-    drawn = {task: _resampled(np.asarray(runs), repetitions, rng) for task, runs in tasks.items()}
-    if statistic is None:
-        values = _middle_mean(np.concatenate(list(drawn.values()), axis=1))
-    else:
-        values = np.array(
-            [
-                statistic({task: runs[k].tolist() for task, runs in drawn.items()})
-                for k in range(repetitions)
-            ]
-        )
-    n = sum(len(runs) for runs in tasks.values())
-    return _interval((statistic or iqm)(tasks), values, n, confidence)
+    drawn = [_resampled(np.asarray(runs), repetitions, rng) for runs in tasks.values()]
+    values = _middle_mean(np.concatenate(drawn, axis=1))
+    return _interval(iqm(tasks), values, _sizes(tasks), confidence)
+
+
+def improvement_interval(
+    ours: Tasks,
+    theirs: Tasks,
+    *,
+    seed: int = 0,
+    repetitions: int = REPETITIONS,
+    confidence: float = 0.95,
+) -> Interval:
+    """Return :func:`probability_of_improvement` with its interval; n are the runs of ours.
+
+    As in :func:`iqm_interval`, each task's runs are resampled apart, ours and theirs too.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = np.zeros(repetitions)
+    for task, runs in ours.items():
+        wins = _wins(runs, theirs[task])
+        mine, other = (_multiplicities(size, repetitions, rng) for size in wins.shape)
+        drawn += np.einsum("ri,ij,rj->r", mine, wins, other, optimize=True) / wins.size
+    value = probability_of_improvement(ours, theirs)
+    sizes = [*_sizes(ours), *_sizes(theirs)]
+    found = _interval(value, drawn / len(ours), sizes, confidence)
+    return replace(found, n=sum(_sizes(ours)))
 
 
 @lru_cache(16)
@@ -198,6 +205,14 @@ def _multiplicities(size: int, repetitions: int, rng: np.random.Generator) -> Fl
     return rng.multinomial(size, np.full(size, 1 / size), size=repetitions).astype(np.float64)
 
 
-def _interval(value: float, values: FloatArray, n: int, confidence: float) -> Interval:
+def _sizes(tasks: Tasks) -> list[int]:
+    return [len(runs) for runs in tasks.values()]
+
+
+def _interval(
+    value: float, values: FloatArray, sizes: Sequence[int], confidence: float
+) -> Interval:
+    if max(sizes) < 2:
+        return Interval(value, None, None, sum(sizes))
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(value, float(low), float(high), n)
+    return Interval(value, float(low), float(high), sum(sizes))

@@ -395,8 +395,8 @@ def test_under_every_table_stand_n_interval_and_protocol(records, detailed):
         ]
     shown = contents(Collection.of(made), made, figures=False).tables
     sections = {table.name.split("-")[0] for table in shown}
-    assert {"accuracy", "table1", "table2", "table3", "cost", "ablation", "comparisons", "orders",
-            "optimism", "budgets", "ledger"} <= sections  # fmt: skip
+    assert {"accuracy", "table1", "table2", "table3", "cost", "ablation", "comparisons",
+            "aggregates", "orders", "optimism", "budgets", "ledger"} <= sections  # fmt: skip
     for table in shown:
         if table.name in ("arithmetic", "ledger-not-run"):
             continue  # no numbers of ours

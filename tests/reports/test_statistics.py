@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from reports.statistics import interval_over_seeds, paired_difference, t_interval
+from reports.statistics import interval_over_seeds, paired_effect, t_interval
 
 values = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20)
 
@@ -33,7 +33,7 @@ paired_runs = st.dictionaries(seed_pairs, st.floats(0, 100), min_size=2)
 
 @given(paired_runs, paired_runs)
 def test_differences_are_paired_over_common_seeds_only(ours, theirs):
-    found = paired_difference(ours, theirs)
+    found = paired_effect(ours, theirs)
     common = ours.keys() & theirs.keys()
     if not common:
         assert found is None
@@ -47,8 +47,7 @@ def test_differences_are_paired_over_common_seeds_only(ours, theirs):
 def test_pairing_removes_what_both_have_in_common():
     theirs = {(0, 0): 10.0, (1, 1): 50.0, (2, 2): 90.0}
     ours = {seed: value + 1 for seed, value in theirs.items()}
-    found = paired_difference(ours, theirs)
-    assert found is not None
+    found = paired_effect(ours, theirs).estimate()
     assert (found.mean, found.half_width) == pytest.approx((1.0, 0.0))
 
 

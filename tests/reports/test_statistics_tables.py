@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from reports.aggregates import aggregates_table
 from reports.collection import Collection
 from reports.contests import contests
 from reports.statistics_tables import comparisons_table, optimism_table, orders_table
@@ -82,11 +83,32 @@ def test_optimism_is_what_the_best_epoch_adds(made):
     assert all(row["tau"] == 1.0 for row in table.rows)
 
 
+def test_over_all_ratios_methods_are_compared_with_random_at_the_same_tasks(record):
+    records = []
+    for seed in range(5):
+        for percent, base in (("10", 80.0), ("20", 90.0)):
+            noise = 0.1 * seed
+            records.append(record("random", percent, seed, base + noise))
+            records.append(record("dq", percent, seed, base + 1 + noise))
+        records.append(record("adq", "10", seed, 85.0))  # one ratio only
+        records.append(record("dq", "20", seed, 99.0, of="bytes"))
+    (row,) = aggregates_table(found(records)).rows
+    assert (row["method"], row["tasks"], row["n"], row["pairs"]) == ("dq", 2, 10, 5)
+    gain, better = row["gain"], row["better"]
+    assert (gain.value, gain.low, gain.high) == pytest.approx((1.0, 1.0, 1.0))
+    assert (better.value, better.low, better.high) == (1.0, 1.0, 1.0)
+    assert row["iqm"].value - row["control_iqm"] == pytest.approx(1.0)
+    assert row["iqm"].low < row["iqm"].value < row["iqm"].high
+    alone = aggregates_table(found([one for one in records if one["cell"]["training_seed"] == 0]))
+    assert alone.texts()[0][4:] == ["+1.00", "1", "86.00", "85.00", "100%"]
+    assert aggregates_table([]).rows == []
+
+
 def test_the_tables_render_and_none_needs_rows(made):
-    for make in (comparisons_table, orders_table, optimism_table):
+    for make in (comparisons_table, aggregates_table, orders_table, optimism_table):
         table = make(found(made))
         assert table.name.isascii()
         assert table.name
-        assert "adq" in as_markdown(table) or "paper" in as_text(table)
+        assert "|" in as_markdown(table)
         assert make([]).rows == []
         assert as_text(make([]))
