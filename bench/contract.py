@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bench.arrays import Arrays
     from bench.budgets import Budget
     from bench.checkpoints import Checkpoint
+    from bench.specs import Spec
 
 __all__ = [
     "METHODS",
@@ -32,6 +33,7 @@ __all__ = [
     "Keeps",
     "Method",
     "MethodInfo",
+    "quickened",
     "register",
 ]
 
@@ -203,3 +205,9 @@ class Method(Component):
 
 METHODS: Registry[Method] = Registry("method", Method, plugins="bench.methods")
 register = METHODS.register
+
+
+def quickened(spec: Spec) -> Method:
+    """Return the method that a spec names, with its ``quick`` values where none are typed."""
+    family, typed = METHODS.get(spec.name), dict(spec.parameters)
+    return family.from_parameters({**family.from_parameters(typed).quick, **typed})

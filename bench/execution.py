@@ -239,25 +239,13 @@ def _work_through(
 
 
 def prepare_torch(threads: int) -> None:
-    """Set torch up for training: threads, memory, and all that is read at the first use."""
+    """Set torch up for training: threads, memory, and what is read at the first use."""
     # cuBLAS is deterministic only with a fixed workspace, read when its first handle is made.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 
     torch.set_num_threads(threads)
     keep_freed_memory()
-    _take_one_step()
-
-
-def _take_one_step() -> None:
-    """Have torch import what its first optimizer imports, seconds that no method is to pay."""
-    import torch
-
-    parameter = torch.zeros(1, requires_grad=True)
-    optimizer = torch.optim.SGD([parameter], lr=0.0, fused=True)
-    parameter.sum().backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
 
 
 def images_seen(cell: Cell, available: int) -> int:

@@ -16,6 +16,7 @@ from bench.adapting import adapted, parameter_groups
 from bench.batches import Targets
 from bench.cooperation import Cooperation
 from bench.losses import loss_of
+from bench.optimizers import eager
 from bench.team import ALONE, Team
 
 if TYPE_CHECKING:
@@ -287,8 +288,8 @@ def _optimizer(network: Network, protocol: Protocol, rate: Tensor | None) -> tor
     }
     groups = parameter_groups(network, protocol)
     if protocol.optimizer == "adamw":
-        return torch.optim.AdamW(groups, capturable=rate is not None, **settings)
-    return torch.optim.SGD(
+        return eager(torch.optim.AdamW)(groups, capturable=rate is not None, **settings)
+    return eager(torch.optim.SGD)(
         groups,
         momentum=protocol.momentum,
         nesterov=protocol.nesterov and protocol.momentum > 0,

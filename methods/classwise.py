@@ -18,10 +18,12 @@ from bench.contract import (
     Keeps,
     Method,
     MethodInfo,
+    quickened,
     register,
 )
 from bench.errors import DataError, UsageError
 from bench.models import NamesModel
+from bench.specs import expand
 from methods.parts.holdout import Learners, sensitivity
 from methods.parts.sensitivity import class_quota, class_weights, released_adq_weights
 
@@ -134,8 +136,8 @@ class Classwise(Method):
 
     @property
     def quick(self) -> Mapping[str, Any]:
-        """Fewer steps, for a check in seconds."""
-        return {"learner_epochs": 3}
+        """Fewer steps, of the base too, for a check in seconds."""
+        return {"learner_epochs": 3, "base": quickened(next(expand(self.base))).spec}
 
     @property
     def method(self) -> Method:

@@ -94,8 +94,9 @@ class DatasetQuantization(GraphCutMethod):
 
     @property
     def quick(self) -> Mapping[str, Any]:
-        """A shorter training of the autoencoder, for a check in seconds."""
-        return {"mae_epochs": 2} if self.drop and self.mae == "small" else {}
+        """Shorter trainings, for a check in seconds."""
+        has_own_mae = self.drop > 0 and self.mae == "small"
+        return {**super().quick, **({"mae_epochs": 1} if has_own_mae else {})}
 
     @property
     def balanced(self) -> bool:

@@ -120,8 +120,8 @@ class ActiveDatasetQuantization(EmbeddingMethod):
 
     @property
     def quick(self) -> Mapping[str, Any]:
-        """Fewer steps, for a check in seconds."""
-        return {"mae_epochs": 2, "learner_epochs": 3}
+        """Fewer steps and rounds, for a check in seconds."""
+        return {**super().quick, "mae_epochs": 1, "growth": 3.0, "learner_epochs": 2}
 
     @property
     def balanced(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import comb
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,12 +30,14 @@ class RightLabels:
 
     @property
     def chance(self) -> float:
-        """Two-sided probability that a random draw is at least this far from what is expected."""
-        from scipy.stats import hypergeom
+        """Two-sided probability that a random draw is at least this far from what is expected.
 
-        draw = hypergeom(self.images, self.right, self.kept)
-        below, above = draw.cdf(self.right_kept), draw.sf(self.right_kept - 1)
-        return float(min(1.0, 2 * min(below, above)))
+        The number with their true class is then hypergeometric.
+        """
+        wrong = self.images - self.right
+        ways = [comb(self.right, k) * comb(wrong, self.kept - k) for k in range(self.kept + 1)]
+        below, above = sum(ways[: self.right_kept + 1]), sum(ways[self.right_kept :])
+        return min(1.0, 2 * min(below, above) / comb(self.images, self.kept))
 
 
 def right_labels(trial: Trial, truth: ImageDataset) -> RightLabels:

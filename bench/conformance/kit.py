@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.conformance.lab import DoesNotApplyError, Lab, NotMetError
 from bench.conformance.properties import PROPERTIES
-from bench.contract import METHODS, Method
+from bench.contract import METHODS, Method, quickened
 from bench.specs import expand, split_list
 
 
@@ -64,10 +64,8 @@ def subjects(text: str) -> list[Subject]:
     found: dict[str, Subject] = {}
     for item in split_list(text):
         for spec in expand(item):
-            family, typed = METHODS.get(spec.name), dict(spec.parameters)
-            asked = family.from_parameters(dict(typed))
-            method = family.from_parameters({**asked.quick, **typed})
-            found[asked.spec] = Subject(asked.spec, method)
+            asked = METHODS.get(spec.name).from_parameters(dict(spec.parameters))
+            found[asked.spec] = Subject(asked.spec, quickened(spec))
     return list(found.values())
 
 

@@ -72,6 +72,7 @@ class Discriminator:
         from torch import nn
         from torch.nn import functional
 
+        from bench.optimizers import eager
         from bench.training import deterministic
 
         generator = torch.Generator().manual_seed(ctx.seed("discriminator", "order"))
@@ -81,7 +82,7 @@ class Discriminator:
             head = nn.Sequential(nn.Linear(width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, WIDTH))
             head = head.to(ctx.device)
             pairs = torch.from_numpy(np.stack([anchors, positives])).to(ctx.device)
-            optimizer = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE)
+            optimizer = eager(torch.optim.Adam)(head.parameters(), lr=LEARNING_RATE)
             for epoch in range(EPOCHS):
                 order = torch.randperm(len(anchors), generator=generator).to(ctx.device)
                 for index in torch.split(order, BATCH):

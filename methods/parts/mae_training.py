@@ -14,6 +14,7 @@ from bench.augment import DeviceImages, Normalisation
 from bench.checkpoints import TrainingState
 from bench.errors import TrainingError
 from bench.identity import derive_seed
+from bench.optimizers import eager
 from bench.training import deterministic
 from methods.parts.mae import (
     BATCH,
@@ -43,7 +44,7 @@ def trained(
         network = MaskedAutoencoder(grid, train.shape[2], SMALL)
         network.initialise()
         network.to(device)
-        optimizer = torch.optim.AdamW(
+        optimizer = eager(torch.optim.AdamW)(
             [parameter for parameter in network.parameters() if parameter.requires_grad],
             lr=LEARNING_RATE,
             betas=BETAS,

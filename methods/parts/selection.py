@@ -40,6 +40,11 @@ class EmbeddingMethod(Method):
     extractor: Annotated[str, NamesModel()] = "resnet8"
     extractor_epochs: Annotated[int, Between(0, 1000)] = 10
 
+    @property
+    def quick(self) -> Mapping[str, Any]:
+        """A shorter training of the extractor, for a check in seconds."""
+        return {"extractor_epochs": 3} if self.network.is_seeded else {}
+
     def embeddings(
         self, train: ImageDataset, ctx: Context, images: Artefact | None = None
     ) -> Artefact:

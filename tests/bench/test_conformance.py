@@ -586,7 +586,7 @@ class TestSubjects:
 
     def test_components_need_no_quick_values(self):
         assert not hasattr(Component, "quick")
-        assert subjects("dq")[0].method == METHODS.make_one("dq")
+        assert subjects("random")[0].method == METHODS.make_one("random")
 
 
 @pytest.mark.parametrize("name", ["random", "herding", "dq"])
