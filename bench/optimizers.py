@@ -7,7 +7,6 @@ method: two seconds of every process, for nothing that runs here.
 from __future__ import annotations
 
 import inspect
-from functools import cache
 from typing import TypeVar
 
 import torch
@@ -17,7 +16,6 @@ Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
 _GUARDED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
 
 
-@cache
 def eager(kind: type[Kind]) -> type[Kind]:
     """Return an optimizer's class as it is below the decorators that speak to the compiler.
 
