@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.arrays import Arrays
 from bench.errors import DamagedFileError
 from bench.storage import file_checksum, read_json, replacing, set_aside, write_json
+
+if TYPE_CHECKING:
+    from bench.arrays import Arrays
 
 _DATA = "data.safetensors"
 _MANIFEST = "manifest.json"

@@ -9,11 +9,12 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bench import planfiles
 from bench.budgets import Budget
 from bench.components import Component
 from bench.contract import METHODS, Method
 from bench.datasets import DATASETS, Dataset
-from bench.errors import UsageError
+from bench.errors import DamagedFileError, UsageError
 from bench.identity import IDENTITY_VERSION, canonical_json, identifier, identifier_of_text
 from bench.models import MODELS, Model
 from bench.protocols import PROTOCOLS, Protocol
@@ -65,15 +66,23 @@ class Cell:
 
         A plan's cells share a few components: 100,000 ids would take a minute otherwise.
         """
-        dataset = _dataset_text(self.dataset, self.dataset.version, self.fingerprint)
+        texts = self.texts()
         return (
-            f'{{"budget":{_budget_text(self.budget)},"dataset":{dataset},'
-            f'"identity_version":{IDENTITY_VERSION},'
-            f'"method":{_sorted_text(self.method, self.method.version)},'
-            f'"model":{_sorted_text(self.model, self.model.version)},'
-            f'"protocol":{_sorted_text(self.protocol, self.protocol.version)},'
+            f'{{"budget":{texts["budget"]},"dataset":{texts["dataset"]},'
+            f'"identity_version":{IDENTITY_VERSION},"method":{texts["method"]},'
+            f'"model":{texts["model"]},"protocol":{texts["protocol"]},'
             f'"selection_seed":{self.selection_seed},"training_seed":{self.training_seed}}}'
         )
+
+    def texts(self) -> dict[str, str]:
+        """Return the canonical JSON of each part of the identity that cells may share."""
+        return {
+            "dataset": _dataset_text(self.dataset, self.dataset.version, self.fingerprint),
+            "method": _sorted_text(self.method, self.method.version),
+            "budget": _budget_text(self.budget),
+            "model": _sorted_text(self.model, self.model.version),
+            "protocol": _sorted_text(self.protocol, self.protocol.version),
+        }
 
     def specs(self) -> dict[str, str]:
         """Return the short names of the components, for people and reports."""
@@ -118,11 +127,6 @@ class Cell:
             protocol=_component(PROTOCOLS, identity["protocol"], made),
             training_seed=identity["training_seed"],
         )
-
-
-def cell_id(identity: dict[str, Any]) -> str:
-    """Return the id of a cell's identity, taken from a plan or from a record."""
-    return identifier("cell", identity)
 
 
 def _component(
@@ -230,8 +234,8 @@ class Plan:
 
     def save(self, path: Path) -> None:
         """Write the plan's file."""
-        cells = [cell.identity() for cell in self.cells]
-        write_json(path, {"schema": 1, "id": self.id, "cells": cells}, indent=None)
+        rows = ((c.id, c.texts(), c.selection_seed, c.training_seed) for c in self.cells)
+        write_json(path, planfiles.to_json(self.id, rows), indent=None)
 
     @classmethod
     def read(cls, path: Path) -> Plan:
@@ -240,10 +244,13 @@ class Plan:
             content = read_json(path)
         except OSError as error:
             raise UsageError(f"cannot read plan {path}: {error.strerror}") from None
-        if "cells" not in content:
-            raise UsageError(f"{path} is no plan. Name one of RESULTS/plans/plan-*.json")
+        try:
+            found = planfiles.identities(content)
+        except DamagedFileError as error:
+            told = f"{path} {error}. Name one of RESULTS/plans/plan-*.json"
+            raise UsageError(told) from None
         made: dict[tuple[str, str], Any] = {}
-        return cls(tuple(Cell.from_identity(identity, made) for identity in content["cells"]))
+        return cls(tuple(Cell.from_identity(identity, made) for identity in found.values()))
 
 
 def with_baselines(methods: Sequence[Method]) -> list[Method]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 IDENTITY_VERSION = 2
@@ -38,6 +39,11 @@ def identifier_of_text(kind: str, text: str) -> str:
     """Return the id of an identity that is given as its canonical JSON."""
     digested = text_digest(f'[{IDENTITY_VERSION},"{kind}",{text}]', size=10)
     return f"{kind}-{IDENTITY_VERSION}-{digested}"
+
+
+def cell_id(identity: Mapping[str, Any]) -> str:
+    """Return the id of a cell's identity, taken from a plan or from a record."""
+    return identifier("cell", identity)
 
 
 def text_digest(text: str, size: int) -> str:

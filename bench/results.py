@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.artefacts import ArtefactStore
-from bench.cells import Cell, Plan, cell_id
 from bench.checkpoints import Checkpoint
 from bench.consolidation import LEAST, Consolidation, Part
 from bench.errors import BenchError, DamagedFileError, StorageError, UsageError
-from bench.identity import canonical_json, text_digest
+from bench.identity import canonical_json, cell_id, text_digest
 from bench.leases import Leases
 from bench.records import RECORD_SCHEMA, read_named, read_record, refuse_newer
 from bench.storage import require_writable, set_aside, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bench.cells import Cell, Plan
 
 _MARK = "bench-results.json"
 STUDIES, PICTURES, RELEASED = "studies", "pictures", "released"

@@ -12,6 +12,7 @@ from bench.errors import BenchError, StorageError
 from bench.provenance import continuation_stamp
 from bench.selecting import seen_by_methods, select
 from slurm.needs import closure, selections
+from slurm.requests import BLOCKED
 
 if TYPE_CHECKING:
     from bench.cells import Cell
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from bench.progress import Progress
     from bench.results import Results
     from slurm.requests import Stage
-
-BLOCKED = "blocked"
-"""The phase of the failures of cells whose artefacts could not be made."""
 
 
 def make_artefacts(

@@ -8,6 +8,8 @@ from typing import Literal
 
 Stage = Literal["common", "artefacts", "cells"]
 """What a job makes: artefacts that several selection seeds share, those of one seed, or cells."""
+BLOCKED = "blocked"
+"""The phase of the failures of cells whose artefacts could not be made."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.recording import KILLED, OUT_OF_MEMORY
 from slurm import commands
 from slurm.accounting import runs_of
-from slurm.making import BLOCKED
-from slurm.requests import Ask, Taught
+from slurm.requests import BLOCKED, Ask, Taught
 from slurm.submissions import Places
 from slurm.watch import last_states
 from slurm.worker import STALE_CODE, TIME_OUT

@@ -11,13 +11,13 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cells import cell_id
+from bench import planfiles
 from bench.errors import DamagedFileError
 from bench.leases import PATIENCE_S
 from bench.results import Results
 from bench.storage import read_json
 from slurm import commands, submissions
-from slurm.making import BLOCKED
+from slurm.requests import BLOCKED
 from slurm.submissions import Places
 
 if TYPE_CHECKING:
@@ -236,8 +236,8 @@ def planned(folder: Path) -> list[str]:
     found: dict[str, None] = {}
     for path in sorted((folder / "plans").glob("*.json")):
         try:
-            found |= dict.fromkeys(map(cell_id, read_json(path)["cells"]))
-        except (DamagedFileError, OSError, KeyError):
+            found |= dict.fromkeys(planfiles.identities(read_json(path)))
+        except (DamagedFileError, OSError):
             continue
     return list(found)
 

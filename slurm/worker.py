@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import submitit
 
+from bench import planfiles
 from bench.allocation import BEGAN, tell_job
-from bench.cells import Cell, Plan, cell_id
+from bench.cells import Cell, Plan
 from bench.contract import METHODS
 from bench.datasets import Source
 from bench.errors import BenchError, DeviceError, ProcessError, StorageError
@@ -25,9 +26,9 @@ from bench.storage import read_json
 from slurm import commands
 from slurm.codes import code_digest
 from slurm.log import Log
-from slurm.making import BLOCKED, make_artefacts
+from slurm.making import make_artefacts
 from slurm.needs import artefacts_of
-from slurm.requests import Stage
+from slurm.requests import BLOCKED, Stage
 from slurm.signals import Stopped, is_of_the_limit, stopping
 
 if TYPE_CHECKING:
@@ -134,11 +135,11 @@ class _Run:
     def _read(self) -> None:
         """Read the plan's cells of this job; refuse to compute them with other code."""
         content = _read_late(self._results.folder / "plans" / f"{self._work.plan}.json")
-        wanted = set(self._work.cells)
-        found = {name: one for one in content["cells"] if (name := cell_id(one)) in wanted}
+        planned = planfiles.identities(content)
+        found = {name: planned[name] for name in self._work.cells if name in planned}
         made: dict[tuple[str, str], Any] = {}
         try:
-            names = {identity["method"]["name"] for identity in content["cells"]}
+            names = {identity["method"]["name"] for identity in planned.values()}
             if code_digest({METHODS.get(name) for name in names}) != self._work.code:
                 raise StaleCode(_STALE)
             self._cells = [Cell.from_identity(identity, made) for identity in found.values()]

@@ -1,4 +1,4 @@
-"""What several tests share: small data sets on disk, and the real command in a subprocess."""
+"""What several tests share: small data sets, the real command, and programs in Slurm's place."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,15 @@ settings.register_profile("bench", deadline=None)  # these machines are noisy
 settings.load_profile("bench")
 
 COMMAND = [sys.executable, "-c", "from bench.cli import main; main()"]
+SBATCH = """\
+#!/bin/sh
+# Counts up, as sbatch does, and keeps what it was given.
+cd 'FOLDER'
+n=$(($(cat count 2>/dev/null || echo 100) + 1)); echo $n > count
+cp "$1" "sent-$n.sh"; env > "environment-$n"
+[ -e refused ] && [ $n -gt "$(cat refused)" ] && { echo "sbatch: error: QOS limit" >&2; exit 1; }
+echo "Submitted batch job $n"
+"""
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +71,36 @@ def bench(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )  # fmt: skip
 
     return run
+
+
+@dataclass
+class FakeSlurm:
+    """Programs with Slurm's names that say what a test wants them to."""
+
+    folder: Path
+
+    def write(self, program: str, text: str) -> None:
+        path = self.folder / program
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def says(self, program: str, lines: str) -> None:
+        (self.folder / f"{program}.said").write_text(lines)
+        self.write(program, f"#!/bin/sh\nexec cat '{self.folder}/{program}.said'\n")
+
+    def fails(self, program: str, message: str) -> None:
+        self.write(program, f"#!/bin/sh\necho '{message}' >&2\nexit 1\n")
+
+
+@pytest.fixture
+def fake_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    """A Slurm without jobs: everything that is submitted stays away from the queue."""
+    fake = FakeSlurm(tmp_path / "programs")
+    fake.folder.mkdir()
+    fake.write("sbatch", SBATCH.replace("FOLDER", str(fake.folder)))
+    fake.write("srun", "#!/bin/sh\n")
+    fake.says("squeue", "")
+    fake.says("scontrol", "MaxArraySize            = 1001\n")
+    fake.fails("sacct", "Slurm accounting storage is disabled")
+    monkeypatch.setenv("PATH", f"{fake.folder}{os.pathsep}{os.environ['PATH']}")
+    return fake

@@ -13,14 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.budgets import Budget, parse_budgets
-from bench.cells import Cell, Plan, Sweep, cell_id, with_baselines
+from bench.cells import Cell, Plan, Sweep, with_baselines
 from bench.components import parameters
 from bench.contract import METHODS, Method, MethodInfo
 from bench.datasets import DATASETS, Dataset
 from bench.errors import BenchError, DamagedFileError, UsageError
+from bench.identity import cell_id
 from bench.models import MODELS, Model
+from bench.planfiles import identities
 from bench.protocols import PROTOCOLS, Protocol
-from bench.storage import write_json
+from bench.storage import read_json, write_json
 
 
 def cell(
@@ -350,6 +352,18 @@ def test_a_plan_is_read_as_it_was_saved(tmp_path):
     read = Plan.read(tmp_path / "plan.json")
     assert read == plan
     assert read.id == plan.id
+    told = identities(read_json(tmp_path / "plan.json"))
+    assert told == {cell.id: cell.identity() for cell in plan.cells}
+
+
+def test_a_plan_of_the_first_schema_is_read_and_one_of_a_newer_bench_is_told(tmp_path):
+    plan = Plan.of(sweep("random", "10", seeds=2))
+    content = {"schema": 1, "id": plan.id, "cells": [cell.identity() for cell in plan.cells]}
+    write_json(tmp_path / "plan.json", content)
+    assert Plan.read(tmp_path / "plan.json") == plan
+    write_json(tmp_path / "plan.json", content | {"schema": 3})
+    with pytest.raises(UsageError, match="of a newer bench"):
+        Plan.read(tmp_path / "plan.json")
 
 
 def test_the_id_of_a_plan_tells_its_cells_and_their_order():
@@ -383,7 +397,7 @@ def test_a_plan_with_a_method_that_is_not_installed_here_names_it():
 def test_a_plan_that_was_changed_by_hand_is_refused(tmp_path):
     path = tmp_path / "plan.json"
     Plan((cell(),)).save(path)
-    path.write_text(path.read_text().replace('"training_seed": 0', '"training_seed": 1'))
+    path.write_text(path.read_text().replace('"name": "random"', '"name": "rendom"'))
     with pytest.raises(DamagedFileError, match="checksum"):
         Plan.read(path)
 

@@ -9,10 +9,11 @@ import threading
 import pytest
 
 from bench.budgets import Budget
-from bench.cells import Cell, Plan, cell_id
+from bench.cells import Cell, Plan
 from bench.contract import METHODS
 from bench.datasets import DATASETS
 from bench.errors import BenchError, StorageError
+from bench.identity import cell_id
 from bench.models import MODELS
 from bench.protocols import PROTOCOLS
 from bench.results import Results, identities, load

@@ -13,10 +13,10 @@ import random
 import pytest
 
 from bench.budgets import parse_budgets
-from bench.cells import Plan, Sweep, cell_id
+from bench.cells import Plan, Sweep
 from bench.contract import METHODS
 from bench.datasets import DATASETS
-from bench.identity import digest
+from bench.identity import cell_id, digest
 from bench.models import MODELS
 from bench.protocols import PROTOCOLS
 from bench.records import RECORD_SCHEMA

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from bench import allocation, execution
-from bench.cells import cell_id
 from bench.contract import METHODS, CompressedSet, Method, MethodInfo
 from bench.datasets import Source
 from bench.feeding import Feed, Stream
+from bench.identity import cell_id
+from bench.planfiles import identities
 from bench.results import Results
 from bench.storage import read_json, write_json
 from reports.reading import failure_row
@@ -155,10 +156,11 @@ def test_code_that_no_longer_knows_the_cells_is_told_for_each_of_them(work, plan
     job = work(sweep)
     path = results.folder / "plans" / f"{sweep.id}.json"
     content = read_json(path)
-    for identity in content["cells"]:
-        identity["model"]["parameters"]["height"] = 3
+    content["parts"]["model"][0]["parameters"]["height"] = 3
+    for row, identity in zip(content["cells"], identities(content).values(), strict=True):
+        row[0] = cell_id(identity)
     write_json(path, content)
-    gone = replace(job, cells=tuple(map(cell_id, content["cells"])))
+    gone = replace(job, cells=tuple(identities(content)))
     assert ended(replace(gone, code="other")) == 1
     failures = list(results.failures())
     assert [failure["type"] for failure in failures] == [STALE_CODE] * 2
