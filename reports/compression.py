@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from reports.durations import duration
 from reports.pictures import contact_sheet, printable
-from reports.tables import Column, Table, as_markdown, duration, number, size
+from reports.tables import Column, Table, as_markdown, number, size
 
 if TYPE_CHECKING:
     from bench.arrays import ByteArray

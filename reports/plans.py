@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from reports.tables import Column, Table, duration, number
+from reports.durations import duration
+from reports.tables import Column, Table, number
 
 if TYPE_CHECKING:
     from bench.planning import CellForecast, Forecast

@@ -17,9 +17,10 @@ from reports.collection import (
     marked_specs,
     with_axis,
 )
+from reports.durations import duration
 from reports.reading import Row
 from reports.statistics import Estimate, best_of
-from reports.tables import Column, Table, difference, duration, number, percent, size
+from reports.tables import Column, Table, difference, number, percent, size
 
 __all__ = [
     "CONTROL", "RECONSTRUCTION", "Collection", "Setting", "accuracy_table", "all_tables",

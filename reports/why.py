@@ -7,8 +7,9 @@ from typing import Any
 
 from bench.errors import UsageError, unknown
 from reports.collection import Collection, Key, Setting
+from reports.durations import duration
 from reports.reading import Row
-from reports.tables import Column, Table, difference, duration, number, percent
+from reports.tables import Column, Table, difference, number, percent
 
 _AXES = ("method", "ratio", "model", "protocol", "dataset")
 FORM = "METHOD:RATIO[:MODEL[:PROTOCOL[:DATASET]]], e.g. adq:10:resnet18"

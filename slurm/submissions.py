@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.datasets import Source
 from bench.errors import DamagedFileError
 from bench.storage import read_json, write_json
 from slurm.commands import NAME
 
 if TYPE_CHECKING:
+    from bench.datasets import Source
     from slurm.commands import Accounted, Queued
 
 SCHEMA = 1
@@ -88,6 +88,8 @@ class Submission:
     @property
     def source(self) -> Source:
         """Where the data set's files are, and how images are to reach the networks."""
+        from bench.datasets import Source
+
         return Source.of(self.data, self.download, self.stream, self.workers)
 
     @cached_property

@@ -105,7 +105,7 @@ def renew_accounts(folder: Path) -> None:
 
 
 def _in_words(folder: Path, seen: Status, told: dict[str, Any]) -> str:
-    from reports.tables import duration
+    from reports.durations import duration
 
     counts = seen.counts()
     states = ", ".join(f"{count} {state}" for state, count in counts.items())

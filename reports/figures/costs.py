@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from reports.durations import duration
 from reports.figures.style import (
     GREY,
     Drawing,
@@ -24,7 +25,7 @@ from reports.runs import (
     labels,
     selection_s,
 )
-from reports.tables import ascii_name, duration
+from reports.tables import ascii_name
 
 if TYPE_CHECKING:
     from reports.collection import Setting

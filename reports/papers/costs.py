@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from reports.collection import Setting
+from reports.durations import duration
 from reports.papers.layout import Cells, of_images
 from reports.runs import (
     Record,
@@ -19,7 +20,7 @@ from reports.runs import (
     selection_s,
 )
 from reports.statistics import Estimate
-from reports.tables import Column, Table, ascii_name, duration, number
+from reports.tables import Column, Table, ascii_name, number
 
 _METHODS = ("random", "graphcut", "dm", "dq", "adq")
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.errors import UsageError
-from reports import markdown, summary, tables
+from reports import durations, markdown, summary, tables
 from reports.collection import Collection
 from reports.content import contents
 from reports.report import FORMATS, report_files, stale_files, write_report
@@ -144,14 +144,14 @@ def test_an_empty_and_an_all_failed_folder_give_a_useful_report(failure, tmp_pat
     [(0.004, "4 ms"), (0.5, "0.5 s"), (42.3, "42 s"), (300, "5 min"), (9000, "2.5 h")],
 )
 def test_durations_are_told_in_fitting_units(value, shown):
-    assert tables.duration(value) == shown
+    assert durations.duration(value) == shown
 
 
 def test_an_interval_of_a_time_has_the_times_unit():
-    assert tables.duration(131.0, 69.0) == "131 s"
-    assert tables.duration(0.004, 1.5) == "0.0 s"
-    assert tables.duration(20.0, 600.0) == "0.3 min"
-    assert tables.duration(1800.0, 9000.0) == "0.5 h"
+    assert durations.duration(131.0, 69.0) == "131 s"
+    assert durations.duration(0.004, 1.5) == "0.0 s"
+    assert durations.duration(20.0, 600.0) == "0.3 min"
+    assert durations.duration(1800.0, 9000.0) == "0.5 h"
 
 
 @pytest.mark.parametrize(

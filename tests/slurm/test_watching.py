@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 
 import pytest
@@ -169,6 +170,19 @@ def test_a_record_that_a_network_shows_late_is_awaited_for_a_minute(
     assert status(results.folder).counts() == {"lost": 1}
     in_queue(fake_slurm, submission, ("FAILED", "None"), end=ended(30))
     assert status(results.folder).counts() == {"lost": 1}
+
+
+def test_status_imports_nothing_that_takes_long(submitted, plan, results):
+    submitted(plan(seeds=1))
+    heavy = ("numpy", "torch", "pandas", "submitit")
+    code = (
+        "import sys; from bench.cli import cli\n"
+        f"cli.main(['status', '--results', {str(results.folder)!r}], standalone_mode=False)\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.startswith("1 cells: 1 lost")
+    assert told.stdout.endswith("[]\n")
 
 
 def test_squeue_is_asked_once(submitted, plan, results, fake_slurm):
