@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,20 @@ _NOTES = (
 )
 
 
-def allocation_tables(records: Iterable[Record], folder: Path | None) -> list[Table]:
+def allocation_tables(
+    records: Iterable[Record], folder: Path | None, leave_out: Callable[[str], None]
+) -> list[Table]:
     """Return the table of all Slurm jobs that records or stored accounts tell of; none without.
 
     Parameters
     ----------
     folder : Path, optional
         The results folder, whose ``accounting`` holds what sacct told.
+    leave_out : callable
+        Told of each account that cannot be used, and why.
     """
     shares = _shares(records)
-    accounts = _accounts(folder) if folder is not None else {}
+    accounts = _accounts(folder, leave_out) if folder is not None else {}
     jobs = sorted({*shares, *accounts}, key=lambda job: (len(job), job))
     rows = [_row(job, shares.get(job, []), accounts.get(job)) for job in jobs]
     if len(rows) > 1:
@@ -50,13 +54,13 @@ def _shares(records: Iterable[Record]) -> dict[str, list[Record]]:
     return dict(found)
 
 
-def _accounts(folder: Path) -> dict[str, Mapping[str, Any]]:
+def _accounts(folder: Path, leave_out: Callable[[str], None]) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
     for path in sorted((folder / "accounting").glob("*.json")):
         try:
             found[path.stem] = read_json(path)
-        except (DamagedFileError, OSError):
-            continue
+        except (DamagedFileError, OSError) as error:
+            leave_out(f"{error}. bench report asks sacct for it again, where Slurm is")
     return found
 
 

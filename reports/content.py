@@ -123,20 +123,25 @@ def contents(
         Whether it has figures.
     """
     series = series_of(records, results.rows)
+    left_out: list[str] = []
     found = [
         _section("accuracy", "Accuracy", _of_settings(results, accuracy_table)),
         _section("papers", "In the papers' layout", paper_tables(series)),
-        _section("cost", "Cost", [*_costs(results), *allocation_tables(records, folder)]),
+        _section(
+            "cost", "Cost", [*_costs(results), *allocation_tables(records, folder, left_out.append)]
+        ),
         _section("ablations", "Ablations", _ablations(results)),
         _section("statistics", "Comparisons and orders", statistics_tables(results)),
         _section("budgets", "Budgets kept", budget_tables(series)),
-        _section("overlap", "Overlap", _overlap(series, folder)),
+        _section("overlap", "Overlap", _overlap(series, folder, left_out.append)),
         _section("failures", "Failures", [failure_table(results)] if results.failures else []),
         _claims(results),
-        Section("figures", "Figures", figures=_figures(records, folder) if figures else []),
     ]
+    if figures:
+        drawn = list(_drawings(records, folder, left_out.append))
+        found.append(Section("figures", "Figures", figures=drawn))
     return Report(
-        introduction=[*_introduction(results), *_conflicts(folder)],
+        introduction=[*_introduction(results), *_conflicts(folder), *_left_out(left_out, folder)],
         sections=_named([one for one in found if one.paragraphs or one.tables or one.figures]),
         protocols={
             spec: ", ".join(f"{key} {json.dumps(value)}" for key, value in fields.items())
@@ -199,6 +204,11 @@ def _conflicts(folder: Path | None) -> list[str]:
     ]
 
 
+def _left_out(reasons: Sequence[str], folder: Path | None) -> list[str]:
+    """Tell what lies in the folder and cannot be used; by paths within it, so that it can move."""
+    return [f"Left out of this report: {one.replace(f'{folder}/', '')}." for one in reasons]
+
+
 def _of_settings(results: Collection, make: Callable[..., Table | None]) -> list[Table]:
     tables = [make(results, setting) for setting in results.settings()]
     return [table for table in tables if table is not None]
@@ -213,10 +223,12 @@ def _ablations(results: Collection) -> list[Table]:
     return [table for one in results.settings() for table in ablation_tables(results, one)]
 
 
-def _overlap(series: Sequence[Series], folder: Path | None) -> list[Table]:
+def _overlap(
+    series: Sequence[Series], folder: Path | None, leave_out: Callable[[str], None]
+) -> list[Table]:
     if folder is None:
         return []
-    return overlap_tables(series, stored_indices(folder), released_indices(folder))
+    return overlap_tables(series, stored_indices(folder), released_indices(folder, leave_out))
 
 
 def _claims(results: Collection) -> Section:
@@ -263,18 +275,16 @@ def _tested_first(ledger: Table) -> list[Table]:
     return [tables[0], rest] if rest.rows else tables[:1]
 
 
-def _figures(records: Records, folder: Path | None) -> list[Figure]:
+def _drawings(
+    records: Records, folder: Path | None, leave_out: Callable[[str], None]
+) -> Iterator[Figure]:
     if not records:
-        return []
-    return list(_drawings(records, folder))
-
-
-def _drawings(records: Records, folder: Path | None) -> Iterator[Figure]:
+        return
     from reports.figures import drawings, grid_drawings, read_studies
     from reports.figures.style import save
 
-    studies = [] if folder is None else read_studies(folder)
-    grids = [] if folder is None else grid_drawings(folder)
+    studies = [] if folder is None else read_studies(folder, leave_out)
+    grids = [] if folder is None else grid_drawings(folder, leave_out)
     for drawing in chain(drawings(records, studies), grids):
         yield Figure(
             drawing.name,

@@ -50,12 +50,14 @@ class Written:
 def write_experiment(name: str, records: Sequence[Mapping[str, Any]], results: Path) -> Written:
     """Write an experiment's tables and figures into ``reproduced/NAME`` of a results folder."""
     experiment, folder = EXPERIMENTS[name], results / FOLDER / name
-    studies = read_studies(results) if "trajectory" in experiment.figures else ()
+    left_out: list[str] = []
+    studies = read_studies(results, left_out.append) if "trajectory" in experiment.figures else ()
     drawn = figures(records, folder, studies, only=experiment.figures)
     tables = experiment.tables(records)
     parts = [f"# {experiment.title}"]
     if not tables and not drawn:
         parts.append("The records do not suffice yet.")
+    parts += [f"Left out: {reason}." for reason in left_out]
     parts += [as_markdown(table) for table in tables]
     parts += [f"![{one.title}]({one.path_svg.name})\n\n{one.caption}" for one in drawn]
     path = folder / f"{name}.md"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.results import PICTURES
@@ -12,10 +12,11 @@ from reports.tables import ascii_name
 _PIXELS_AN_INCH = 110
 
 
-def grid_drawings(results: Path) -> Iterator[Drawing]:
-    """Yield a figure for each sheet in a results folder; what is no image is left out.
+def grid_drawings(results: Path, leave_out: Callable[[str], None]) -> Iterator[Drawing]:
+    """Yield a figure for each sheet in a results folder.
 
     Records hold no images: the sheets are there after ``bench pictures`` with that folder.
+    ``leave_out`` is told of what is no image.
     """
     import numpy as np
     from matplotlib.figure import Figure as Canvas
@@ -27,6 +28,7 @@ def grid_drawings(results: Path) -> Iterator[Drawing]:
                 caption = sheet.info.get("comment", b"").decode("utf-8", "replace")
                 pixels = np.asarray(sheet.convert("RGB"))
         except (OSError, UnidentifiedImageError):
+            leave_out(f"{path} is no image. Make it anew with: bench pictures")
             continue
         height, width = (length / _PIXELS_AN_INCH for length in pixels.shape[:2])
         with style():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.errors import DamagedFileError
 from bench.results import STUDIES
 from reports.figures.style import COLOURS, LINES, MARKERS, Drawing, grid, legend, panels, style
 from reports.statistics import t_interval
@@ -17,11 +18,20 @@ _FEWEST_FOR_BANDS = 3
 _BATCHES = ("low", "medium", "high", "random")
 
 
-def read_studies(results: Path) -> list[dict[str, Any]]:
-    """Return the studies that ``bench reproduce adq-fig4`` left in a results folder."""
+def read_studies(results: Path, leave_out: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Return the studies that ``bench reproduce adq-fig4`` left in a results folder.
+
+    ``leave_out`` is told of each that cannot be used, and why.
+    """
     from bench.storage import read_json
 
-    return [read_json(path) for path in sorted((results / STUDIES).glob(f"{KIND}-*.json"))]
+    found = []
+    for path in sorted((results / STUDIES).glob(f"{KIND}-*.json")):
+        try:
+            found.append(read_json(path))
+        except (DamagedFileError, OSError) as error:
+            leave_out(f"{error}. Make it anew with: bench reproduce adq-fig4")
+    return found
 
 
 def trajectory_drawings(studies: Sequence[Mapping[str, Any]]) -> Iterator[Drawing]:

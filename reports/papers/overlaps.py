@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.errors import DataError
 from bench.results import RELEASED
 from reports.collection import with_axis
 from reports.overlap import common, expected_overlap, jaccard
@@ -51,18 +52,24 @@ def stored_indices(results: Path) -> Indices:
     return read
 
 
-def released_indices(results: Path) -> dict[str, dict[str, IntArray]]:
+def released_indices(
+    results: Path, leave_out: Callable[[str], None]
+) -> dict[str, dict[str, IntArray]]:
     """Return the index files that lie in a results folder, by data set and name.
 
     They are put there by hand: ``released/cifar10/NAME.npy``, ``.csv`` or ``.txt``, positions in
-    the training split of the data set of that name.
+    the training split of the data set of that name. ``leave_out`` is told of each that cannot be
+    used, and why.
     """
     from bench.compressing.indices import read_indices
 
     found: dict[str, dict[str, IntArray]] = {}
     for path in sorted((results / RELEASED).glob("*/[!.]*")):
         if path.is_file():
-            found.setdefault(path.parent.name, {})[path.stem] = read_indices(path)
+            try:
+                found.setdefault(path.parent.name, {})[path.stem] = read_indices(path)
+            except DataError as error:
+                leave_out(str(error))
     return found
 
 
