@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 pytestmark = pytest.mark.cluster
@@ -25,11 +27,20 @@ NAP = (
 )
 def test_many_cells_through_small_arrays(site, cells, profile, arrays):
     sweep = (*MANY, "--seeds", str(cells // 2))
+    began = time.perf_counter()
     told = site.submit(*sweep, array_parallelism=4, **profile)
+    submitted = time.perf_counter()
     assert told.count("job ") == arrays
+    site.status()
+    watched = time.perf_counter()
     site.wait(6000)
     site.require_same_as_local(*sweep, cells=cells)
-    assert len(list(site.results.glob("slurm/*/*"))) < 100
+    left = len(list(site.results.glob("slurm/*/*")))
+    print(
+        f"\n{cells} cells: planned and submitted in {submitted - began:.1f} s, status told in "
+        f"{watched - submitted:.1f} s, {left} log files left"
+    )
+    assert left < 100
     site.bench("clean")
     assert list(site.results.glob("slurm/*/*")) == []
 

@@ -13,7 +13,7 @@ from slurm.profiles import Profile
 
 PARTITIONS = (
     "PartitionName=long Default=YES MaxTime=1-00:00:00 State=UP\\n"
-    "PartitionName=old Default=NO MaxTime=UNLIMITED State=DOWN MaxMemPerNode=1024\\n"
+    "PartitionName=old Default=NO MaxTime=UNLIMITED State=DOWN MaxMemPerNode=10240\\n"
 )
 NODES = "n1|16|64000|gpu:a100:4(S:0-1)|idle|ib,a100\nn2|8|32000|(null)|drained*|ib\n"
 
@@ -68,7 +68,7 @@ def wrong(profile):
         (Profile(partition="long,old", max_minutes=1441), []),
         (Profile(partition="old,long", memory_gb=62), []),
         (Profile(partition="long,lnog"), ["partition"]),
-        (Profile(partition="old", memory_gb=2), ["partition", "node"]),
+        (Profile(partition="old", memory_gb=11), ["partition", "node"]),
         (Profile(account="other"), ["account"]),
         (Profile(qos="other"), ["qos"]),
         (Profile(reservation="theirs"), ["reservation"]),
