@@ -20,7 +20,8 @@ NAP = (
 @pytest.mark.parametrize(
     ("cells", "profile", "arrays"),
     [
-        (2000, {"cells_per_job": 200, "max_array_size": 4}, 3),
+        (500, {"cells_per_job": 50, "max_array_size": 4}, 3),
+        pytest.param(2000, {"cells_per_job": 200, "max_array_size": 4}, 3, marks=pytest.mark.slow),
         pytest.param(2000, {"cells_per_job": 19}, 2, marks=pytest.mark.slow),  # the cluster's 100
         pytest.param(10_000, {"max_array_size": 5}, 4, marks=pytest.mark.slow),
     ],

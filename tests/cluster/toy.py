@@ -1,7 +1,7 @@
 """A plugin for the cluster's tests, installed into the jobs; no test itself.
 
-It writes down every record that is written, and has methods that nap as long, or fail as often,
-as files in the test's folder say.
+It writes down every record that is written, has jobs nap after each epoch, and methods that nap as
+long, or fail as often, as files in the test's folder say.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from bench.contract import CompressedSet, Method, MethodInfo, register
 from bench.results import Results
+from slurm.log import Log
 
 PLACE = Path(os.environ.get("BENCH_TALLY", "."))
 INFO = MethodInfo(title="toy", paper="none", year=2026, kind="selection", code="here")
@@ -36,10 +37,20 @@ write_record = Results.write_record
 Results.write_record = noted  # type: ignore[method-assign]
 
 
-def nap() -> None:
-    asked = PLACE / "nap"
-    limit = time.monotonic() + (float(asked.read_text()) if asked.exists() else 0.0)
-    while time.monotonic() < limit:
+def paced(self: Log, stage: str, done: int, total: int) -> None:
+    tell_stage(self, stage, done, total)
+    if stage == "training":
+        nap("pace")
+
+
+tell_stage = Log.stage
+Log.stage = paced  # type: ignore[method-assign]
+
+
+def nap(name: str = "nap") -> None:
+    """Nap for the seconds that a file says, which may say otherwise meanwhile."""
+    began, asked = time.monotonic(), PLACE / name
+    while asked.exists() and time.monotonic() - began < float(asked.read_text() or 0):
         time.sleep(0.1)
     if (PLACE / "broken").exists():
         raise RuntimeError("the toy is broken")
