@@ -183,7 +183,7 @@ class Component:
         """Return all parameters with their values, defaults filled in."""
         return {p.name: getattr(self, p.name) for p in parameters(type(self))}
 
-    @property
+    @cached_property
     def spec(self) -> str:
         """The shortest text that names this component: only what differs from the defaults."""
         usual = self.defaults(getattr(self, EDITION, None))

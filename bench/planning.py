@@ -161,11 +161,15 @@ def needed_weights(cells: Iterable[Cell], results: Results) -> list[Weights]:
     """
     needed: dict[Weights, None] = {}
     unlike = {(c.method.spec, c.selection_seed, c.model.spec): c for c in cells}
-    for cell in unlike.values():
-        needed |= dict.fromkeys(cell.model.weights())
-        own = cell.method.weights()
-        if own and not _is_made(cell, results):
-            needed |= dict.fromkeys(own)
+    known: dict[str, tuple[Weights, ...]] = {}
+    for (method, _, model), cell in unlike.items():
+        if model not in known:
+            known[model] = cell.model.weights()
+        if method not in known:
+            known[method] = cell.method.weights()
+        needed |= dict.fromkeys(known[model])
+        if known[method] and not _is_made(cell, results):
+            needed |= dict.fromkeys(known[method])
     return list(needed)
 
 
