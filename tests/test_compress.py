@@ -66,7 +66,7 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def plugin(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path_factory.mktemp("plugins")
     (folder / "patient_plugin-1.0.dist-info").mkdir()
@@ -107,6 +107,18 @@ def kept(out: Path) -> list[str]:
         return [row["file"] for row in csv.DictReader(file)]
 
 
+def _images_of(out: Path) -> dict[str, bytes]:
+    images = [path for path in out.glob("*/*") if path.is_file()]
+    return {str(path.relative_to(out)): path.read_bytes() for path in images}
+
+
+def _seconds_before(work: Path) -> float:
+    """Return the seconds that were spent on an extractor before its training was gone on with."""
+    (manifest,) = work.glob("artefacts/extractor-*/manifest.json")
+    (cost,) = json.loads(manifest.read_text())["costs"].values()
+    return float(cost.get("before_s", 0.0))
+
+
 @pytest.fixture
 def here(photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the photos, with their parent as the current folder."""
@@ -120,6 +132,7 @@ BRIGHTEST = ["cat/cat-9.jpg", "cat/cat-8.jpg", "dog/dog-9.jpg", "dog/dog-8.jpg"]
 
 
 class TestEverydayUse:
+    @pytest.mark.usefixtures("plugin")
     def test_a_folder_in_a_smaller_one_out(self, bench: Bench, photos: Path) -> None:
         before = state(photos)
         done = bench(*ASKED, "--out", "small")
@@ -134,6 +147,7 @@ class TestEverydayUse:
         assert state(photos) == before
         assert "looked at: `30 x 30 pixels`" in (out / "report.md").read_text()
 
+    @pytest.mark.usefixtures("plugin")
     def test_again_it_answers_at_once_and_imports_nothing_heavy(
         self, bench: Bench, photos: Path
     ) -> None:
@@ -254,6 +268,7 @@ class TestWrongUse:
 
 
 class TestInterruptedRuns:
+    @pytest.mark.usefixtures("plugin")
     @pytest.mark.parametrize(
         ("how", "out"), [(signal.SIGKILL, "small.zip"), (signal.SIGINT, "small")]
     )
@@ -290,31 +305,31 @@ class TestInterruptedRuns:
         if out == "small":
             assert kept(folder / out) == BRIGHTEST
 
-    @pytest.mark.slow
-    def test_a_killed_extractor_goes_on_from_its_epoch(self, bench: Bench, tmp_path: Path) -> None:
-        rng = np.random.default_rng(0)
-        for name in ("cat", "dog"):
-            (tmp_path / "photos" / name).mkdir(parents=True)
-            for number in range(60):
-                noise = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-                Image.fromarray(noise).save(tmp_path / "photos" / name / f"{number:02d}.png")
+    def test_killed_while_it_trains_its_extractor_it_goes_on_from_there(
+        self, photos: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = photos.parent
+        monkeypatch.chdir(folder)
         asked = (
-            "compress", "photos", "--method", "adq[bins=4,extractor_epochs=40]", "--ratio", "20",
-            "--device", "cpu", "--threads", "1",
+            "compress", "photos", "--method", "herding[extractor_epochs=40]", "--ratio", "20",
+            "--size", "16", "--device", "cpu", "--threads", "1", "--keep-work",
         )  # fmt: skip
-        process = subprocess.Popen([*COMMAND, *asked, "--out", "killed"], cwd=tmp_path)
+        before, outs = state(photos), ("killed", "whole")
+        process = subprocess.Popen([*COMMAND, *asked, "--out", "killed"])
         try:
-            while not list(tmp_path.glob(".killed.bench-work/checkpoints/extractor-*/newest.json")):
+            while not list(folder.glob(".killed.bench-work/checkpoints/extractor-*/newest.json")):
                 assert process.poll() is None
-                time.sleep(0.005)
+                time.sleep(0.002)
         finally:
             process.kill()
-            process.wait()
-        assert not (tmp_path / "killed").exists()
-        for out in ("killed", "whole"):
-            done = bench(*asked, "--out", out)
-            assert done.returncode == 0, done.stderr
-        assert (tmp_path / "killed" / "kept.csv").read_text() == (
-            tmp_path / "whole" / "kept.csv"
-        ).read_text()
-        assert len(kept(tmp_path / "whole")) == 24
+        assert process.wait() == -signal.SIGKILL
+        assert not list(folder.glob(".killed.bench-work/artefacts/extractor-*"))
+        assert not (folder / "killed").exists()
+
+        for out in outs:
+            called(*asked, "--out", out)
+        assert _images_of(folder / "killed") == _images_of(folder / "whole")
+        assert kept(folder / "killed") == kept(folder / "whole")
+        assert state(photos) == before
+        went_on, began = (_seconds_before(folder / f".{out}.bench-work") for out in outs)
+        assert went_on > 0 == began
