@@ -67,12 +67,15 @@ def runs_of(submitted: Sequence[Submission]) -> list[Accounted] | None:
     ClusterError
         When there is accounting and it does not answer.
     """
-    arrays = {a.job: a for one in submitted for a in one.arrays if a.job is not None}
+    arrays = {array.name: array for one in submitted for array in one.arrays}
+    jobs = [array.job for array in arrays.values() if array.job is not None]
+    # A launcher that was killed may have had no time to write down the number of an array.
+    names = [name for name, array in arrays.items() if array.job is None]
     since = min((one.asked for one in submitted), default=0.0)
-    runs = commands.accounts(list(arrays), since)
+    runs = commands.accounts(jobs, names, since)
     if runs is None:
         return None
-    return [_with_gpus(run, arrays[run.job].gpus) for run in runs if run.job in arrays]
+    return [_with_gpus(run, arrays[run.name].gpus) for run in runs if run.name in arrays]
 
 
 def _with_gpus(run: Accounted, asked: int) -> Accounted:
@@ -93,15 +96,16 @@ def keep_accounts(
     for run in runs:
         by_job[run.job].append(run)
     used = used_seconds(results.records())
-    minutes = {a.job: a.minutes for one in submitted for a in one.arrays if a.job is not None}
-    found = [_account(job, members, used, minutes[job]) for job, members in by_job.items()]
+    minutes = {array.name: array.minutes for one in submitted for array in one.arrays}
+    found = [_account(members, used, minutes[members[0].name]) for members in by_job.values()]
     for account in found:
         path = results.folder / "accounting" / f"{account.job}.json"
         write_json(path, {"schema": 1, **account.to_json()})
     return found
 
 
-def _account(job: str, runs: Sequence[Accounted], used: dict[str, float], minutes: int) -> Account:
+def _account(runs: Sequence[Accounted], used: dict[str, float], minutes: int) -> Account:
+    job = runs[0].job
     gpus = max((run.gpus for run in runs), default=0)
     asked = max((run.asked_gpus for run in runs), default=0)
     tasks = {run.task for run in runs}

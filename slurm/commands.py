@@ -157,11 +157,13 @@ def seconds_of(clock: str) -> int:
         return 0
 
 
-def accounts(jobs: list[str], since: float) -> list[Accounted] | None:
-    """Return all runs of these jobs that have begun; None on a cluster without accounting.
+def accounts(jobs: list[str], names: list[str], since: float) -> list[Accounted] | None:
+    """Return all runs of jobs that have begun; None on a cluster without accounting.
 
     Parameters
     ----------
+    jobs, names : list of str
+        The jobs' numbers, and the names of others.
     since : float
         When the first of them was submitted, in seconds since 1970. Some versions of sacct look
         no further back than midnight unless told to.
@@ -171,21 +173,26 @@ def accounts(jobs: list[str], since: float) -> list[Accounted] | None:
     ClusterError
         When there is accounting and it does not answer.
     """
-    if not jobs:
+    asked = {"jobs": jobs, "name": names}
+    if not jobs and not names:
         return []
     if shutil.which("sacct") is None:
         return None
+    start = time.strftime("%Y-%m-%d", time.localtime(max(0.0, since - _DAY_S)))
+    lines = []
     try:
-        text = ask(
-            "sacct", "--allocations", "--duplicates", "--noheader", "--parsable2",
-            f"--format={','.join(_ACCOUNT)}", f"--jobs={','.join(jobs)}",
-            time.strftime("--starttime=%Y-%m-%d", time.localtime(max(0.0, since - _DAY_S))),
-        )  # fmt: skip
+        for option, values in asked.items():
+            if values:
+                lines += ask(
+                    "sacct", "--allocations", "--duplicates", "--noheader", "--parsable2",
+                    f"--format={','.join(_ACCOUNT)}", f"--starttime={start}",
+                    f"--{option}={','.join(values)}",
+                ).splitlines()  # fmt: skip
     except ClusterError as error:
         if _DISABLED in str(error):
             return None
         raise
-    runs = (line.split(_SEPARATOR) for line in text.splitlines() if line)
+    runs = (line.split(_SEPARATOR) for line in lines if line)
     return [_accounted(run) for run in runs if "[" not in run[0]]  # 7_[3-9]: still pending
 
 

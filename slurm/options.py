@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.allocation import BEGAN
+from bench.shielding import WARNING
 from slurm.signals import warning_s
 
 if TYPE_CHECKING:
     from slurm.profiles import Profile
     from slurm.tasks import JobArray
 
-_PATIENT = "trap '' USR2"
+_SIGNAL = WARNING.name.removeprefix("SIG")
+_PATIENT = f"trap '' {_SIGNAL}"
 """Until Python listens, a warning that comes early shall not end the job."""
 _BEGAN = f"export {BEGAN}=$(date +%s)"
 _THREADS = tuple(
@@ -37,7 +39,7 @@ def parameters(
     warned_s = warning_s(array.minutes)
     additional: dict[str, Any] = {"requeue": True}
     if not profile.use_srun:
-        additional["signal"] = f"B:USR2@{warned_s}"
+        additional["signal"] = f"B:{_SIGNAL}@{warned_s}"
     if before:
         # afterok would leave cells pending for ever behind an artefact that failed.
         additional["dependency"] = "afterany:" + ":".join(before)

@@ -24,7 +24,8 @@ def warning_s(minutes: int) -> int:
 def is_of_the_limit(passed_s: float, minutes: int) -> bool:
     """Return whether a warning after so many seconds can be that of the time limit.
 
-    An earlier one is of a preemption: ``PreemptParameters=send_user_signal`` sends it too.
+    An earlier one is of a preemption: partitions with a time of grace send it, and clusters with
+    ``SlurmctldParameters=preempt_send_user_signal``.
     """
     return passed_s >= 60 * minutes - warning_s(minutes) - _LATE_S
 

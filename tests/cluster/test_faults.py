@@ -44,7 +44,7 @@ def parent_of(process):
 
 @pytest.mark.parametrize(
     "parameters",
-    ["", pytest.param("PreemptParameters=send_user_signal", marks=pytest.mark.slow)],
+    ["", pytest.param("SlurmctldParameters=preempt_send_user_signal", marks=pytest.mark.slow)],
 )
 def test_a_preempted_cell_goes_on_from_its_checkpoint(site, parameters):
     site.cluster.configure(parameters)

@@ -416,7 +416,22 @@ class TestAccounting:
         (run,) = runs_of([submission])
         assert (run.gpus, run.asked_gpus) == (2, 2)
         day = time.strftime("%Y-%m-%d", time.localtime(submission.asked - 86400))
-        assert f"--starttime={day}" in (fake_slurm.folder / "asked").read_text()
+        asked = (fake_slurm.folder / "asked").read_text()
+        assert f"--starttime={day} --jobs={array.job}" in asked
+
+    def test_an_array_whose_number_was_not_written_down_is_accounted_for_by_its_name(
+        self, submitted, plan, results, fake_slurm
+    ):
+        submission = submitted(plan(seeds=1)).with_jobs([])
+        (array,) = submission.arrays
+        fake_slurm.write(
+            "sacct",
+            f"#!/bin/sh\necho \"$@\" > '{fake_slurm.folder}/asked'\n"
+            f"echo '101_0|{array.name}|COMPLETED|50|cpu=2,mem=1G|cpu=2|240|n1'\n",
+        )
+        (account,) = keep_accounts(results, [submission], runs_of([submission]))
+        assert (account.job, account.allocated_s, account.asked_s) == ("101", 50, 240 * 60)
+        assert (fake_slurm.folder / "asked").read_text().endswith(f"--name={array.name}\n")
 
     @pytest.mark.usefixtures("fake_slurm")
     def test_a_cluster_without_accounts_is_no_error(self, submitted, plan):
