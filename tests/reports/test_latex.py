@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bench.errors import BenchError
 from reports import latex
 from reports.collection import Collection
-from reports.content import contents
+from reports.content import Report, Section, contents
 from reports.pdf import compile_pdf
 from reports.report import write_report
 from reports.summary import accuracy_table
@@ -22,7 +22,7 @@ needs_pdflatex = pytest.mark.skipif(
     shutil.which("pdflatex") is None, reason="pdflatex is not there (texlive-latex-recommended)"
 )
 PAPER = r"""\documentclass{article}
-\usepackage{array,booktabs,graphicx,longtable,rotating}
+\usepackage{array,booktabs,graphicx,longtable,pdflscape,rotating}
 \input{bench-macros}
 \begin{document}
 BODY
@@ -39,14 +39,18 @@ def compiled(folder: Path, body: str, definitions: str = "") -> str:
     """Compile a paper and return the text of its PDF, without spaces."""
     (folder / "bench-macros.tex").write_text(definitions, encoding="utf-8")
     (folder / "paper.tex").write_text(PAPER.replace("BODY", body), encoding="utf-8")
-    pdf = compile_pdf(folder / "paper.tex")
+    return "".join(text_of(compile_pdf(folder / "paper.tex")).split())
+
+
+def text_of(pdf: Path | None) -> str:
+    """Return the text of a PDF, a form feed after each page."""
     assert pdf is not None
     if shutil.which("pdftotext") is None:
         pytest.skip("pdftotext is not there (poppler-utils)")
     told = subprocess.run(
         ["pdftotext", "-layout", str(pdf), "-"], capture_output=True, text=True, check=True
     )
-    return "".join(told.stdout.split())
+    return told.stdout
 
 
 def test_tables_and_macros_are_as_committed(records, failure, golden):
@@ -140,13 +144,32 @@ def test_every_text_compiles_in_every_place_of_a_table(tmp_path):
     short = Table("50% of $x_y$ & #1", columns, rows, NASTY, bold=frozenset({(1, "value")}))
     words = Table("long", columns[:1], [{"name": "a_b, c " * 40}] * 60, ["a note"])
     wide = Table("wide", [Column(f"c{k}", f"column {k}") for k in range(30)], [{"c1": "value 12"}])
-    body = "\n".join(latex.as_latex(table) for table in (short, words, wide))
+    both = Table("wide and long", wide.columns, list(wide.rows) * 60)
+    body = "\n".join(latex.as_latex(table) for table in (short, words, wide, both))
     assert r"\begin{longtable}" in body
     assert r"\begin{sidewaystable}" in body
+    assert r"\begin{landscape}" in body
     text = compiled(tmp_path, body)
     # An underscore is a rule there, not a letter.
     for told in ("50%of$xy$&", r"\input{/etc/passwd}", "[U+4E2D]", r"\end{table}", "\\\\[2cm]"):
         assert told in text
+
+
+@needs_pdflatex
+@pytest.mark.parametrize("rows", [2, 60])
+def test_a_heading_stands_on_the_page_of_its_sideways_table(tmp_path, rows):
+    wide = Table("Numbers", [Column(f"c{k}", f"column {k}") for k in range(30)],
+                 [{"c1": "value 12"}] * rows, name="wide")  # fmt: skip
+    told = Report([], [Section("a", "Before", ["text"]), Section("b", "After", tables=[wide])])
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "wide.tex").write_text(latex.as_latex(wide))
+    (tmp_path / "bench-macros.tex").write_text("")
+    (tmp_path / "report.tex").write_text(latex.as_document(told, "%"))
+    pages = text_of(compile_pdf(tmp_path / "report.tex")).split("\f")
+    assert "Before" in pages[0]
+    assert "After" not in pages[0]
+    assert "After" in pages[1]
+    assert "Numbers" in pages[1]
 
 
 @needs_pdflatex

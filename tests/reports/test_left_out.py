@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from bench.cli import main
+from bench.cli import cli
 from bench.results import Results
 from bench.storage import write_json
 from reports.report import stale_files, write_report
@@ -23,7 +23,8 @@ def spoiled(tmp_path):
     return tmp_path
 
 
-def test_each_broken_file_is_named_and_no_table_is_lost(spoiled, records):
+def test_each_broken_file_is_named_and_no_table_is_lost(spoiled, record):
+    records = [record("dq", "10", 0, 90.0)]
     write_report(spoiled, records)
     text = (spoiled / "report.md").read_text(encoding="utf-8")
     told = [line for line in text.splitlines() if line.startswith("Left out of this report: ")]
@@ -37,5 +38,5 @@ def test_each_broken_file_is_named_and_no_table_is_lost(spoiled, records):
 def test_the_command_goes_on_too(spoiled, records):
     for record in records:
         write_json(spoiled / "records" / f"{record['id']}.json", record)
-    done = CliRunner().invoke(main, ["report", "--results", str(spoiled), "--no-figures"])
+    done = CliRunner().invoke(cli, ["report", "--results", str(spoiled), "--no-figures"])
     assert (done.exit_code, done.output) == (0, f"{spoiled / 'report.md'}\n")
