@@ -1,6 +1,6 @@
 """The targets on a GPU; one command runs them all (docs/performance.md).
 
-BENCH_DATA=FOLDER pytest -m gpu --benchmark-enable -s tests/benchmarks/test_gpu_speed.py
+BENCH_DATA=FOLDER pytest -m 'gpu and not slow' --benchmark-enable -s tests/benchmarks/test_gpu_speed.py
 
 With cifar10-imagefolder.zip in the folder; for packed cells start MPS before:
 nvidia-cuda-mps-control -d
@@ -8,8 +8,11 @@ nvidia-cuda-mps-control -d
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
+from torch import profiler
 from torch.nn import functional
 from torch.utils.data import DataLoader
 from torchvision import transforms
@@ -21,10 +24,12 @@ from bench.cells import Plan, Sweep, with_baselines
 from bench.contract import METHODS
 from bench.datasets import DATASETS, Source
 from bench.execution import execute, prepare_torch
+from bench.feeding import chosen
 from bench.models import MODELS
 from bench.operations import TRAINING_FACTOR, operations_per_image
 from bench.protocols import PROTOCOLS
 from bench.results import Results
+from bench.stepping import WARM_UP, Trainer
 
 pytestmark = pytest.mark.gpu
 DEVICE = "cuda"
@@ -113,12 +118,48 @@ def test_plain_loop_five_epochs(benchmark, splits):
 
 
 @pytest.mark.benchmark(group="ResNet-18, 10 % of CIFAR-10, 200 epochs; the plain loop: 5 of them")
-@pytest.mark.parametrize("precision", ["auto", "fp32"])
+@pytest.mark.parametrize("precision", ["auto", pytest.param("fp32", marks=pytest.mark.slow)])
 def test_a_tenth_within_20_s(benchmark, splits, precision):
     job = job_of(splits, 10, spec=f"paper[precision={precision}]")
     training.run(job_of(splits, 10, spec="paper[epochs=2]"))  # libraries are loaded once
     _, curve = benchmark.pedantic(training.run, (job,), rounds=1)
     told(benchmark, job, curve)
+
+
+def test_where_a_steps_time_goes(splits):
+    """Print the milliseconds of a step, and the kernels of one that is not captured."""
+    job, device = job_of(splits, 10), torch.device(DEVICE)
+    network = training.fresh_network(job.model, job.train, 0)
+    trainer = Trainer(network, job.protocol, job.precision, device)
+    with training.deterministic(), trainer.at_work():
+        batches = training._batches(job, device, chosen(job))
+        trainer.begin_epoch()
+        for step in range(WARM_UP + 1):
+            trainer.step(batches.at(step), batches, 0.1)
+        (graph,) = trainer._graphs.values()
+        (part,) = batches.at(0)
+        targets = batches.targets(part.index)
+        whole = milliseconds(lambda: trainer.step(batches.at(0), batches, 0.1))
+        replayed = milliseconds(lambda: graph.replay(part.images, targets))
+        gathered = milliseconds(lambda: batches.at(0))
+        eager = milliseconds(lambda: trainer._eager([part], batches))
+        with profiler.profile(activities=[profiler.ProfilerActivity.CUDA]) as profile:
+            trainer._eager([part], batches)
+            torch.cuda.synchronize()
+    print(
+        f"\na step of {len(part.index)} images: {whole:.2f} ms; its graph {replayed:.2f}, its batch "
+        f"{gathered:.2f}; not captured {eager:.2f}\n"
+        + profile.key_averages().table(sort_by="self_device_time_total", row_limit=25)
+    )
+
+
+def milliseconds(work, rounds=50):
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(rounds):
+        work()
+    torch.cuda.synchronize()
+    return 1000 * (time.perf_counter() - start) / rounds
 
 
 @pytest.mark.benchmark(group="ResNet-18, full CIFAR-10, 200 epochs")
@@ -139,8 +180,11 @@ def plan_of(source, methods, ratios, seeds):
 
 
 def computed(plan, folder, source, pack):
+    start = time.perf_counter()
     outcome = execute(plan, Results(folder), source, DEVICE, pack=pack)
     assert len(outcome.computed) == len(plan.cells)
+    # at once: the run may be cut off before pytest-benchmark shows its tables
+    print(f"\n{len(plan.cells)} cells, {pack} at a time: {time.perf_counter() - start:.1f} s")
 
 
 @pytest.mark.benchmark(group="seeds at 10 %, with everything around: one, and five packed")
@@ -151,7 +195,7 @@ def test_five_packed_seeds_within_two_and_a_half_times_one(benchmark, source, tm
 
 
 @pytest.mark.benchmark(group="the table's ResNet-18 column: 3 methods, 3 ratios, 3 seeds")
-@pytest.mark.parametrize("pack", [1, 5])
+@pytest.mark.parametrize("pack", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_column_within_15_minutes(benchmark, source, tmp_path, pack):
     methods = [m for m in with_baselines(METHODS.make("dq,adq")) if m.name != "full"]
     plan = plan_of(source, methods, "10,20,30", 3)
