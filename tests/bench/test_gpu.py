@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import subprocess
 import sys
 
@@ -264,6 +263,7 @@ if __name__ == "__main__":  # the fresh process imports this file too
 """
 
 
+@pytest.mark.usefixtures("job")
 def test_a_gpu_that_fails_under_a_cell_fails_no_other_one(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(FAILING_GPU)

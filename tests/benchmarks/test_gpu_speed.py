@@ -1,6 +1,7 @@
-"""The targets on a GPU; one command runs them all (docs/performance.md).
+r"""The targets on a GPU; one command runs them all (docs/performance.md).
 
-BENCH_DATA=FOLDER pytest -m 'gpu and not slow' --benchmark-enable -s tests/benchmarks/test_gpu_speed.py
+BENCH_DATA=FOLDER pytest -m 'gpu and not slow' --benchmark-enable -s \
+    tests/benchmarks/test_gpu_speed.py
 
 With cifar10-imagefolder.zip in the folder; for packed cells start MPS before:
 nvidia-cuda-mps-control -d
@@ -147,8 +148,8 @@ def test_where_a_steps_time_goes(splits):
             trainer._eager([part], batches)
             torch.cuda.synchronize()
     print(
-        f"\na step of {len(part.index)} images: {whole:.2f} ms; its graph {replayed:.2f}, its batch "
-        f"{gathered:.2f}; not captured {eager:.2f}\n"
+        f"\na step of {len(part.index)} images: {whole:.2f} ms; its graph {replayed:.2f}, "
+        f"its batch {gathered:.2f}; not captured {eager:.2f}\n"
         + profile.key_averages().table(sort_by="self_device_time_total", row_limit=25)
     )
 
