@@ -94,7 +94,8 @@ def keep_accounts(
     """
     by_job: dict[str, list[Accounted]] = defaultdict(list)
     for run in runs:
-        by_job[run.job].append(run)
+        if run.cpus or run.seconds:  # what was cancelled before it began asked for nothing
+            by_job[run.job].append(run)
     used = used_seconds(results.records())
     minutes = {array.name: array.minutes for one in submitted for array in one.arrays}
     found = [_account(members, used, minutes[members[0].name]) for members in by_job.values()]

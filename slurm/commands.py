@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.errors import BenchError, UsageError
@@ -158,7 +159,7 @@ def seconds_of(clock: str) -> int:
 
 
 def accounts(jobs: list[str], names: list[str], since: float) -> list[Accounted] | None:
-    """Return all runs of jobs that have begun; None on a cluster without accounting.
+    """Return all runs of jobs that have begun or ended; None on a cluster without accounting.
 
     Parameters
     ----------
@@ -193,25 +194,40 @@ def accounts(jobs: list[str], names: list[str], since: float) -> list[Accounted]
             return None
         raise
     runs = (line.split(_SEPARATOR) for line in lines if line)
-    return [_accounted(run) for run in runs if "[" not in run[0]]  # 7_[3-9]: still pending
+    return [one for run in runs for one in _accounted(run)]
 
 
-def _accounted(fields: list[str]) -> Accounted:
+def _accounted(fields: list[str]) -> Iterator[Accounted]:
+    """Yield the runs of a line: one, or those that never began and were cancelled together."""
     identifier, name, state, elapsed, allocated, requested, minutes, node = fields
-    job, _, task = identifier.partition("_")
+    job, _, tasks = identifier.partition("_")
+    state = state.partition(" ")[0]
+    if state == "PENDING":
+        return
     given, wanted = _resources(allocated), _resources(requested)
-    return Accounted(
-        job=job,
-        task=int(task) if task.isdigit() else 0,
-        name=name,
-        state=state.partition(" ")[0],
-        seconds=int(elapsed or 0),
-        gpus=given.get("gres/gpu", 0),
-        cpus=given.get("cpu", 0),
-        asked_gpus=wanted.get("gres/gpu", 0),
-        minutes=int(minutes) if minutes.isdigit() else 0,
-        node=node,
-    )
+    for task in _numbers(tasks):
+        yield Accounted(
+            job=job,
+            task=task,
+            name=name,
+            state=state,
+            seconds=int(elapsed or 0),
+            gpus=given.get("gres/gpu", 0),
+            cpus=given.get("cpu", 0),
+            asked_gpus=wanted.get("gres/gpu", 0),
+            minutes=int(minutes) if minutes.isdigit() else 0,
+            node=node,
+        )
+
+
+def _numbers(tasks: str) -> Iterator[int]:
+    """Yield the tasks of ``3`` or ``[0-2,7%4]``; 0 for a job of its own."""
+    for part in tasks.strip("[]").partition("%")[0].split(","):
+        first, _, last = part.partition("-")
+        if first.isdigit():
+            yield from range(int(first), int(last or first) + 1)
+        else:
+            yield 0
 
 
 def _resources(text: str) -> dict[str, int]:

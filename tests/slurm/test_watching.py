@@ -294,6 +294,26 @@ class TestRetry:
             fake_slurm.says("sacct", "\n".join(lines))
         assert self.learnt(sweep, results).exhausted == frozenset()
 
+    def test_what_was_cancelled_before_it_began_is_told_and_was_no_attempt(
+        self, submitted, plan, results, fake_slurm
+    ):
+        sweep = plan(seeds=4)
+        lines = []
+        for _ in range(3):
+            array = submitted(sweep).arrays[0]
+            lines += [
+                f"{array.job}_[1-2,3%4]|{array.name}|CANCELLED by 0|0||cpu=2|240|None assigned",
+                f"{array.job}_0|{array.name}|FAILED|9|cpu=2|cpu=2|240|n1",
+            ]
+            fake_slurm.says("sacct", "\n".join(lines))
+        learnt = self.learnt(sweep, results)
+        assert learnt.exhausted == set(array.tasks[0].cells)
+        runs = runs_of(submissions.read_all(results.folder))
+        reasons = status(results.folder, runs).reasons()
+        assert reasons == {"lost": {"CANCELLED": 3, "FAILED": 1}}
+        accounts = keep_accounts(results, submissions.read_all(results.folder), runs)
+        assert [account.asked_s for account in accounts] == [240 * 60] * 3
+
     def test_a_cell_has_three_attempts(self, submitted, plan, results):
         sweep = plan(seeds=2)
         for count in range(1, 4):
