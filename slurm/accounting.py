@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from bench.allocation import job_of
 from bench.provenance import RESTARTS
 from bench.storage import write_json
-from slurm import commands
+from slurm import sacct
 
 if TYPE_CHECKING:
     from bench.results import Results
-    from slurm.commands import Accounted
+    from slurm.sacct import Accounted
     from slurm.submissions import Submission
 
 _ARRAY = ("SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID")
@@ -72,7 +72,7 @@ def runs_of(submitted: Sequence[Submission]) -> list[Accounted] | None:
     # A launcher that was killed may have had no time to write down the number of an array.
     names = [name for name, array in arrays.items() if array.job is None]
     since = min((one.asked for one in submitted), default=0.0)
-    runs = commands.accounts(jobs, names, since)
+    runs = sacct.accounts(jobs, names, since)
     if runs is None:
         return None
     return [_with_gpus(run, arrays[run.name].gpus) for run in runs if run.name in arrays]

@@ -17,7 +17,8 @@ from slurm.commands import NAME
 
 if TYPE_CHECKING:
     from bench.datasets import Source
-    from slurm.commands import Accounted, Queued
+    from slurm.sacct import Accounted
+    from slurm.squeue import Queued
 
 SCHEMA = 1
 

@@ -16,12 +16,13 @@ from bench.errors import DamagedFileError
 from bench.leases import PATIENCE_S
 from bench.results import Results
 from bench.storage import read_json
-from slurm import commands, submissions
+from slurm import commands, squeue, submissions
 from slurm.requests import BLOCKED
 from slurm.submissions import Places
 
 if TYPE_CHECKING:
-    from slurm.commands import Accounted, Queued
+    from slurm.sacct import Accounted
+    from slurm.squeue import Queued
     from slurm.submissions import Submission
 
 
@@ -105,7 +106,7 @@ def live_jobs(submitted: Iterable[Submission]) -> list[Queued]:
         When Slurm cannot be asked.
     """
     places = Places(list(submitted))
-    return [job for job in commands.queue() if places.of(job) is not None]
+    return [job for job in squeue.queue() if places.of(job) is not None]
 
 
 def live_cells(folder: Path) -> frozenset[str]:
@@ -114,7 +115,7 @@ def live_cells(folder: Path) -> frozenset[str]:
     if not submitted:
         return frozenset()
     places = Places(submitted)
-    found = (places.of(job) for job in commands.queue())
+    found = (places.of(job) for job in squeue.queue())
     return frozenset(
         cell
         for place in found

@@ -23,7 +23,7 @@ from bench.provenance import RESTARTS
 from bench.results import Results
 from bench.shielding import WARNING
 from bench.storage import read_json
-from slurm import commands
+from slurm import commands, squeue
 from slurm.codes import code_digest
 from slurm.log import Log
 from slurm.making import make_artefacts
@@ -268,7 +268,7 @@ def _requeued() -> str:
 
 def _read_late(path: Path) -> dict[str, Any]:
     """Read a file that is there; a network file system may show it later."""
-    limit = time.monotonic() + commands.LATE_S
+    limit = time.monotonic() + squeue.LATE_S
     while True:
         try:
             return read_json(path)

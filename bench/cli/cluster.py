@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from bench.cells import Plan
     from bench.datasets import Source
     from bench.results import Results
-    from slurm.commands import Accounted
     from slurm.profiles import Profile
     from slurm.requests import Ask
+    from slurm.sacct import Accounted
     from slurm.submissions import Submission
     from slurm.watch import Status
 

@@ -16,11 +16,12 @@ from bench.storage import write_json
 from slurm import submissions
 from slurm.accounting import keep_accounts, runs_of, used_seconds
 from slurm.cleaning import clean
-from slurm.commands import Accounted, seconds_of
+from slurm.commands import seconds_of
 from slurm.dispatch import prepare
 from slurm.profiles import Profile
 from slurm.requests import Ask, Taught
 from slurm.retrying import lessons
+from slurm.sacct import Accounted
 from slurm.sweeps import submit_once
 from slurm.watch import status
 
