@@ -8,10 +8,8 @@ an array; that of the status asks squeue and sacct, and counts the files of reco
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -89,9 +87,4 @@ def test_status(benchmark, submitted, whose):
     told = benchmark.pedantic(
         ran, args=([*BENCH, "status"] if whose == "ours" else plain, submitted), rounds=5
     )
-    assert "5" in told
-    if whose == "ours":
-        assert told.startswith(f"{CELLS} cells:")
-    print(f"\n{told}")
-    sizes = [os.path.getsize(path) for path in Path(submitted, "results").rglob("*.json")]
-    benchmark.extra_info["files"] = len(sizes)
+    assert str(CELLS // 2) in told
