@@ -38,6 +38,8 @@ def peak_memory_bytes(device: str) -> int | None:
         return None
     import torch
 
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return 0
     return int(torch.cuda.max_memory_allocated(torch.device(device)))
 
 

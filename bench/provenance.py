@@ -95,7 +95,10 @@ def device_facts(device: str) -> dict[str, Any]:
     facts: dict[str, Any] = {"device": device, "threads": torch.get_num_threads()}
     if not device.startswith("cuda"):
         return {**facts, "capability": torch.backends.cpu.get_cpu_capability()}
-    return {**facts, **_gpu_facts(device)}
+    try:
+        return {**facts, **_gpu_facts(device)}
+    except RuntimeError as error:  # what failed for want of a GPU is to be told all the same
+        return {**facts, "error": str(error).partition("\n")[0]}
 
 
 @cache

@@ -24,8 +24,10 @@ from bench.identity import canonical_json, derive_seed
 from bench.metering import DeviceTimer
 from bench.precision import Precision, choose
 from bench.protocols import Load
-from bench.stepping import Trainer, autocast
+from bench.schedules import learning_rate
+from bench.stepping import Trainer
 from bench.team import ALONE, Team
+from bench.testing import own_part, predict, right_by_class
 
 if TYPE_CHECKING:
     from bench.arrays import Float32Array
@@ -33,11 +35,6 @@ if TYPE_CHECKING:
     from bench.models import Model
     from bench.models.networks import Network
     from bench.protocols import Protocol
-
-TEST_BATCH = 250
-"""Images a test batch: what keeps a small network's maps in the cache of a CPU core."""
-_GPU_TEST_PIXELS = 2500 * 32 * 32
-"""Pixels a test batch on a GPU: what fills one."""
 
 PUBLISHED_NORMALISATIONS = {
     "released": Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
@@ -280,7 +277,7 @@ def _epochs(
         curve.training_s += timer.lap()
         if test is not None and protocol.is_tested(epoch):
             guessed = predict(network, test, trainer.precision)
-            right = _right_by_class(guessed, test.labels, len(job.train.classes))
+            right = right_by_class(guessed, test.labels, len(job.train.classes))
             curve.tests[epoch] = trainer.total(right).tolist()
             curve.testing_s += timer.lap()
         joules = _joules(energy.lap(), trainer, job.team)
@@ -317,17 +314,12 @@ def _batches(job: Job, device: torch.device, feeding: Feeding) -> Batches:
 def _test_images(
     test: ImageDataset, job: Job, device: torch.device, feeding: Feeding
 ) -> TestImages:
-    own = _own_part(test, job.team)
+    own = own_part(test, job.team)
     if not feeding.is_streamed:
         return _on_device(own, job, device)
     from bench.streaming import StreamedImages
 
     return StreamedImages(own, job, device)
-
-
-def _own_part(test: ImageDataset, team: Team) -> ImageDataset:
-    """Return the test images that this process looks at."""
-    return test if team.size == 1 else test.subset(np.arange(len(test))[team.part(len(test))])
 
 
 def _on_device(
@@ -366,56 +358,6 @@ def _not_finite(what: str, trainer: Trainer, protocol: Protocol) -> LossNotFinit
     )
 
 
-def learning_rate(protocol: Protocol, epochs_done: int, step: int, steps: int) -> float:
-    """Return the learning rate of a step.
-
-    Parameters
-    ----------
-    epochs_done, step : int
-        Counted from 0; ``step`` counts within the epoch.
-    steps : int
-        Steps in an epoch.
-    """
-    if protocol.schedule == "drop":
-        return protocol.learning_rate * (0.1 if epochs_done >= protocol.drop_epoch else 1.0)
-    if protocol.schedule == "epoch":
-        low, warmup = (
-            protocol.warmup_learning_rate,
-            min(protocol.warmup_epochs, protocol.epochs / 2),
-        )
-        if low and epochs_done < warmup:
-            return low + (protocol.learning_rate - low) * epochs_done / warmup
-        return _cosine(protocol, epochs_done / protocol.epochs)
-    done = epochs_done + (step + 1) / steps
-    warmup = min(protocol.warmup_epochs, protocol.epochs / 2)
-    if done <= warmup:
-        return protocol.learning_rate * done / warmup
-    return _cosine(protocol, (done - warmup) / (protocol.epochs - warmup))
-
-
-def _cosine(protocol: Protocol, share: float) -> float:
-    low, high = protocol.final_learning_rate, protocol.learning_rate
-    return low + (high - low) * (1 + math.cos(math.pi * share)) / 2
-
-
-@torch.inference_mode()
-def predict(network: Network, images: TestImages, precision: Precision) -> Tensor:
-    """Return the predicted label of every image, int64 [N]."""
-    network.eval()
-    guesses = [torch.empty(0, dtype=torch.int64, device=images.device)]
-    with contextlib.closing(images.blocks(_test_batch(images))) as blocks:
-        for batch in blocks:
-            with autocast(images.device, precision):
-                guesses.append(network(batch).argmax(1))
-    return torch.cat(guesses)
-
-
-def _test_batch(images: TestImages) -> int:
-    if images.device.type == "cpu":
-        return TEST_BATCH
-    return max(16, _GPU_TEST_PIXELS // images.pixels)
-
-
 def trained_network(job: Job, state: TrainingState) -> tuple[Network, Curve]:
     """Return what :func:`run` gave to the processes that left this state after the last epoch."""
     network = adapted(fresh_network(job.model, job.train, job.seed), job.protocol)
@@ -436,10 +378,6 @@ def weights_digest(network: Network) -> str:
         total.update(name.encode())
         total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return total.hexdigest()
-
-
-def _right_by_class(guessed: Tensor, labels: Tensor, classes: int) -> Tensor:
-    return torch.bincount(labels[guessed == labels], minlength=classes)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.allocation import Share
 from bench.context import RunContext
 from bench.datasets import Source
-from bench.devices import answers, forget_peak_memory, free_memory
+from bench.devices import answers, forget_peak_memory, free_memory, peak_memory_bytes
 from bench.errors import BenchError, ProcessError, StorageError
 from bench.launching import Order, train_together
 from bench.provenance import continuation_stamp, device_facts, module_facts, provenance
@@ -251,8 +251,11 @@ class Worker:
         shown = "" if isinstance(error, BenchError) else traceback.format_exc()
         if isinstance(error, ProcessError):
             shown = error.traceback
+        peak = peak_memory_bytes(self._device)  # before other batches are tried
         cause, message = cause_of(error, self._device, self._what_fits(error))
-        return failure(self._phase, cause, message, self._device, shown)
+        return failure(self._phase, cause, message, self._device, shown) | {
+            "device_peak_memory_bytes": peak
+        }
 
     def _what_fits(self, error: Exception) -> str:
         """Return which batch would have fitted, where a training run was out of memory."""

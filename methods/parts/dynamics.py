@@ -133,7 +133,7 @@ def _look(network: Network, images: DeviceImages) -> tuple[dict[str, Tensor], Te
     """Return the measures of all images, [N] each, and their features [N, d], on the CPU."""
     import torch
 
-    from bench.training import TEST_BATCH
+    from bench.testing import TEST_BATCH
 
     batches, features = [], []
     with torch.inference_mode():

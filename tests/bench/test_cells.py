@@ -115,8 +115,13 @@ def changed_pair(registry, name, parameter):
     bases = [name, f"{name}[edition=released]"]
     if name == "timm":  # pretrained weights need a tag
         bases = [name, f"{name}[architecture=resnet18.tv_in1k]"]
-    if parameter.name == "warmup_epochs":  # no warm-up epoch by epoch without a first rate
-        bases = [name, f"{name}[schedule=step]"]
+    # Settings of a warm-up that a schedule does not know are refused.
+    if parameter.name == "warmup_epochs":
+        bases = [f"{name}[schedule=step,warmup_learning_rate=0]"]
+    if parameter.name == "warmup_learning_rate":
+        bases = [f"{name}[schedule=epoch,warmup_epochs=0]"]
+    if parameter.name == "schedule":
+        bases = [f"{name}[warmup_epochs=0,warmup_learning_rate=0]"]
     for spec in bases:
         component = registry.make_one(spec)
         if other := changed(component, parameter):

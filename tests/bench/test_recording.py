@@ -182,6 +182,7 @@ def test_the_second_gpu_is_measured_where_it_is_the_one_that_works(monkeypatch):
     for name in ("synchronize", "max_memory_allocated", "reset_peak_memory_stats"):
         monkeypatch.setattr(torch.cuda, name, lambda device=None: asked.append(device) or 5)
     monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     second = torch.device("cuda:1")
     calibration._best(lambda: None, second)
     assert devices.answers("cuda:1")
@@ -189,6 +190,23 @@ def test_the_second_gpu_is_measured_where_it_is_the_one_that_works(monkeypatch):
     assert devices.peak_memory_bytes("cuda:1") == 5
     assert set(asked) == {second}
     assert devices.peak_memory_bytes("cpu") is None
+
+
+def test_a_gpu_that_cannot_be_begun_with_is_a_failure_too(monkeypatch, tmp_path):
+    def busy(*given):
+        raise RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable\nMore.")
+
+    for name in ("init", "get_device_properties", "synchronize"):
+        monkeypatch.setattr(torch.cuda, name, busy)
+    results, (cell,) = Results(tmp_path), small_plan(seeds=1).cells
+    splits = DATASETS.make_one("digits").load(Source())
+    worker = working.Worker(results, splits, "cuda", Progress())
+    assert worker.attend(cell) is working.State.FAILED
+    assert worker.has_lost_device
+    failure = results.failure(cell.id)
+    assert (failure["type"], failure["phase"]) == ("RuntimeError", "start")
+    assert failure["device_peak_memory_bytes"] == 0
+    assert failure["provenance"]["device"]["error"].endswith("busy or unavailable")
 
 
 def test_a_cells_peak_of_memory_begins_with_it_and_leaves_the_calibration_out(

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import feeding, streaming, training
+from bench import feeding, streaming, testing, training
 from bench.augment import DeviceImages, Normalisation
 from bench.batches import ResidentBatches, Targets
 from bench.checkpoints import Checkpoint
@@ -24,6 +24,7 @@ from bench.feeding import Feed, Stream
 from bench.losses import loss_of
 from bench.models import MODELS
 from bench.protocols import PROTOCOLS, Load
+from bench.schedules import learning_rate
 from bench.streaming import StreamedBatches, StreamedImages
 from bench.team import Team
 
@@ -157,7 +158,7 @@ def test_workers_have_ended_whatever_ends_a_run(monkeypatch, fails):
     if fails == "step":
         monkeypatch.setattr(training.Trainer, "step", fail)
     elif fails == "test":
-        monkeypatch.setattr(training, "autocast", fail)
+        monkeypatch.setattr(testing, "autocast", fail)
     else:
         monkeypatch.setattr(streaming._Looks, "__getitem__", lambda self, wanted: 1 / 0)
     with pytest.raises((ValueError, ZeroDivisionError)) as held:
@@ -242,7 +243,7 @@ class TestTheRecipe:
         for epoch in range(260):
             timms.step(epoch)
             expected = optimizer.param_groups[0]["lr"]
-            assert training.learning_rate(recipe, epoch, 7, 10) == pytest.approx(expected)
+            assert learning_rate(recipe, epoch, 7, 10) == pytest.approx(expected)
 
     def test_the_loss_is_timms_for_hard_labels(self):
         from timm.loss import JsdCrossEntropy

@@ -15,6 +15,7 @@ from bench.datasets import DATASETS, Source
 from bench.errors import DataError, LossNotFiniteError, UsageError
 from bench.models import MODELS
 from bench.protocols import PROTOCOLS, Load
+from bench.schedules import learning_rate
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +161,7 @@ def test_a_batch_larger_than_the_set_takes_the_set(job):
 
 def test_the_learning_rate_warms_up_and_ends_at_zero():
     cpu = PROTOCOLS.make_one("cpu")
-    rates = [training.learning_rate(cpu, e, s, 10) for e in range(30) for s in range(10)]
+    rates = [learning_rate(cpu, e, s, 10) for e in range(30) for s in range(10)]
     peak = rates.index(max(rates))
     assert max(rates) == pytest.approx(cpu.learning_rate)
     assert peak == 19
@@ -174,7 +175,7 @@ def test_the_papers_schedule_is_torchs_cosine_annealing_by_epoch():
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=paper.learning_rate)
     reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=paper.epochs)
     for epoch in range(paper.epochs):
-        found = training.learning_rate(paper, epoch, 3, 10)
+        found = learning_rate(paper, epoch, 3, 10)
         assert found == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
         optimizer.step()
         reference.step()
@@ -241,7 +242,7 @@ def test_the_released_recipe_takes_small_batches_up_to_a_tenth_of_the_bytes(imag
 
 def test_a_drop_lowers_the_rate_once_as_dms_loop_does():
     protocol = PROTOCOLS.make_one("dm")
-    rates = [training.learning_rate(protocol, done, 0, 1) for done in range(1001)]
+    rates = [learning_rate(protocol, done, 0, 1) for done in range(1001)]
     # evaluate_synset: for ep in range(1000 + 1): train; if ep == 1000 // 2 + 1: lr *= 0.1
     reference, rate = [], 0.01
     for ep in range(1001):
@@ -253,7 +254,7 @@ def test_a_drop_lowers_the_rate_once_as_dms_loop_does():
 
 def test_deepcores_cosine_ends_at_its_floor():
     deepcore = PROTOCOLS.make_one("deepcore")
-    assert training.learning_rate(deepcore, 199, 9, 10) == pytest.approx(1e-4)
+    assert learning_rate(deepcore, 199, 9, 10) == pytest.approx(1e-4)
 
 
 # labels and weights
