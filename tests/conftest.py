@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # they share the cores: before numpy and torch are imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+from command import run_command
 from hypothesis import settings
 from PIL import Image
 
 settings.register_profile("bench", deadline=None)  # these machines are noisy
 settings.load_profile("bench")
 
-COMMAND = [sys.executable, "-c", "from bench.cli import main; main()"]
 SBATCH = """\
 #!/bin/sh
 # Counts up, as sbatch does, and keeps what it was given.
@@ -63,12 +66,8 @@ def image_folder(tmp_path: Path) -> Callable[..., Path]:
 def bench(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Return a function that runs the real command in the test's folder."""
 
-    def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
-            **options,  # type: ignore[call-overload]
-        )  # fmt: skip
+    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return run_command(*arguments, **{"cwd": tmp_path, **options})
 
     return run
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import COMMAND
 
 from bench.storage import read_json
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
-COMMAND = [sys.executable, "-c", "from bench.cli import main; main()"]
 SWEEP = ("--methods", "random", "--ratios", "10,20", "--seeds", "1", "--no-baselines",
          "--protocol", "smoke[epochs=1]")  # fmt: skip
 COMMANDS = (

@@ -16,13 +16,13 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from command import Running
 from PIL import Image
 
 from bench.cli import cli
 from bench.errors import DataError, UsageError
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
-COMMAND = [sys.executable, "-c", "from bench.cli import main; main()"]
 PLUGIN = '''
 import time
 from dataclasses import dataclass
@@ -278,10 +278,7 @@ class TestInterruptedRuns:
         folder = photos.parent
         before = state(photos)
         (folder / "hang").touch()
-        process = subprocess.Popen(
-            [*COMMAND, *ASKED, "--out", out],
-            cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        process = Running([*ASKED, "--out", out], folder)
         try:
             deadline = time.monotonic() + 120
             while not (folder / "scored").exists() and process.poll() is None:
@@ -315,7 +312,7 @@ class TestInterruptedRuns:
             "--size", "16", "--device", "cpu", "--threads", "1", "--keep-work",
         )  # fmt: skip
         before, outs = state(photos), ("killed", "whole")
-        process = subprocess.Popen([*COMMAND, *asked, "--out", "killed"])
+        process = Running([*asked, "--out", "killed"], folder)
         try:
             while not list(folder.glob(".killed.bench-work/checkpoints/extractor-*/newest.json")):
                 assert process.poll() is None

@@ -7,14 +7,13 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import Running
 
 from bench import execution, packing
 from bench.budgets import Budget
@@ -31,7 +30,6 @@ from bench.results import Results
 from bench.storage import read_json
 from bench.working import State
 
-COMMAND = [sys.executable, "-c", "from bench.cli import main; main()"]
 PLUGIN = '''
 import os, signal
 from dataclasses import dataclass
@@ -261,20 +259,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str) -> Running:
     path = os.pathsep.join([str(folder / "plugins"), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
-        [*COMMAND, *arguments], cwd=folder, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path},
-    )  # fmt: skip
+    return Running(arguments, folder, {**os.environ, "PYTHONPATH": path})
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+def ended(process: Running) -> tuple[int, str]:
     try:
-        _, err = process.communicate(timeout=300)
+        _, err = process.communicate()
     finally:
         process.kill()
-    return process.returncode, err
+    return process.wait(), err
 
 
 SWEEP = (

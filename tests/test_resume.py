@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import Running, run_command
 
 from bench.storage import read_json, write_json
 
-COMMAND = [sys.executable, "-c", "from bench.cli import main; main()"]
 PROTOCOL = "smoke[epochs=20,test_every=4]"
 SWEEP = (
     "run", "--methods", "random", "--no-baselines", "--ratios", "10,30", "--seeds", "2",
@@ -69,21 +69,19 @@ class Ended:
         return re.findall(r"^\[.*?\] (.* seed \d+): \d+\.\d+ %", self.err, re.MULTILINE)
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, *SWEEP], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+def start(folder: Path) -> Running:
+    return Running(SWEEP, folder)
 
 
-def ended(process: subprocess.Popen[str]) -> Ended:
+def ended(process: Running) -> Ended:
     try:
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate()
     finally:
         process.kill()
-    return Ended(process.returncode, out, err)
+    return Ended(process.wait(), out, err)
 
 
-def halt_in_a_cell(process: subprocess.Popen[str], results: Path) -> Path:
+def halt_in_a_cell(process: Running, results: Path) -> Path:
     """Halt a run once it has written a new checkpoint; return the checkpoint's folder."""
     before = {path: path.stat().st_mtime_ns for path in results.glob("checkpoints/*/newest.json")}
     while process.poll() is None:
@@ -298,11 +296,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Fragi
             "run", "--methods", "fragile,random", "--no-baselines", "--ratios", "10", "--seeds",
             "1", "--protocol", PROTOCOL,
         )  # fmt: skip
-        done = subprocess.run(
-            [*COMMAND, *asked],
-            cwd=folder, capture_output=True, text=True, timeout=300, check=False,
-            env={**os.environ, "PYTHONPATH": str(plugins)},
-        )  # fmt: skip
+        done = run_command(*asked, cwd=folder, env={**os.environ, "PYTHONPATH": str(plugins)})
         return Ended(done.returncode, done.stdout, done.stderr)
 
     (folder / "broken").touch()

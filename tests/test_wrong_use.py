@@ -6,12 +6,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from command import run_command
 
 from bench.storage import write_json
 
@@ -32,8 +32,7 @@ def one_thread() -> Iterator[None]:
 def finished(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
     """Give the folder that the command was run in; its ``results`` hold two complete cells."""
     folder = tmp_path_factory.mktemp("finished")
-    command = [sys.executable, "-c", "from bench.cli import main; main()", *FINISHED]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+    run_command(*FINISHED, cwd=folder).check_returncode()
     assert len(list((folder / "results" / "records").iterdir())) == 2
     return folder / "results"
 
@@ -321,10 +320,7 @@ def damaged(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def repaired(damaged: Path) -> subprocess.CompletedProcess[str]:
     """Give how the command ended that found the damaged files."""
-    command = [sys.executable, "-c", "from bench.cli import main; main()", *FINISHED]
-    return subprocess.run(
-        command, cwd=damaged.parent, capture_output=True, text=True, timeout=300, check=False
-    )
+    return run_command(*FINISHED, cwd=damaged.parent)
 
 
 class TestDamagedFiles:
