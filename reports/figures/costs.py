@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from reports.durations import duration
 from reports.figures.style import (
     GREY,
     Drawing,
@@ -16,6 +15,7 @@ from reports.figures.style import (
     looks,
     panels,
     style,
+    time_axis,
 )
 from reports.runs import (
     Series,
@@ -89,18 +89,18 @@ def cost_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iter
                 color=look.colour if look else GREY, marker=look.marker if look else "*",
                 linestyle=":", linewidth=0.8, markersize=9 if look is None else 6, label=name,
             )  # fmt: skip
-        told: set[Point] = set()
+        told: list[Point] = []
         for one in here:
             point = points[one.method, one.percent]
-            if point in best and point not in told:
-                told.add(point)
+            if point in best and not any(_are_near(point, other) for other in told):
+                told.append(point)
                 axes.annotate(
                     f"{one.percent:g} %", point, (0, 6), textcoords="offset points",
                     ha="center", fontsize=7, color="0.3",
                 )  # fmt: skip
         axes.set_xscale("log")
         axes.margins(x=0.08, y=0.1)
-        log_axis(axes.xaxis, duration)
+        time_axis(axes)
         axes.set_xlabel("selection, training and testing, nothing stored (log scale)")
         axes.set_ylabel("test accuracy (%), last epoch")
         grid(axes, "both")
@@ -167,6 +167,12 @@ def break_even_drawings(setting: Setting, slug: str, series: Sequence[Series]) -
     )
     title = f"Break-even of selecting: {setting.title}"
     yield Drawing(ascii_name(f"break-even {slug}"), title, caption, canvas)
+
+
+def _are_near(one: Point, other: Point) -> bool:
+    """Return whether the words beside two points would lie on each other."""
+    apart = abs(one.accuracy - other.accuracy)
+    return max(one.seconds, other.seconds) < 1.5 * min(one.seconds, other.seconds) and apart < 5
 
 
 def _devices(series: Sequence[Series]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.storage import replacing
+from reports.durations import duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -186,6 +187,14 @@ def lighter(colour: str, share: float = 0.45) -> tuple[float, float, float]:
     return red, green, blue
 
 
+_TIMES = (
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1200,
+    3600, 7200, 18_000, 36_000, 90_000, 180_000, 540_000, 1_080_000, 3_600_000, 10_800_000,
+)  # fmt: skip
+"""Seconds."""
+_MOST_TIMES = 7
+
+
 def log_axis(axis: Axis, show: Callable[[float], str], subs: Sequence[float] = (1, 2, 5)) -> None:
     """Mark a logarithmic axis at 1, 2 and 5 times the powers of ten, in plain text."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -193,6 +202,22 @@ def log_axis(axis: Axis, show: Callable[[float], str], subs: Sequence[float] = (
     axis.set_major_locator(LogLocator(subs=list(subs)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: show(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def time_axis(axes: Axes) -> None:
+    """Mark the logarithmic axis of seconds at times that people count in."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+
+    low, high = axes.get_xlim()
+    for times in (_TIMES, _TIMES[::2], _TIMES[::4]):
+        shown = [time for time in times if low <= time <= high]
+        if len(shown) <= _MOST_TIMES:
+            break
+    axes.set_xlim(low, high)
+    axes.set_xticks(shown)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def grid(axes: Axes, axis: str = "y") -> None:
