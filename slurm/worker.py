@@ -225,18 +225,18 @@ class _Run:
         passed_s = time.time() - float(os.environ[BEGAN])
         passed = f"{passed_s / 60:.1f} of {self._work.minutes} minutes"
         print(f"{stop} after {passed}", flush=True)
-        is_over = passed_s >= 60 * self._work.minutes  # its warning came before Python could hear
-        if stop.number != WARNING and not is_over:
-            return True  # Slurm runs a preempted job again by itself, a cancelled one never
         if not self._open():
             return True
-        if not is_of_the_limit(passed_s, self._work.minutes):
+        if stop.number != WARNING:
+            # Slurm runs a preempted job again by itself, a cancelled one never. At its limit, the
+            # warning came before Python could hear it.
+            is_over = passed_s >= 60 * self._work.minutes
+            refused = "the job reached its limit" if is_over else ""
+        elif not is_of_the_limit(passed_s, self._work.minutes):
             refused = _requeued()
             if refused:  # Slurm may still run it again by itself, if this run does not end first
                 print(f"{refused}. It goes on until Slurm ends it", flush=True)
             return not refused
-        if is_over:
-            refused = "the job reached its limit"
         elif self._progress() == self._before:
             # One that got all of its time and saved nothing would do the same for ever.
             refused = f"the job saved nothing in {passed}"

@@ -238,6 +238,7 @@ def _resubmit(
 
     cells = pending_cells(plan, results)
     if not cells:
+        click.echo(f"Nothing to submit: all {len(plan.cells)} cells of {plan.id} have a record.")
         return
     require(cells, results, source, tell)
     pending = [cell.id for cell in cells]

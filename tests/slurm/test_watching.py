@@ -336,6 +336,10 @@ class TestRetry:
         newest = submissions.read_all(results.folder)[-1]
         assert sorted(array.memory_gb for array in newest.arrays) == [8, 16]
 
+        execute(sweep, results, Source(), "cpu")
+        told = CliRunner().invoke(cli, command, catch_exceptions=False).output
+        assert "Nothing to submit: all 3 cells" in told
+
     def test_more_time_than_the_profile_allows_is_told(self, submitted, plan, results):
         sweep = plan(seeds=1)
         submitted(sweep)

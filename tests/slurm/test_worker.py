@@ -372,6 +372,14 @@ class TestSignals:
         assert list(results.failures()) == []
         assert requeued == [1]
 
+    def test_a_warning_after_a_limit_that_was_raised_has_the_job_run_again(
+        self, work, plan, register, results, requeued, monkeypatch
+    ):
+        monkeypatch.setenv(allocation.BEGAN, str(time.time() - 900))
+        self.stopped_by(signal.SIGUSR2, work, plan, register, results, first=[0])
+        assert list(results.failures()) == []
+        assert requeued == [1]
+
     def test_a_warning_before_any_progress_is_told_as_too_little_time(
         self, work, plan, register, results, requeued
     ):
