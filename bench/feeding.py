@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from bench.metering import gigabytes
+from bench.metering import told_bytes
 
 if TYPE_CHECKING:
     from bench.training import Job
@@ -73,7 +73,7 @@ def chosen(job: Job) -> Feeding:
     if asked is not Stream.AUTO:
         return Feeding(asked is Stream.ALWAYS, "asked for")
     needed, free = _needed_bytes(job), _free_bytes(job.device)
-    told = f"{gigabytes(needed)} of images, {gigabytes(free)} of memory free"
+    told = f"{told_bytes(needed)} of images, {told_bytes(free)} of memory free"
     return Feeding(needed > _SHARE * free, told)
 
 

@@ -91,9 +91,13 @@ def keep_freed_memory() -> None:
         library.mallopt(mmap_threshold, 2**25)
 
 
-def gigabytes(count: int) -> str:
-    """Show a number of bytes in GB."""
-    return f"{count / 1e9:.3g} GB"
+def told_bytes(value: float) -> str:
+    """Show a number of bytes."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} TB"
 
 
 def peak_memory_bytes() -> int:

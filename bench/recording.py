@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import devices
 from bench.errors import ProcessError
-from bench.metering import gigabytes, peak_memory_bytes
+from bench.metering import peak_memory_bytes, told_bytes
 from bench.team import threads_of_each
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def cause_of(error: Exception, device: str, fits: str = "") -> tuple[str, str]:
         return error.cause, message
     if not is_out_of_memory(error):
         return type(error).__name__, message
-    total = gigabytes(_total_memory_bytes(device))
+    total = told_bytes(_total_memory_bytes(device))
     advice = fits or "Give the job more memory, or take a smaller batch or model"
     told = f"out of memory on {device} ({total} in all). {advice}"
     return OUT_OF_MEMORY, f"{told}. {message.splitlines()[0]}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.metering import told_bytes
 from reports.durations import duration
 from reports.pictures import contact_sheet, printable
-from reports.tables import Column, Table, as_markdown, number, size
+from reports.tables import Column, Table, as_markdown, number
 
 if TYPE_CHECKING:
     from bench.arrays import ByteArray
@@ -21,8 +22,8 @@ _COLUMNS = (
     Column("images", "images", number),
     Column("kept", "kept", number),
     Column("share", "kept %", "{:.1f}".format),
-    Column("bytes", "file bytes", size),
-    Column("kept_bytes", "kept bytes", size),
+    Column("bytes", "file bytes", told_bytes),
+    Column("kept_bytes", "kept bytes", told_bytes),
 )
 
 
@@ -105,7 +106,7 @@ def _asked(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         *told,
         ("kept", kept),
         ("images", _before_and_after(images, number)),
-        ("bytes", _before_and_after(sizes, size)),
+        ("bytes", _before_and_after(sizes, told_bytes)),
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from bench.metering import told_bytes
 from reports.collection import (
     CONTROL,
     RECONSTRUCTION,
@@ -20,7 +21,7 @@ from reports.collection import (
 from reports.durations import duration
 from reports.reading import Row
 from reports.statistics import Estimate, best_of
-from reports.tables import Column, Table, difference, number, percent, size
+from reports.tables import Column, Table, difference, number, percent
 
 __all__ = [
     "CONTROL", "RECONSTRUCTION", "Collection", "Setting", "accuracy_table", "all_tables",
@@ -137,7 +138,7 @@ def _shared_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what methods need once besides the bytes of what they keep."""
     needs = {str(row["method"]): row["shared_bytes"] for row in rows if row["shared_bytes"]}
     return [
-        f"Shared: {method} needs {size(needed)} more, once for any number of images, to "
+        f"Shared: {method} needs {told_bytes(needed)} more, once for any number of images, to "
         "reconstruct them; no budget counts it."
         for method, needed in needs.items()
     ]
@@ -319,7 +320,7 @@ _FAILED_COLUMN = Column("failed", "failed", number, word="failed")
 _COST_COLUMNS = (
     Column("method", "method", left=True),
     Column("percent", "kept %", number),
-    Column("bytes", "bytes", size, word="bytes"),
+    Column("bytes", "bytes", told_bytes, word="bytes"),
     Column("steps", "steps", number, word="steps"),
     Column("selection_s", "select", duration, word="selection"),
     Column("training_s", "train", duration, word="training"),
@@ -333,8 +334,8 @@ _SPEED_COLUMNS = (
     Column("training_operations", "operations", scaled),
     Column("operations_per_s", "a second", scaled, word="speed"),
     Column("share_of_peak", "of peak", "{:.1%}".format, word="of-peak"),
-    Column("memory_bytes", "memory", size, word="memory"),
-    Column("device_memory_bytes", "GPU memory", size, word="gpu-memory"),
+    Column("memory_bytes", "memory", told_bytes, word="memory"),
+    Column("device_memory_bytes", "GPU memory", told_bytes, word="gpu-memory"),
     Column("n", "n", number),
 )
 _FAILURE_COLUMNS = (

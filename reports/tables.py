@@ -172,15 +172,6 @@ def number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
-def size(value: float) -> str:
-    """Show a number of bytes."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"
-
-
 def _half_width(estimate: Estimate) -> str:
     return "" if estimate.half_width is None else f" ± {estimate.half_width:.2f}"
 

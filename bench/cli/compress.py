@@ -223,6 +223,7 @@ def _overlap(compare: Path, files: ImageFiles, output: Output, asked: Asked) -> 
 
 
 def _tell(manifest: dict[str, Any], output: Output, table: Table | None, as_json: bool) -> None:
+    from bench.metering import told_bytes
     from reports import tables
 
     if as_json:
@@ -234,7 +235,7 @@ def _tell(manifest: dict[str, Any], output: Output, table: Table | None, as_json
     click.echo(
         f"{output.place}: {images['after']:,} of {images['before']:,} images ({share:.3g} %) "
         f"of {len(manifest['classes'])} classes, "
-        f"{tables.size(sizes['after'])} of {tables.size(sizes['before'])}"
+        f"{told_bytes(sizes['after'])} of {told_bytes(sizes['before'])}"
     )
     if table is not None:
         click.echo("\n" + tables.as_text(table))

@@ -92,7 +92,7 @@ def _here() -> Iterator[Finding]:
 
 def _device(device: str) -> Iterator[Finding]:
     from bench.calibration import calibrate
-    from bench.metering import gigabytes
+    from bench.metering import told_bytes
     from bench.models import MODELS
     from bench.precision import choose
     from bench.protocols import PROTOCOLS
@@ -103,7 +103,7 @@ def _device(device: str) -> Iterator[Finding]:
         name = f"{machine()['processor']}, {machine()['cores']} cores, {facts['capability']}"
     else:
         name = (
-            f"{facts['name']}, {gigabytes(facts['memory_bytes'])}, compute capability "
+            f"{facts['name']}, {told_bytes(facts['memory_bytes'])}, compute capability "
             f"{facts['capability']}, driver {facts['driver'] or 'unknown'}"
         )
     yield Finding(
@@ -182,21 +182,21 @@ def _energy(device: str) -> Finding:
 
 
 def _memory() -> Finding:
-    from bench.metering import gigabytes
+    from bench.metering import told_bytes
     from bench.packing import free_memory_bytes
 
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     free = free_memory_bytes()
-    told = f"{gigabytes(total)}, {gigabytes(free)} free"
+    told = f"{told_bytes(total)}, {told_bytes(free)} free"
     return Finding("memory", free > _LEAST_MEMORY, told, "large data sets may not fit")
 
 
 def _disk() -> Finding:
-    from bench.metering import gigabytes
+    from bench.metering import told_bytes
 
     free = shutil.disk_usage(Path.cwd()).free
     return Finding(
-        "disk", free > _LEAST_DISK, f"{gigabytes(free)} free in {Path.cwd()}",
+        "disk", free > _LEAST_DISK, f"{told_bytes(free)} free in {Path.cwd()}",
         "artefacts and checkpoints of a sweep take some GB",
     )  # fmt: skip
 

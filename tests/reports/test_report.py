@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.errors import UsageError
+from bench.metering import told_bytes
 from reports import durations, markdown, summary, tables
 from reports.collection import Collection
 from reports.content import contents
@@ -158,7 +159,7 @@ def test_an_interval_of_a_time_has_the_times_unit():
     ("value", "shown"), [(9, "9 B"), (9360, "9.36 kB"), (153_650_000, "154 MB"), (2.5e12, "2.5 TB")]
 )
 def test_sizes_are_told_in_fitting_units(value, shown):
-    assert tables.size(value) == shown
+    assert told_bytes(value) == shown
 
 
 def test_the_same_name_with_another_version_is_another_row(record):
