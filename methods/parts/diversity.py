@@ -59,15 +59,21 @@ class Discriminator:
 
         def make() -> Arrays:
             loaded = self.extractor.load(network, train, ctx)
-            views = augmented_views(train.images, ctx.seed("views"))
+            views = Views.draw(train.images, ctx.seed("views"))
             statistics = self.extractor.statistics(loaded, train)
             seen = extract(loaded, views, statistics, ctx, "discriminator")
-            anchors = np.concatenate([embeddings["features"], embeddings["intermediate"]], axis=1)
-            return self._train_head(anchors, np.concatenate(seen, axis=1), ctx)
+            width = sum(part.shape[1] for part in seen)
+            pairs = np.empty((2, len(train), width), dtype=np.float32)
+            np.concatenate([embeddings["features"], embeddings["intermediate"]], 1, out=pairs[0])
+            np.concatenate(seen, axis=1, out=pairs[1])
+            del seen  # of a large set a gigabyte, and the head's own follows
+            return self._train_head(pairs, ctx)
 
-        return ctx.artefact("discriminator", make, inputs=[network, embeddings], params=params)
+        inputs = [network, embeddings]
+        return ctx.artefact("discriminator", make, inputs=inputs, params=params, version=2)
 
-    def _train_head(self, anchors: Float32Array, positives: Float32Array, ctx: Context) -> Arrays:
+    def _train_head(self, features: Float32Array, ctx: Context) -> Arrays:
+        """Train on features of images and of their views, float32 [2, N, d]."""
         import torch
         from torch import nn
         from torch.nn import functional
@@ -78,13 +84,13 @@ class Discriminator:
         generator = torch.Generator().manual_seed(ctx.seed("discriminator", "order"))
         with torch.random.fork_rng(devices=[]), deterministic():
             torch.manual_seed(ctx.seed("discriminator", "initialisation"))
-            width = anchors.shape[1]
+            width = features.shape[2]
             head = nn.Sequential(nn.Linear(width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, WIDTH))
             head = head.to(ctx.device)
-            pairs = torch.from_numpy(np.stack([anchors, positives])).to(ctx.device)
+            pairs = torch.from_numpy(features).to(ctx.device)
             optimizer = eager(torch.optim.Adam)(head.parameters(), lr=LEARNING_RATE)
             for epoch in range(EPOCHS):
-                order = torch.randperm(len(anchors), generator=generator).to(ctx.device)
+                order = torch.randperm(pairs.shape[1], generator=generator).to(ctx.device)
                 for index in torch.split(order, BATCH):
                     one, other = functional.normalize(head(pairs[:, index]), dim=2)
                     logits = one @ other.T / self.temperature
@@ -96,7 +102,9 @@ class Discriminator:
                     optimizer.step()
                 ctx.progress("discriminator", epoch + 1, EPOCHS)
             with torch.inference_mode():
-                vectors = functional.normalize(head(pairs), dim=2).cpu().numpy()
+                split = torch.split(pairs, _BLOCK, dim=1)
+                blocks = [functional.normalize(head(block), dim=2) for block in split]
+                vectors = torch.cat(blocks, dim=1).cpu().numpy()
         return {"anchors": vectors[0], "positives": vectors[1]}
 
 
@@ -137,7 +145,7 @@ class UntrainedHead:
             return views
 
         params = {"head": "untrained", "width": WIDTH}
-        return ctx.artefact("gram vectors", make, inputs=[network], params=params, version=2)
+        return ctx.artefact("gram vectors", make, inputs=[network], params=params, version=3)
 
     @staticmethod
     def _head(ctx: Context) -> Callable[[Float32Array], Float32Array]:
@@ -150,7 +158,8 @@ class UntrainedHead:
             with torch.random.fork_rng(devices=[]), torch.inference_mode():
                 torch.manual_seed(ctx.seed("gram", "head"))
                 head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, WIDTH))
-                vectors = functional.normalize(head(torch.from_numpy(features)), dim=1)
+                blocks = torch.split(torch.from_numpy(features), _BLOCK)
+                vectors = torch.cat([functional.normalize(head(b), dim=1) for b in blocks])
                 unit: Float32Array = vectors.numpy()
             return unit
 
@@ -255,23 +264,44 @@ def gram_diversity(anchors: Float32Array, positives: Float32Array) -> float:
     return float((2 * len(anchors)) ** 2 / (total @ total))
 
 
-def augmented_views(images: Pixels, seed: int) -> Pixels:
-    """Return one randomly rotated, mirrored and recoloured view of each image.
+@dataclass(frozen=True)
+class Views:
+    """One randomly rotated, mirrored and recoloured view of each image, made when looked at.
+
+    "Rotations, flips, and color adjustments" (ADQ); angles up to 15 degrees and factors from 0.6
+    to 1.4 for brightness and contrast are our choice.
 
     Parameters
     ----------
     images : uint8 [N, H, W, C]
-        The originals. "Rotations, flips, and color adjustments" (ADQ); angles up to 15 degrees
-        and factors from 0.6 to 1.4 for brightness and contrast are our choice.
+        The originals, in memory or decoded on demand.
+    draws : float32 [4, N]
+        Angle, mirroring, brightness and contrast, uniform in 0 ... 1.
     """
-    import torch
-    from torch.nn import functional
 
-    generator = torch.Generator().manual_seed(seed)
-    views = np.empty_like(images)
-    for start in range(0, len(images), _BLOCK):
-        block = torch.from_numpy(images[start : start + _BLOCK]).permute(0, 3, 1, 2).float()
-        angle, flip, brightness, contrast = torch.rand(4, len(block), generator=generator)
+    images: Pixels
+    draws: Tensor
+
+    @classmethod
+    def draw(cls, images: Pixels, seed: int) -> Views:
+        """Draw what happens to each image."""
+        import torch
+
+        generator = torch.Generator().manual_seed(seed)
+        sizes = [min(_BLOCK, len(images) - start) for start in range(0, len(images), _BLOCK)]
+        drawn = [torch.rand(4, size, generator=generator) for size in sizes]
+        return cls(images, torch.cat(drawn, dim=1))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, chosen: slice) -> Pixels:
+        """Return some of the views, uint8 [n, H, W, C]."""
+        import torch
+        from torch.nn import functional
+
+        block = torch.from_numpy(np.asarray(self.images[chosen])).permute(0, 3, 1, 2).float()
+        angle, flip, brightness, contrast = self.draws[:, chosen]
         radians = torch.deg2rad((2 * angle - 1) * ROTATION_DEG)
         mirror = torch.where(flip < 0.5, -1.0, 1.0)
         cosine, sine, zero = torch.cos(radians), torch.sin(radians), torch.zeros_like(radians)
@@ -282,9 +312,8 @@ def augmented_views(images: Pixels, seed: int) -> Pixels:
         factors = 1 + COLOUR * (2 * torch.stack([brightness, contrast]) - 1)
         bright, strong = factors[:, :, None, None, None]
         coloured = ((turned - mean) * strong + mean) * bright
-        pixels = coloured.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-        views[start : start + _BLOCK] = pixels.numpy()
-    return views
+        pixels: Pixels = coloured.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        return pixels
 
 
 def diversity(anchors: Float32Array, positives: Float32Array, temperature: float) -> float:

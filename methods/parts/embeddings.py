@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from bench.errors import UsageError
 from bench.models import MODELS
-from bench.protocols import Cpu, Protocol
+from bench.protocols import Cpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +22,19 @@ if TYPE_CHECKING:
     from bench.contract import Artefact, Context, ImageDataset
     from bench.models import Model
     from bench.models.networks import Network
+    from bench.protocols import Protocol as Recipe
 
 _BATCH = 250
+
+
+class Blocks(Protocol):
+    """Images that are looked at block by block: an array, or what decodes or makes them then."""
+
+    def __len__(self) -> int:
+        """Return their number."""
+
+    def __getitem__(self, chosen: slice, /) -> Pixels:
+        """Return some of them, [n, H, W, C]."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ class Extractor:
         return MODELS.make_one(self.spec)
 
     @property
-    def recipe(self) -> Protocol:
+    def recipe(self) -> Recipe:
         """How the network is trained."""
         return Cpu(epochs=self.epochs, augmentation="none", test_every=self.epochs)
 
@@ -207,7 +218,7 @@ class Extractor:
 
 def extract(
     network: Network,
-    images: Pixels,
+    images: Blocks,
     normalisation: Normalisation,
     ctx: Context,
     stage: str,
@@ -218,7 +229,7 @@ def extract(
     Parameters
     ----------
     images : uint8 or float32 [N, H, W, C]
-        The training images, or what stands for them.
+        The training images, or what stands for them; only blocks of them are in memory.
     normalisation : Normalisation
         Of the images.
     change : callable, optional
@@ -229,7 +240,7 @@ def extract(
     from bench.augment import DeviceImages
 
     device = torch.device(ctx.device)
-    penultimate, intermediate = [], []
+    found: tuple[Float32Array, ...] = ()
     with torch.inference_mode():
         for start in range(0, len(images), _BATCH):
             stop = min(start + _BATCH, len(images))
@@ -237,10 +248,14 @@ def extract(
             labels = np.zeros(len(block), dtype=np.int64)
             batch = DeviceImages(block, labels, normalisation, device).plain(0, len(block))
             features = network.features(change(batch, slice(start, stop)) if change else batch)
-            penultimate.append(features.penultimate.float().cpu().numpy())
-            intermediate.append(features.intermediate.float().cpu().numpy())
+            parts = [part.float().cpu() for part in (features.penultimate, features.intermediate)]
+            if not found:  # in place: of a large set two copies would not fit
+                found = tuple(np.empty((len(images), part.shape[1]), np.float32) for part in parts)
+            for whole, part in zip(found, parts, strict=True):
+                whole[start:stop] = part
             ctx.progress(stage, stop, len(images))
-    return np.concatenate(penultimate), np.concatenate(intermediate)
+    penultimate, intermediate = found
+    return penultimate, intermediate
 
 
 def fresh_head(width: int, classes: int, seed: int) -> Callable[[Tensor], Tensor]:

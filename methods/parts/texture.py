@@ -16,6 +16,7 @@ Gray: TypeAlias = NDArray[np.int32]
 
 WEIGHTS = (299, 587, 114)  # thousandths, as ITU-R BT.601 and OpenCV have them
 BLOCK = 32768  # pixels worked on at a time: their five int32 arrays stay in a 1 MB cache
+MOST_IMAGES = 250  # as many as a network looks at, for those that are decoded on demand
 
 
 def texture_level(images: ArrayLike, patch: int = 32) -> NDArray[np.float64]:
@@ -61,7 +62,7 @@ def texture_level(images: ArrayLike, patch: int = 32) -> NDArray[np.float64]:
     h, w = min(patch, height), min(patch, width)
     corners = [(y, x) for y in range(0, height - h + 1, h) for x in range(0, width - w + 1, w)]
     total = np.zeros(count, np.int64)
-    step = max(1, BLOCK // (h * w))
+    step = max(1, min(MOST_IMAGES, BLOCK // (h * w)))
     for i in range(0, count, step):
         block = np.asarray(pixels[i : i + step])  # decoded on demand where they do not fit
         for y, x in corners:

@@ -10,7 +10,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -673,13 +673,17 @@ class TestStreaming:
         assert streamed == held
         assert held.keys() == {"cat/06.png", "cat/07.png", "dog/00.png", "dog/01.png"}
 
-    def test_a_method_that_looks_through_a_network_streams_too(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("asked", ["kcenter", "adq[bins=2]"])
+    def test_a_method_that_looks_through_a_network_streams_too(
+        self, tmp_path: Path, asked: str
+    ) -> None:
         pixels = np.random.default_rng(0).integers(0, 256, (280, 8, 8, 3), dtype=np.uint8)
         for number, image in enumerate(pixels):
             place = tmp_path / "photos" / "ab"[number % 2] / f"{number:03d}.png"
             place.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(place)
-        method = METHODS.make_one("kcenter[extractor=resnet8[width=4],extractor_epochs=0]")
+        network = {"extractor": "resnet8[width=4]", "extractor_epochs": 0}
+        method = replace(METHODS.make_one(asked), **network)
         kept = [
             run(tmp_path / "photos", tmp_path / name, ask(method, "10"), memory=memory)[1].keys()
             for name, memory in (("held", None), ("streamed", 250 * 8 * 8 * 3))
