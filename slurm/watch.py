@@ -7,7 +7,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,9 @@ from bench.leases import PATIENCE_S
 from bench.results import Results
 from bench.storage import read_json
 from slurm import commands, squeue, submissions
+from slurm.remaining import left
 from slurm.requests import BLOCKED
+from slurm.states import Seen, State
 from slurm.submissions import Places
 
 if TYPE_CHECKING:
@@ -25,31 +26,7 @@ if TYPE_CHECKING:
     from slurm.squeue import Queued
     from slurm.submissions import Submission
 
-
 _AWAITED = "job ended, record awaited"
-
-
-class State(Enum):
-    """What is known of a cell."""
-
-    DONE = "done"
-    RUNNING = "running"
-    PENDING = "pending"
-    FAILED = "failed"
-    BLOCKED = "blocked"
-    LOST = "lost"
-    """Submitted, and gone from Slurm without a record or a failure."""
-    UNKNOWN = "unknown"
-    """Submitted, while Slurm does not tell of jobs."""
-    OPEN = "not submitted"
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One cell's state, and where or why."""
-
-    state: State
-    told: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,8 +119,8 @@ def status(folder: Path, runs: Sequence[Accounted] = ()) -> Status:
             error = str(told)
     gone = State.UNKNOWN if error else State.LOST
     cells = _Cells(folder, submitted, live, runs, gone).seen()
-    left, left_gpu = _left(cells, submitted, runs)
-    return Status(cells, [job for job in live if not job.is_over], left, left_gpu, error)
+    seconds, gpu_seconds = left(cells, submitted, runs)
+    return Status(cells, [job for job in live if not job.is_over], seconds, gpu_seconds, error)
 
 
 class _Cells:
@@ -241,50 +218,3 @@ def planned(folder: Path) -> list[str]:
         except (DamagedFileError, OSError):
             continue
     return list(found)
-
-
-def _left(
-    cells: dict[str, Seen], submitted: list[Submission], runs: Sequence[Accounted]
-) -> tuple[float | None, float | None]:
-    """Return the seconds, and those times GPUs, that the cells with a job are expected to take.
-
-    Where a cell's time was not known when it was submitted, all are expected to take as long as
-    those that are done in jobs like theirs; None where nothing tells. A cell that is running
-    counts as half done.
-    """
-    newest = {cell: one for one in submitted for cell in one.cells}
-    going = {
-        cell: 0.5 if seen.state is State.RUNNING else 1.0
-        for cell, seen in cells.items()
-        if seen.state in (State.RUNNING, State.PENDING)
-    }
-    expected = {c: newest[c].expected[c] for c in going if c in newest and c in newest[c].expected}
-    if len(expected) == len(going):
-        gpus = {cell: newest[cell].by_cell[cell].gpus for cell in going}
-        times = {cell: share * expected[cell] for cell, share in going.items()}
-        return sum(times.values()), sum(time * gpus[cell] for cell, time in times.items())
-    seconds, device_seconds = _seconds_of_a_cell(cells, Places(submitted), runs)
-    if not seconds:
-        return None, None
-    left = sum(going.values())
-    return left * seconds, left * device_seconds
-
-
-def _seconds_of_a_cell(
-    cells: dict[str, Seen], places: Places, runs: Iterable[Accounted]
-) -> tuple[float, float]:
-    """Return the seconds that jobs took for a cell, and those times GPUs; zeros if none is done."""
-    computed: dict[tuple[str, int], float] = {}
-    seconds = device_seconds = 0.0
-    for run in runs:
-        place = places.of(run)
-        if place is None or place.array.stage != "cells":
-            continue
-        states = [cells[cell].state for cell in place.task.cells]
-        if State.DONE in states:  # the others tell nothing yet
-            shares = {State.DONE: 1.0, State.RUNNING: 0.5}
-            computed[run.job, run.task] = sum(shares.get(state, 0.0) for state in states)
-            seconds += run.seconds
-            device_seconds += run.seconds * run.gpus
-    count = sum(computed.values())
-    return (seconds / count, device_seconds / count) if count else (0.0, 0.0)
