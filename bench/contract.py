@@ -19,7 +19,7 @@ from bench.registry import Registry
 if TYPE_CHECKING:
     import numpy as np
 
-    from bench.arrays import Arrays
+    from bench.arrays import Arrays, IntArray
     from bench.budgets import Budget
     from bench.checkpoints import Checkpoint
     from bench.specs import Spec
@@ -150,6 +150,18 @@ class Method(Component):
         Where it does not, a plan has one selection for all seeds.
         """
         return self.info.seeded
+
+    def looks(self, class_counts: IntArray, budget: Budget) -> int:
+        """Return how many images :meth:`compress` itself sends through networks, repeated ones too.
+
+        For a plan, which has no images yet; what declared artefacts take is not in it.
+
+        Parameters
+        ----------
+        class_counts : int64 [C]
+            Images of each class in the training split.
+        """
+        return 0
 
     @property
     def balanced(self) -> bool | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +16,7 @@ from bench.execution import check_budgets, expected_load, images_seen, pending_c
 from bench.weights import require as require_weights
 
 if TYPE_CHECKING:
+    from bench.arrays import IntArray
     from bench.cells import Cell, Plan
     from bench.contract import Artefact
     from bench.datasets import Source
@@ -62,6 +63,8 @@ class Forecast:
     plan_id: str
     cells: Sequence[CellForecast]
     artefacts: Sequence[ArtefactForecast] = field(default=())
+    looks: Mapping[str, int] = field(default_factory=dict)
+    """Images that methods send through networks to make the sets that are missing, by method."""
     missing_weights: Sequence[str] = field(default=())
     """Pretrained weights that are not on this machine; a run fetches them first, or refuses."""
 
@@ -101,6 +104,7 @@ class Forecast:
             "artefacts": [vars(artefact) for artefact in self.artefacts],
             "expected_s": self.seconds,
             "expected_artefacts_s": self.artefact_seconds,
+            "looks": dict(self.looks),
             "missing_weights": list(self.missing_weights),
         }
 
@@ -116,7 +120,8 @@ def forecast(plan: Plan, results: Results, source: Source) -> Forecast:
     pending = pending_cells(plan, results)
     check_budgets(pending, source)
     waiting = {cell.id for cell in pending}
-    available = sum(plan.cells[0].dataset.training_counts(source).values())
+    counts = np.array([*plan.cells[0].dataset.training_counts(source).values()], dtype=np.int64)
+    available = int(counts.sum())
     rates, kinds = _measured(results)
     cells = []
     for cell in plan.cells:
@@ -132,7 +137,17 @@ def forecast(plan: Plan, results: Results, source: Source) -> Forecast:
             )
         )
     missing = [one.name for one in needed_weights(pending, results) if one.find() is None]
-    return Forecast(plan.id, cells, _artefacts(pending, results, kinds), missing)
+    artefacts, looks = _artefacts(pending, results, kinds), _looks(pending, counts)
+    return Forecast(plan.id, cells, artefacts, looks, missing)
+
+
+def _looks(pending: Sequence[Cell], class_counts: IntArray) -> dict[str, int]:
+    """Return what methods look at while they make sets, each set once; only those that do."""
+    sets = {(c.method.spec, c.budget.label, c.selection_seed): c for c in pending}
+    found: dict[str, int] = defaultdict(int)
+    for (method, _, _), cell in sets.items():
+        found[method] += cell.method.looks(class_counts, cell.budget)
+    return {method: looks for method, looks in found.items() if looks}
 
 
 def require(

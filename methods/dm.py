@@ -129,6 +129,17 @@ class DistributionMatching(Method):
         """Steps of the optimizer; the released loop runs from 0 to ``iterations`` inclusive."""
         return self.iterations + (self.edition == "released")
 
+    def looks(self, class_counts: IntArray, budget: Budget) -> int:
+        """Return the images of all updates: a class's batch of real ones, and its synthetic ones.
+
+        Of a budget in bytes, labels left out: the share of the images that its pixels allow.
+        """
+        each = np.dtype(self.storage).itemsize
+        full = int(class_counts.sum())
+        made = budget.for_images_of(each, 1, full).images_by_class(class_counts)
+        real = np.minimum(class_counts, self.batch_real)[made > 0]
+        return self.updates * int(real.sum() + made.sum())
+
     def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
         """Return the synthetic images, sorted by class."""
         from methods.parts.matching import MatchingRun

@@ -61,6 +61,11 @@ def _notes(forecast: Forecast) -> list[str]:
         notes.append(f"Expected {duration(forecast.artefact_seconds)} of making artefacts.")
     elif forecast.artefact_seconds is None:
         notes.append("The artefacts' times are told once the method has been measured here.")
+    for method, looks in forecast.looks.items():
+        notes.append(
+            f"{method}: {looks:,} images go through its networks to make the sets; its first steps "
+            "tell the time."
+        )
     kinds: dict[str, list[bool]] = defaultdict(list)
     for artefact in forecast.artefacts:
         kinds[artefact.kind].append(artefact.is_there)

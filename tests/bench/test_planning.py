@@ -21,6 +21,7 @@ from bench.models import MODELS
 from bench.planning import forecast
 from bench.protocols import PROTOCOLS
 from bench.results import Results
+from reports.plans import plan_table
 
 
 def never():
@@ -188,6 +189,16 @@ def test_a_forecast_is_written_as_json(results, source):
     assert (waiting["method"], waiting["percent"], waiting["steps"]) == ("binned", 50.0, 2)
     assert expected["artefacts"][0]["kind"] == "embeddings"
     assert expected["expected_s"] == waiting["expected_s"] == 4.0
+
+
+def test_what_a_method_looks_at_is_told_once_a_set(results, source):
+    looking = METHODS.make_one("dm[iterations=7,batch_real=4]")
+    cells = [cell(looking, seed=seed, protocol=p) for seed in (0, 1) for p in ("smoke", "cpu")]
+    found = told([*cells, cell()], results, source)
+    assert found.looks == {looking.spec: 2 * 7 * (2 * 4 + 6)}
+    assert f"{looking.spec}: 196 images go through its networks" in " ".join(
+        plan_table(found).notes
+    )
 
 
 def test_planning_every_method_imports_nothing_heavy(image_folder, tmp_path):

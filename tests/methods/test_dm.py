@@ -245,6 +245,23 @@ def test_budgets_in_images_and_in_bytes(storage, compress, digits):
         compress(method, Budget.parse("0.001b"))
 
 
+@pytest.mark.parametrize("ratio", ["3", "3b"])
+@pytest.mark.parametrize("given", ["storage=uint8", "storage=float32", "edition=released"])
+def test_a_plan_knows_the_images_that_its_networks_will_see(
+    given, ratio, compress, digits, monkeypatch
+):
+    seen = []
+
+    def counted(network, real, synthetic, block):
+        seen.append(len(real) + len(synthetic))
+        return loss_and_gradient(network, real, synthetic, block)
+
+    monkeypatch.setattr("methods.parts.matching.loss_and_gradient", counted)
+    method, budget = dm(given, iterations=2), Budget.parse(ratio)
+    compress(method, budget)
+    assert method.looks(digits.class_counts, budget) == pytest.approx(sum(seen), rel=0.01)
+
+
 def test_uneven_classes_and_classes_without_images(compress, noise):
     budget = ClassBudget.of_classes([4, 0, 1], len(noise))
     found = compress(dm("storage=float32"), budget, noise)
