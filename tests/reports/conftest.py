@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bench.results import flat
 
 
 def _record(
@@ -61,7 +63,7 @@ def _record(
     }  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def record() -> Callable[..., dict[str, Any]]:
     """Return a function that makes a record with known numbers."""
     return _record
@@ -130,7 +132,7 @@ def _detailed(
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def detailed() -> Callable[..., dict[str, Any]]:
     """Return a function that makes a record with curves, classes, bins and artefacts."""
     return _detailed
@@ -147,3 +149,29 @@ def golden() -> Callable[[str, str], None]:
         assert text == path.read_text(encoding="utf-8")
 
     return compare
+
+
+@pytest.fixture
+def rows(record: Callable[..., dict[str, Any]]) -> Callable[..., list[dict[str, Any]]]:
+    """Return a function that makes rows of one method from its accuracies by seed."""
+
+    def make(
+        method: str,
+        accuracies: Iterable[float],
+        percent: str = "10",
+        model: str = "resnet18",
+        protocol: str = "paper",
+        **changes: Any,
+    ) -> list[dict[str, Any]]:
+        made = []
+        specs = {"dataset": "cifar10", "model": model, "protocol": protocol}
+        specs |= changes.pop("specs", {})
+        for seed, accuracy in enumerate(accuracies):
+            one = record(method, percent, seed, float(accuracy), specs=specs, **changes)
+            one["cell"]["dataset"]["fingerprint"] = changes.get("fingerprint", "md5-cifar10")
+            one["cost"]["selection_s"] = changes.get("selection_s", 0.5)
+            made.append(flat(one))
+            made[-1]["id"] += f"-{specs['dataset']}-{model}-{protocol}"
+        return made
+
+    return make

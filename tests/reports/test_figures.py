@@ -17,7 +17,7 @@ from reports.figures.style import looks
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def everything(detailed):
     """Records that every figure of records can be drawn from."""
     made = [detailed("full", 100, 99.0 + 0.1 * seed, seed=seed) for seed in range(2)]
@@ -43,7 +43,7 @@ def everything(detailed):
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def study():
     """A study of trajectories with known distances."""
     curve = {"relative": [0.5, 0.8, 1.0], "angle": [0.1, 0.2, 0.3]}
@@ -54,6 +54,12 @@ def study():
         "epochs": [1, 2, 3],
         "distances": dict.fromkeys(("low", "medium", "high", "random"), curve),
     }
+
+
+@pytest.fixture(scope="module")
+def drawn(everything, study, tmp_path_factory):
+    """All figures of everything, drawn once."""
+    return figures(everything, tmp_path_factory.mktemp("figures"), [study])
 
 
 def axes_of(records, kind, studies=()):
@@ -70,12 +76,11 @@ def points_of(axes):
     }
 
 
-def test_every_figure_is_drawn_as_svg_and_pdf(everything, study, tmp_path):
-    made = figures(everything, tmp_path / "figures", [study])
-    kinds = {next(k for k in sorted(KINDS, key=len)[::-1] if f.name.startswith(k)) for f in made}
+def test_every_figure_is_drawn_as_svg_and_pdf(drawn):
+    kinds = {next(k for k in sorted(KINDS, key=len)[::-1] if f.name.startswith(k)) for f in drawn}
     assert kinds == set(KINDS)
-    assert len({figure.name for figure in made}) == len(made)
-    for figure in made:
+    assert len({figure.name for figure in drawn}) == len(drawn)
+    for figure in drawn:
         assert figure.path_svg.name == f"{figure.name}.svg"
         root = ElementTree.parse(figure.path_svg).getroot()
         assert root.tag == f"{SVG}svg"
@@ -85,24 +90,24 @@ def test_every_figure_is_drawn_as_svg_and_pdf(everything, study, tmp_path):
         assert figure.caption.endswith(".")
 
 
-def test_the_same_records_in_another_order_give_the_same_bytes(everything, study, tmp_path):
+def test_the_same_records_in_another_order_give_the_same_bytes(drawn, everything, study, tmp_path):
     wanted = ("bars", "bins", "trajectory")
     shuffled = list(everything)
     random.Random(3).shuffle(shuffled)
-    first = figures(everything, tmp_path / "a", [study], only=wanted)
-    second = figures(shuffled, tmp_path / "b", [study], only=wanted)
+    first = [figure for figure in drawn if figure.name.startswith(wanted)]
+    second = figures(shuffled, tmp_path, [study], only=wanted)
     assert [figure.name for figure in first] == [figure.name for figure in second]
     for one, other in zip(first, second, strict=True):
         assert one.path_svg.read_bytes() == other.path_svg.read_bytes()
         assert one.path_pdf.read_bytes() == other.path_pdf.read_bytes()
 
 
-def test_a_users_matplotlib_settings_change_nothing(everything, tmp_path):
+def test_a_users_matplotlib_settings_change_nothing(drawn, everything, tmp_path):
     import matplotlib as mpl
 
-    plain = figures(everything, tmp_path / "a", only=("bars",))[0].path_svg.read_bytes()
+    plain = next(one for one in drawn if one.name.startswith("bars")).path_svg.read_bytes()
     with mpl.rc_context({"font.size": 20, "axes.facecolor": "red", "svg.fonttype": "none"}):
-        other = figures(everything, tmp_path / "b", only=("bars",))[0].path_svg.read_bytes()
+        other = figures(everything, tmp_path, only=("bars",))[0].path_svg.read_bytes()
         assert mpl.rcParams["font.size"] == 20
     assert plain == other
 

@@ -231,7 +231,7 @@ def test_sheets_lie_in_the_results_folder_and_become_figures_of_its_report(
         assert b"data:image/png" in (results / "figures" / f"selected-{name}.svg").read_bytes()
         assert (results / "figures" / f"selected-{name}.pdf").stat().st_size > 1000
     assert "shown are the first 10 of every class" in text
-    assert "broken" not in text
+    assert "Left out of this report: pictures/broken.jpg is no image" in text
     drawn = (results / "figures" / "selected-random.svg").read_bytes()
     write_report(results, [record("dq", "10", 0, 90.0)], (), ("md",), anew=True)
     assert (results / "figures" / "selected-random.svg").read_bytes() == drawn

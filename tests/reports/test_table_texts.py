@@ -1,0 +1,39 @@
+"""How values are shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.metering import told_bytes
+from reports import durations, tables
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.004, "4 ms"), (0.5, "0.5 s"), (42.3, "42 s"), (300, "5 min"), (9000, "2.5 h")],
+)
+def test_durations_are_told_in_fitting_units(value, shown):
+    assert durations.duration(value) == shown
+
+
+def test_an_interval_of_a_time_has_the_times_unit():
+    assert durations.duration(131.0, 69.0) == "131 s"
+    assert durations.duration(0.004, 1.5) == "0.0 s"
+    assert durations.duration(20.0, 600.0) == "0.3 min"
+    assert durations.duration(1800.0, 9000.0) == "0.5 h"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(9, "9 B"), (9360, "9.36 kB"), (153_650_000, "154 MB"), (2.5e12, "2.5 TB")]
+)
+def test_sizes_are_told_in_fitting_units(value, shown):
+    assert told_bytes(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("adq[alpha=0.7], ResNet 18", "adq-alpha-0.7-ResNet-18"), ("naïve", "naive"),
+     ("../../x", "x"), ("中", "unnamed"), ("", "unnamed")],
+)  # fmt: skip
+def test_names_of_files_are_ascii(text, name):
+    assert tables.ascii_name(text) == name
