@@ -59,10 +59,13 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for local runs, of this session or of several that run at once."""
-    shared = os.environ.get("BENCH_CLUSTER_LOCAL")
-    return Path(shared) if shared else tmp_path_factory.mktemp("local")
+def local(tmp_path_factory: pytest.TempPathFactory, plugins: Path) -> Iterator[Path]:
+    """A folder for the local runs of this process, which knows the plugin's methods from now on."""
+    folder = tmp_path_factory.mktemp("local")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(plugins)
+        patch.setenv("BENCH_TALLY", str(folder))
+        yield folder
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def test_a_preempted_cell_goes_on_from_its_checkpoint(site, parameters):
     site.wait()
     assert len(site.runs()) > 2
     assert parameters or "PREEMPTED" in site.runs()
-    site.require_same_as_local(*CELLS, cells=2)
+    site.require_same_as_local(cells=2)
 
 
 def test_a_worker_killed_in_a_cell_leaves_it_to_a_retry(site):
@@ -70,7 +70,7 @@ def test_a_worker_killed_in_a_cell_leaves_it_to_a_retry(site):
     assert (site.results / "checkpoints" / cell / "newest.json").exists()
     site.bench("retry", "--slurm", site.profile(cells_per_job=1))
     site.wait()
-    site.require_same_as_local(*CELLS, cells=2)
+    site.require_same_as_local(cells=2)
 
 
 def test_a_worker_killed_in_an_artefact_is_replaced_by_the_cells(site):
@@ -81,7 +81,7 @@ def test_a_worker_killed_in_an_artefact_is_replaced_by_the_cells(site):
     site.set("nap", 1)
     site.wait()
     assert site.noted("naps").count("shared") == 1
-    site.require_same_as_local(*SHARED, cells=6)
+    site.require_same_as_local(cells=6)
 
 
 def test_a_node_that_dies_has_its_cells_run_elsewhere(site):
@@ -95,7 +95,7 @@ def test_a_node_that_dies_has_its_cells_run_elsewhere(site):
     go_on(site)
     site.wait()
     assert "NODE_FAIL" in site.runs()
-    site.require_same_as_local(*CELLS, cells=2)
+    site.require_same_as_local(cells=2)
 
 
 @pytest.mark.slow
@@ -105,7 +105,7 @@ def test_a_daemon_that_dies_alone_has_no_cell_computed_twice(site):
     wait_for(lambda: "NODE_FAIL" in site.runs())
     site.set("pace", 5)  # its jobs live on, and Slurm runs them elsewhere too
     site.wait()
-    site.require_same_as_local(*CELLS, cells=2)
+    site.require_same_as_local(cells=2)
 
 
 def test_a_restarted_controller_changes_nothing(site):
@@ -118,4 +118,4 @@ def test_a_restarted_controller_changes_nothing(site):
     site.cluster.start_controller()
     go_on(site)
     site.wait()
-    site.require_same_as_local(*CELLS, cells=2)
+    site.require_same_as_local(cells=2)

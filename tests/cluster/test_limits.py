@@ -22,7 +22,7 @@ def test_a_job_at_its_limit_goes_on_where_it_was(site):
     wait_for(lambda: len(site.runs()) > 1)
     site.set("nap", 0)
     site.wait()
-    site.require_same_as_local(*NAPS, cells=6)
+    site.require_same_as_local(cells=6)
 
 
 def require_told_and_retried(site, *messages):
@@ -37,7 +37,7 @@ def require_told_and_retried(site, *messages):
     newest = max(submitted, key=lambda one: one["asked"])
     assert [array["minutes"] for array in newest["arrays"]] == [10]
     site.wait()
-    site.require_same_as_local(*NAPS, cells=6)
+    site.require_same_as_local(cells=6)
 
 
 def test_cells_that_save_nothing_before_their_limit_are_told_and_get_more_time(site):
@@ -75,4 +75,4 @@ def test_other_code_than_was_submitted_refuses_to_run(site, tmp_path, plugins):
     assert site.status()["reasons"]["failed"] == {"StaleCode": 6}
     site.bench("retry", "--slurm", site.profile(cells_per_job=6))
     site.wait()
-    site.require_same_as_local(*NAPS, cells=6)
+    site.require_same_as_local(cells=6)

@@ -35,7 +35,7 @@ def test_many_cells_through_small_arrays(site, cells, profile, arrays):
     site.status()
     watched = time.perf_counter()
     site.wait(6000)
-    site.require_same_as_local(*sweep, cells=cells, seeds=min(cells // 2, 1000))
+    site.require_same_as_local(cells=cells, seeds=min(cells // 2, 1000))
     left = len(list(site.results.glob("slurm/*/*")))
     print(
         f"\n{cells} cells: planned and submitted in {submitted - began:.1f} s, status told in "

@@ -24,7 +24,7 @@ def test_a_sweep_on_both_nodes_equals_a_local_run(site):
     told = site.submit(*sweep, cells_per_job=2)
     assert "8 of 8 cells submitted as" in told
     site.wait()
-    site.require_same_as_local(*sweep, cells=8)
+    site.require_same_as_local(cells=8)
     slurm = [record["provenance"]["slurm"] for record in site.records().values()]
     assert {one["SLURMD_NODENAME"] for one in slurm} == {"node1", "node2"}
     left = [path for path in site.results.glob("slurm/*/*") if "submission" not in path.name]
@@ -58,7 +58,7 @@ def test_the_launcher_may_be_killed_right_after_the_submission(site):
         site.submit(*RANDOM, cells_per_job=2)
         site.wait()
     assert "cells submitted" in again or "Nothing to submit" in again
-    site.require_same_as_local(*RANDOM, cells=4)
+    site.require_same_as_local(cells=4)
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_submitting_twice_at_once_computes_nothing_twice(site):
     assert "4 of 4 cells" in first
     assert "Nothing to submit" in second
     site.wait()
-    site.require_same_as_local(*sweep, cells=4)
+    site.require_same_as_local(cells=4)
 
 
 @pytest.mark.slow
@@ -96,7 +96,7 @@ def test_cancelled_cells_are_told_and_submitted_again(site):
     site.set("nap", 0)
     site.bench("retry", "--slurm", site.profile(cells_per_job=4))
     site.wait()
-    site.require_same_as_local(*sweep, cells=4)
+    site.require_same_as_local(cells=4)
 
 
 def test_an_artefact_that_fails_blocks_its_cells_and_a_retry_frees_them(site):
@@ -110,7 +110,7 @@ def test_an_artefact_that_fails_blocks_its_cells_and_a_retry_frees_them(site):
     (site.folder / "broken").unlink()
     site.bench("retry", "--slurm", site.profile(cells_per_job=4))
     site.wait()
-    site.require_same_as_local(*SHARED, cells=4)
+    site.require_same_as_local(cells=4)
     assert site.noted("naps") == ["shared"]
 
 
@@ -121,4 +121,4 @@ def test_a_cluster_without_accounting_works_quietly(site_without_accounting):
     told = site.bench("status", "--costs")
     assert "4 done" in told
     assert "keeps no accounts" in told
-    site.require_same_as_local(*RANDOM, cells=4)
+    site.require_same_as_local(cells=4)
