@@ -134,7 +134,10 @@ def _ambiguity(files: ImageFiles) -> str:
 
 
 def _from_npy(path: Path) -> IntArray:
-    values = np.load(path, allow_pickle=False)
+    try:
+        values = np.load(path, allow_pickle=False)
+    except ValueError:  # its text advises to load what others pickled
+        raise ValueError("it is no array of numbers") from None
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "iu":
         raise ValueError("it is not one array of whole numbers")
     return values.astype(np.int64)

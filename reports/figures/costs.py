@@ -107,8 +107,9 @@ def cost_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iter
         legend(canvas, [axes])
     caption = (
         "Mean accuracy against the mean time of one cell with its whole selection. Step line: what "
-        "no other point beats in both; its ratios are told. Times are those of the machines in "
-        f"the records ({_devices(here)}). {setting.title}, data {setting.fingerprint}."
+        "no other point beats in both; its ratios are told where there is room. Times are "
+        f"those of the machines in the records ({_devices(here)}). {setting.title}, "
+        f"data {setting.fingerprint}."
     )
     yield Drawing(
         ascii_name(f"cost {slug}"), f"Accuracy and cost: {setting.title}", caption, canvas
