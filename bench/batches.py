@@ -16,8 +16,8 @@ from bench.identity import derive_seed
 
 if TYPE_CHECKING:
     from bench.arrays import IntArray
+    from bench.jobs import Job
     from bench.team import Piece
-    from bench.training import Job
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bench.metering import told_bytes
 
 if TYPE_CHECKING:
-    from bench.training import Job
+    from bench.jobs import Job
 
 _SHARE = 0.5
 """Share of the free memory that images may take; networks and batches need the rest."""

@@ -12,7 +12,7 @@ from bench.feeding import chosen
 from bench.stepping import Trainer
 
 if TYPE_CHECKING:
-    from bench.training import Job
+    from bench.jobs import Job
 
 
 _NO_MEMORY = (

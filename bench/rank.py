@@ -18,7 +18,7 @@ from bench.team import Team
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.training import Job
+    from bench.jobs import Job
 
 
 def main() -> int:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from bench.calibration import Calibration
     from bench.contract import ImageDataset
+    from bench.jobs import Curve, Job
     from bench.models.networks import Network
-    from bench.training import Curve, Job
 
 OUT_OF_MEMORY = "OutOfMemory"
 """The cause of failures that more memory, or smaller batches, would mend."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bench.arrays import Pixels
     from bench.augment import Epoch
     from bench.contract import ImageDataset
-    from bench.training import Job
+    from bench.jobs import Job
 
 _AHEAD = 2
 """Batches that each worker prepares before they are asked for."""

@@ -12,6 +12,7 @@ from bench.context import RunContext
 from bench.datasets import Source
 from bench.devices import answers, forget_peak_memory, free_memory, peak_memory_bytes
 from bench.errors import BenchError, ProcessError, StorageError
+from bench.jobs import Job
 from bench.launching import Order, train_together
 from bench.provenance import continuation_stamp, device_facts, module_facts, provenance
 from bench.recording import (
@@ -35,10 +36,10 @@ if TYPE_CHECKING:
     from bench.checkpoints import Checkpoint
     from bench.contract import CompressedSet, ImageDataset
     from bench.datasets import Splits
+    from bench.jobs import Curve
     from bench.models.networks import Network
     from bench.progress import Progress
     from bench.results import Results
-    from bench.training import Curve, Job
 
 
 class State(Enum):
@@ -185,8 +186,6 @@ class Worker:
 
     def prepare(self, cell: Cell) -> Prepared:
         """Return what a cell's training is about; its compressed set is made, or found."""
-        from bench.training import Job
-
         train = self._splits.train
         self._phase = "selection"
         compressed, costs = self.select(cell)

@@ -138,6 +138,7 @@ class Study:
         from torch import Tensor
 
         from bench import training
+        from bench.jobs import Job
 
         model, protocol = self.sweep.models[0], self.sweep.protocols[0]
         wanted = set(points(protocol.epochs))
@@ -157,7 +158,7 @@ class Study:
         def trained(name: str, images: ImageDataset) -> list[Tensor]:
             tell(f"seed {seed}: training on {name}, {len(images):,} images")
             recorder = Recorder()
-            job = training.Job(
+            job = Job(
                 model=model, protocol=protocol, train=images, test=None,
                 normalisation=normalisation, seed=seed, device=device,
                 full_images=len(train), share=len(images) / len(train),

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from bench.arrays import Arrays, IntArray
     from bench.augment import DeviceImages
     from bench.contract import Artefact, Context, ImageDataset
+    from bench.jobs import Job
     from bench.models.networks import Network
-    from bench.training import Job, Observer
+    from bench.training import Observer
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ class Dynamics:
         def make() -> Arrays:
             from bench import training
             from bench.augment import Normalisation
+            from bench.jobs import Job
 
-            job = training.Job(
+            job = Job(
                 model=extractor.model,
                 protocol=extractor.recipe,
                 train=train,

@@ -200,8 +200,9 @@ class Extractor:
 
         from bench import training
         from bench.augment import Normalisation
+        from bench.jobs import Job
 
-        job = training.Job(
+        job = Job(
             model=self.model,
             protocol=self.recipe,
             train=train,

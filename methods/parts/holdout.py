@@ -147,6 +147,7 @@ class Learners:
     ) -> Arrays:
         from bench import training
         from bench.augment import Normalisation
+        from bench.jobs import Job
 
         held_out = self.held_out(train, number, ctx)
         if not len(held_out):
@@ -158,7 +159,7 @@ class Learners:
         learnt, judge = train.subset(seen), train.subset(held_out)
         if images is not None:
             learnt = replace(learnt, images=images()[seen])
-        job = training.Job(
+        job = Job(
             model=self.model,
             protocol=self.recipe,
             train=learnt,
