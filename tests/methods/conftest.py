@@ -12,6 +12,7 @@ from bench.context import RunContext
 from bench.contract import ImageDataset
 from bench.datasets import DATASETS, Source
 from bench.leases import Leases
+from bench.models import MODELS
 
 
 @pytest.fixture(scope="session")
@@ -45,4 +46,12 @@ def noise() -> ImageDataset:
         labels=rng.permutation(labels).astype(np.int64),
         classes=("ant", "bee", "cat"),
         keys=tuple(f"{number:03d}" for number in range(80)),
+    )
+
+
+@pytest.fixture
+def pretrained(monkeypatch):
+    """Let ResNet-8 count as a network with pretrained weights."""
+    monkeypatch.setattr(
+        MODELS.get("resnet8"), "uses_pretrained_weights", property(lambda self: True)
     )

@@ -11,15 +11,15 @@ import torch
 from bench.budgets import Budget, ClassBudget
 from bench.contract import METHODS, Keeps
 from bench.errors import UsageError
-from bench.models import MODELS
 from methods.dq import split_bins
-from methods.parts.embeddings import Extractor, loss_residuals
-from methods.parts.gradients import Gradients
-from methods.parts.released import ADQ_IMPORTANCES, ADQ_SEGMENTS, adq_segments
-from methods.parts.submodular import graphcut_bins, graphcut_order
+from methods.parts.submodular import graphcut_bins
 
 SMALL = "extractor=resnet8[width=4],extractor_epochs=0"
+
+
 EIGHTH = Budget.parse("12.5")
+
+
 RELEASED = {
     "extractor": "timm[architecture=resnet18.tv_in1k,pretrained=true]",
     "extractor_epochs": 0,
@@ -31,14 +31,6 @@ RELEASED = {
     "greedy": "released",
     "rounding": "released",
 }
-
-
-@pytest.fixture
-def pretrained(monkeypatch):
-    """Let ResNet-8 count as a network with pretrained weights."""
-    monkeypatch.setattr(
-        MODELS.get("resnet8"), "uses_pretrained_weights", property(lambda self: True)
-    )
 
 
 def rounded_by_class(labels, fraction):
@@ -311,206 +303,6 @@ def test_an_unbalanced_pool_gives_the_bins_of_the_whole_set(noise, context):
     assert [one.tolist() for one in found] == [one.tolist() for one in expected]
 
 
-# Gradients
-
-
-def autograd_residuals(logits, labels, loss):
-    """The released way: gradients of a summed loss by autograd, in float64."""
-    z = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
-    inner = torch.softmax(z, dim=1) if loss == "double-softmax" else z
-    total = torch.nn.functional.cross_entropy(inner, torch.from_numpy(labels), reduction="sum")
-    (gradient,) = torch.autograd.grad(total, z)
-    return gradient.numpy()
-
-
-@pytest.mark.parametrize("loss", ["cross-entropy", "double-softmax"])
-@pytest.mark.parametrize("scale", [0.1, 5.0, 300.0])
-def test_residuals_are_the_losses_gradients_by_the_logits(loss, scale):
-    rng = np.random.default_rng(0)
-    logits = (scale * rng.normal(size=(40, 7))).astype(np.float32)
-    labels = rng.integers(0, 7, 40)
-    found = loss_residuals(logits, labels, loss)
-    assert found.dtype == np.float32
-    assert found == pytest.approx(autograd_residuals(logits, labels, loss), rel=1e-5, abs=1e-12)
-
-
-def test_residuals_and_features_make_the_last_layers_gradients(digits, context):
-    few = digits.subset(np.arange(60))
-    ctx = context()
-    extractor = Extractor("resnet8[width=4]", 1)
-    embeddings = extractor.embeddings(few, ctx)
-    residuals = extractor.residuals(few, ctx, embeddings, "double-softmax", "trained")
-    network = extractor.load(extractor.network(few, ctx), few, ctx)
-    features = torch.from_numpy(embeddings["features"].copy())
-    rows = Gradients(residuals["residuals"], embeddings["features"]).rows(np.arange(60))
-    for i in (0, 17, 59):
-        network.zero_grad()
-        logits = network.classify(features[i : i + 1])
-        probabilities = torch.softmax(logits, dim=1)
-        label = torch.from_numpy(few.labels[i : i + 1])
-        torch.nn.functional.cross_entropy(probabilities, label).backward()
-        bias, weight = network.last.bias.grad, network.last.weight.grad
-        expected = torch.cat([bias, weight.flatten()]).numpy()
-        assert rows[i] == pytest.approx(expected, rel=1e-4, abs=1e-6)
-
-
-@pytest.mark.parametrize("kernel", ["cosine", "sqeuclidean"])
-def test_gradients_are_searched_as_if_they_were_multiplied_out(kernel, digits, context):
-    few = digits.subset(np.arange(200))
-    ctx = context()
-    method = METHODS.make_one(f"graphcut[embedding=gradients,kernel={kernel},{SMALL}]")
-    gradients = method.vectors(method.vector_artefacts(few, ctx))
-    rows = gradients.rows(np.arange(len(few)))
-    counts = EIGHTH.images_by_class(few.class_counts)
-    expected = graphcut_order(rows, few.labels, counts, kernel=kernel)
-    found = method.compress(few, EIGHTH, ctx).indices
-    assert len(set(found) & set(expected)) > 0.9 * len(expected)  # rows are rounded products
-
-
-def test_losses_and_heads_share_one_extraction(noise, context):
-    ctx = context()
-    for choice in ("head=random", "head=trained", "loss=double-softmax"):
-        spec = f"dq[embedding=gradients,{choice},{SMALL}]"
-        METHODS.make_one(spec).compress(noise, EIGHTH, ctx)
-    METHODS.make_one(f"dq[{SMALL}]").compress(noise, EIGHTH, ctx)
-    kinds = [cost["kind"] for cost in ctx.costs.values()]
-    assert kinds.count("embeddings") == 1
-    assert kinds.count("residuals") == 3
-
-
-@pytest.mark.usefixtures("pretrained")
-def test_a_random_head_follows_the_seed_where_its_extractor_does_not(noise, context):
-    extractor = Extractor("resnet8[width=4]", 0)
-    told = {}
-    for seed in (0, 1):
-        ctx = context(seed)
-        embeddings = extractor.embeddings(noise, ctx)
-        for head in ("random", "trained"):
-            residuals = extractor.residuals(noise, ctx, embeddings, "cross-entropy", head)
-            told[seed, head] = residuals["residuals"]
-    ids = {extractor.embeddings(noise, context(seed)).id for seed in (0, 1)}
-    assert len(ids) == 1
-    assert (told[0, "random"] != told[1, "random"]).any()
-    assert (told[0, "trained"] == told[1, "trained"]).all()
-
-
-@pytest.mark.usefixtures("pretrained")
-def test_the_normalisation_matters_for_pretrained_extractors(noise, context, monkeypatch):
-    from bench.augment import Normalisation
-    from bench.models.networks import ResNet
-
-    own = Normalisation((0.5,) * 3, (0.5,) * 3)
-    monkeypatch.setattr(ResNet, "own_normalisation", own)
-    ctx = context()
-    by_own = Extractor("resnet8[width=4]", 0, "own").embeddings(noise, ctx)
-    by_data = Extractor("resnet8[width=4]", 0, "data").embeddings(noise, ctx)
-    assert by_own.id != by_data.id
-    assert (by_own["features"] != by_data["features"]).any()
-
-
-def test_the_normalisation_of_a_trained_extractor_is_the_datas(noise, context):
-    ids = {
-        Extractor("resnet8[width=4]", 1, choice).embeddings(noise, context()).id
-        for choice in ("own", "data")
-    }
-    assert len(ids) == 1
-
-
-def test_an_extractor_of_no_epochs_has_the_seeds_initial_weights(noise, context):
-    extractor = Extractor("resnet8[width=4]", 0)
-    first = extractor.network(noise, context(0))["last.weight"]
-    again = extractor.network(noise, context(0))["last.weight"]
-    other = extractor.network(noise, context(1))["last.weight"]
-    assert (first == again).all()
-    assert (first != other).any()
-
-
-def test_other_images_can_be_looked_at_instead(noise, context):
-    ctx = context()
-    inverted = ctx.artefact("inverted", lambda: {"images": 255 - noise.images})
-    method = METHODS.make_one(f"dq[{SMALL}]")
-    usual, others = method.bins_of(noise, ctx), method.bins_of(noise, ctx, inverted)
-    same = ctx.artefact("copied", lambda: {"images": noise.images})
-    assert others.id != usual.id
-    assert inverted.id in {a.id for e in others.inputs for a in e.inputs}
-    assert (others["order"] != usual["order"]).any()
-    assert (method.bins_of(noise, ctx, same)["order"] == usual["order"]).all()
-
-
-# adq
-
-
-def test_released_adq_draws_segments_of_every_bin(digits, context):
-    method = METHODS.make_one(f"adq[edition=released,bins=3,{SMALL}]")
-    ctx = context()
-    compressed = method.compress(digits, EIGHTH, ctx)
-    bins = split_bins(method.bins_of(digits, ctx))
-    start = 0
-    for one, count in zip(bins, compressed.bin_counts, strict=True):
-        sizes = adq_segments(len(one))
-        weights = sizes * np.array(ADQ_IMPORTANCES)
-        wanted = [round(w / weights.sum() * int(0.125 * len(one))) for w in weights]
-        drawn = [np.flatnonzero(one == i)[0] for i in compressed.indices[start : start + count]]
-        places = np.searchsorted(np.cumsum(sizes), drawn, side="right")
-        assert np.bincount(places, minlength=10).tolist() == wanted
-        start += count
-    assert compressed.notes["scaled_segments"] is True
-    assert compressed.notes["capped_segments"] is False
-    assert compressed.notes["segment_importance"] == list(ADQ_IMPORTANCES)
-
-
-def test_bins_of_5000_have_the_released_segments():
-    method = METHODS.make_one("adq[edition=released]")
-    bins = [np.arange(5000) + 5000 * n for n in range(10)]
-    train = type("Train", (), {"labels": np.zeros(50000, int), "classes": ("a",)})()
-    plan, notes = method.plan(bins, train, EIGHTH, None)
-    assert [[len(part) for part, _ in pools] for pools in plan] == [list(ADQ_SEGMENTS)] * 10
-    assert [sum(count for _, count in pools) for pools in plan] == [625] * 10
-    assert notes["scaled_segments"] is False
-
-
-def test_released_adq_without_importances_draws_segments_by_size():
-    method = METHODS.make_one("adq[edition=released,scores=none]")
-    train = type("Train", (), {"labels": np.zeros(5000, int), "classes": ("a",)})()
-    (pools,), notes = method.plan([np.arange(5000)], train, EIGHTH, None)
-    assert [count for _, count in pools] == [round(n / 5000 * 625) for n in ADQ_SEGMENTS]
-    assert notes["segment_importance"] == [1.0] * 10
-
-
-def test_intended_adq_shares_the_budget_by_size_times_importance(digits, context):
-    method = METHODS.make_one(f"adq[edition=released-intended,{SMALL}]")
-    ctx = context()
-    compressed = method.compress(digits, EIGHTH, ctx)
-    weights = method.bins_of(digits, ctx)["sizes"] * np.array(ADQ_IMPORTANCES)
-    expected = [round(w / weights.sum() * int(0.125 * len(digits))) for w in weights]
-    assert list(compressed.bin_counts) == expected
-    assert compressed.notes["importance_of"] == "released constants"
-    assert compressed.notes["importance"] == list(ADQ_IMPORTANCES)
-
-
-def test_released_importances_give_way_to_own_scores_where_there_are_not_ten_bins(digits, context):
-    few = digits.subset(np.arange(300))
-    compressed = METHODS.make_one(f"adq[edition=released-intended,bins=4,{SMALL}]").compress(
-        few, EIGHTH, context()
-    )
-    assert compressed.notes["importance_of"] == "rs+ds"
-    assert len(compressed.notes["importance"]) == 4
-    assert max(compressed.notes["importance"]) <= 2
-
-
-def test_literal_adq_keeps_the_same_whatever_is_asked(digits, context):
-    method = METHODS.make_one(f"adq[edition=literal,{SMALL}]")
-    kept = [method.compress(digits, Budget.parse(p), context()) for p in ("10", "30")]
-    assert kept[0].bin_counts == kept[1].bin_counts
-    sizes = method.bins_of(digits, context())["sizes"]
-    importance = np.array(kept[0].notes["importance"])
-    rates = 0.65 * importance + 0.35 * sizes / sizes.sum()
-    assert list(kept[0].bin_counts) == np.minimum(np.floor(rates * sizes + 1e-9), sizes).tolist()
-    assert "asked_images" not in kept[0].notes
-    assert method.keeps is Keeps.ITS_OWN_COUNT
-    assert not method.budgeted
-
-
 @pytest.mark.parametrize("spec", ["adq[edition=literal,alpha=0,bins=17]", "dq[rounding=released]"])
 def test_a_reading_that_keeps_nothing_is_told(spec, noise, context):
     even = noise.subset(np.concatenate([np.flatnonzero(noise.labels == n)[:17] for n in range(3)]))
@@ -542,26 +334,3 @@ def test_nothing_touches_the_global_generators(noise, context):
         method.compress(noise, EIGHTH, context())
     assert (torch.get_rng_state() == before[0]).all()
     assert (np.random.get_state()[1] == before[1]).all()
-
-
-@pytest.mark.parametrize(
-    "spec", ["adq[scores=none]", "adq[alpha=0]", "adq[shares=product,scores=none]"]
-)
-def test_adq_without_importance_is_dq_in_its_details_too(spec, digits, context):
-    for more in ("draw=released", "class_quota=false"):
-        dq = METHODS.make_one(f"dq[{more},{SMALL}]").compress(digits, EIGHTH, context())
-        adq = METHODS.make_one(spec.replace("]", f",{more},{SMALL}]")).compress(
-            digits, EIGHTH, context()
-        )
-        assert adq.indices.tolist() == dq.indices.tolist()
-
-
-def test_adq_with_released_importances_is_the_papers_rule_with_them(digits, context):
-    compressed = METHODS.make_one(f"adq[scores=released,rounding=floor,{SMALL}]").compress(
-        digits, EIGHTH, context()
-    )
-    total = EIGHTH.images(len(digits))
-    sizes = METHODS.make_one(f"dq[{SMALL}]").bins_of(digits, context())["sizes"]
-    shares = 0.65 * np.array(ADQ_IMPORTANCES) / sum(ADQ_IMPORTANCES) + 0.35 * sizes / sizes.sum()
-    assert list(compressed.bin_counts) == np.floor(shares * total).astype(int).tolist()
-    assert total - 10 <= len(compressed) <= total
