@@ -146,8 +146,17 @@ class _Run:
         except BenchError as error:  # other code, or a plugin that this node has not
             told = self._failure("start", type(error).__name__, str(error))
             for name in filter(self._is_open, found):
-                self._results.write_refusal(found[name], told)
+                self._refuse(found[name], told)
             raise SystemExit(SOME_FAILED) from None
+
+    def _refuse(self, identity: dict[str, Any], told: dict[str, Any]) -> None:
+        """Write a cell's failure, also where this code knows no such cell any more."""
+        try:
+            cell = Cell.from_identity(identity)
+        except BenchError:
+            self._results.write_refusal(identity, told)
+        else:
+            self._results.write_failure(cell, told)
 
     def _compute(self) -> None:
         """Compute what has neither a record nor failed since the job was submitted."""

@@ -148,6 +148,7 @@ def test_other_code_is_refused_and_nothing_computed(work, plan, results):
     sweep = plan(seeds=2)
     assert ended(work(sweep, code="other")) == 1
     assert {failure["type"] for failure in results.failures()} == {STALE_CODE}
+    assert {failure["specs"]["model"] for failure in results.failures()} == {"resnet8[width=4]"}
     assert list(results.records()) == []
 
 
