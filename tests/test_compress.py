@@ -217,7 +217,7 @@ class TestEverydayUse:
         called(*asked, "--method", "random", "--out", "held")
         assert kept(Path("streamed")) == kept(Path("held"))
         with pytest.raises(
-            UsageError, match=r"extractor=resnet8 is trained.*--size 15, more --memory"
+            UsageError, match=r"extractor=resnet8 is trained.*--size 15, .* or more --memory"
         ):
             called(*asked, *little, "--method", "kcenter", "--out", "other")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import decimal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from bench.contract import CompressedSet, Method
     from bench.progress import Progress
     from bench.results import Results
+
+
+_PRETRAINED = "timm[architecture=resnet18.tv_in1k,pretrained=true]"
 
 
 @dataclass(frozen=True)
@@ -146,12 +149,21 @@ def refuse_too_large(method: Method, count: int, view: View) -> None:
         is_trained = getattr(method, f"{parameter.name}_epochs", 1) > 0
         if is_model and is_trained and not MODELS.make_one(spec).uses_pretrained_weights:
             size = fitting_size(count, view.memory)
+            hint = _pretrained_hint(method, parameter.name)
             raise UsageError(
                 f"{count} images of {view.size} pixels take {view.bytes(count) / 2**30:.3g} GiB "
                 f"(allowed: {view.memory / 2**30:.3g}), and {parameter.name}={spec} is trained on "
-                f"them in memory. Give --size {size}, more --memory, or a pretrained extractor: "
-                f"'{method.name}[extractor=timm[architecture=resnet18.tv_in1k,pretrained=true]]'"
+                f"them in memory. Give --size {size}{hint} or more --memory"
             )
+
+
+def _pretrained_hint(method: Method, parameter: str) -> str:
+    """Return the advice to take a network that need not be trained, where the method allows it."""
+    try:
+        replace(method, **{parameter: _PRETRAINED})
+    except UsageError:
+        return ""
+    return f", a pretrained network ('{method.name}[{parameter}={_PRETRAINED}]')"
 
 
 def refuse_empty_classes(budget: Budget, classes: tuple[str, ...], counts: IntArray) -> None:

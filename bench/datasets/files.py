@@ -31,7 +31,7 @@ _MEMBER_ERRORS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One image file: its path inside the tree, with slashes, and its size in bytes."""
 

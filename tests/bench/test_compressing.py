@@ -149,7 +149,13 @@ class TestStreaming:
             UsageError, lambda: run(photos, tmp_path / "out", ask(method), memory=self.BLOCK)
         )
         assert "extractor=resnet8 is trained on them in memory" in text
-        assert "pretrained extractor" in text
+        assert "pretrained network ('greedy[extractor=timm[" in text
+        never = METHODS.make_one("dm")
+        text = refusal(
+            UsageError, lambda: run(photos, tmp_path / "out", ask(never), memory=self.BLOCK)
+        )
+        assert "more --memory" in text
+        assert "pretrained" not in text
         untrained = Greedy()
         text = refusal(
             DataError, lambda: run(photos, tmp_path / "out", ask(untrained), memory=self.BLOCK)
