@@ -127,6 +127,11 @@ class MethodInfo:
     budgeted: bool = True
     """False for methods that keep the same whatever the budget."""
 
+    @property
+    def only_edition(self) -> str:
+        """What a method without an ``edition`` parameter is."""
+        return "reconstruction" if self.reconstruction else "paper"
+
 
 class Method(Component):
     """A way to compress a training set; a frozen dataclass whose fields are its parameters."""
@@ -185,17 +190,13 @@ class Method(Component):
             "paper": info.paper,
             "year": info.year,
             "kind": info.kind,
-            "edition": "reconstruction" if info.reconstruction else self._edition,
+            "edition": str(self.values().get(EDITION, info.only_edition)),
             "released": info.released,
             "reconstruction": info.reconstruction,
             "seeded": self.seeded,
             "budgeted": self.budgeted,
             "keeps": self.keeps.name.lower(),
         }
-
-    @property
-    def _edition(self) -> str:
-        return str(self.values().get(EDITION, "paper"))
 
     def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
         """Return the artefacts that :meth:`compress` will read.

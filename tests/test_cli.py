@@ -156,7 +156,7 @@ class TestList:
             told = {"title", "paper", "year", "kind", "code", "released", "editions"}
             assert told <= method.keys()
             assert isinstance(method["released"], bool)
-            assert method["editions"]
+            assert ("paper" in method["editions"]) != method["reconstruction"]
 
     def test_a_broken_plugin_is_named_and_harms_no_other(
         self, bench: Bench, tmp_path: Path

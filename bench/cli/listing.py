@@ -77,13 +77,14 @@ def _described(component: Any) -> dict[str, Any]:
 
 
 def _about(info: MethodInfo) -> str:
-    label = ", a reconstruction" * info.reconstruction
+    label = ", a reconstruction" * (info.reconstruction and "reconstruction" not in info.title)
     return f"{info.title}{label} ({info.paper})"
 
 
 def _editions(component: Any) -> dict[str, dict[str, Any]]:
     """Return what a component's editions set besides their own name."""
-    choices = next((p.choices for p in parameters(component) if p.name == EDITION), ("paper",))
+    only = (component.info.only_edition,)
+    choices = next((p.choices for p in parameters(component) if p.name == EDITION), only)
     return {edition: dict(component.presets.get(edition, {})) for edition in choices}
 
 
