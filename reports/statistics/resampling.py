@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     """The scores of the runs of each task."""
 
 REPETITIONS = 2000
+_LEAST_REPETITIONS = 200
+_MOST_DRAWS = 400_000
+"""Single runs drawn for one interval, unless that takes more for the fewest repetitions."""
 _CUT = 0.25
 
 
@@ -98,7 +101,7 @@ def _wins(ours: Sequence[float], theirs: Sequence[float]) -> FloatArray:
 
 
 def iqm_interval(
-    tasks: Tasks, *, seed: int = 0, repetitions: int = REPETITIONS, confidence: float = 0.95
+    tasks: Tasks, *, seed: int = 0, repetitions: int | None = None, confidence: float = 0.95
 ) -> Interval:
     """Return the interquartile mean of all tasks; each task's runs are resampled apart.
 
@@ -109,8 +112,11 @@ def iqm_interval(
     ----------
     tasks : mapping of task to scores
         At least one run each.
+    repetitions : int, optional
+        2,000 when not given, and fewer, at least 200, for more than 200 runs.
     """
     rng = np.random.default_rng(seed)
+    repetitions = repetitions or _enough(tasks)
     drawn = [_resampled(np.asarray(runs), repetitions, rng) for runs in tasks.values()]
     values = _middle_mean(np.concatenate(drawn, axis=1))
     return _interval(iqm(tasks), values, _sizes(tasks), confidence)
@@ -121,19 +127,21 @@ def improvement_interval(
     theirs: Tasks,
     *,
     seed: int = 0,
-    repetitions: int = REPETITIONS,
+    repetitions: int | None = None,
     confidence: float = 0.95,
 ) -> Interval:
     """Return :func:`probability_of_improvement` with its interval; n are the runs of ours.
 
     As in :func:`iqm_interval`, each task's runs are resampled apart, ours and theirs too.
     """
-    rng = np.random.default_rng(seed)
+    repetitions = repetitions or _enough(ours)
     drawn = np.zeros(repetitions)
-    for task, runs in ours.items():
+    for place, (task, runs) in enumerate(ours.items()):
         wins = _wins(runs, theirs[task])
-        mine, other = (_multiplicities(size, repetitions, rng) for size in wins.shape)
-        drawn += np.einsum("ri,ij,rj->r", mine, wins, other, optimize=True) / wins.size
+        mine, other = (
+            _counts(size, repetitions, (seed, place, side)) for side, size in enumerate(wins.shape)
+        )
+        drawn += ((mine @ wins) * other).sum(axis=1) / wins.size
     value = probability_of_improvement(ours, theirs)
     sizes = [*_sizes(ours), *_sizes(theirs)]
     found = _interval(value, drawn / len(ours), sizes, confidence)
@@ -198,6 +206,15 @@ def _nested_means(runs: Runs, repetitions: int, rng: np.random.Generator) -> Flo
     # tie them together. Shuffling the repetitions of each selection apart avoids that.
     rows = rng.integers(repetitions, size=picks.shape)
     return np.asarray(drawn[rows, picks].sum(axis=1) / sizes[picks].sum(axis=1))
+
+
+def _enough(tasks: Tasks) -> int:
+    return max(_LEAST_REPETITIONS, min(REPETITIONS, _MOST_DRAWS // sum(_sizes(tasks))))
+
+
+@lru_cache(64)
+def _counts(size: int, repetitions: int, seed: tuple[int, ...]) -> FloatArray:
+    return _multiplicities(size, repetitions, np.random.default_rng(seed))
 
 
 def _multiplicities(size: int, repetitions: int, rng: np.random.Generator) -> FloatArray:
