@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 NAME_NUMBER = "name-number"
 POSITION = "position"
-JOINS = (NAME_NUMBER, POSITION)
 _COLUMNS = ("position", "index", "indices")
 
 

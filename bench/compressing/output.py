@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from bench.compressing.source import ImageFiles
 
 HARD, COPY, SYMBOLIC = "hard", "copy", "symbolic"
-LINKS = (HARD, COPY, SYMBOLIC)
 MANIFEST = "compression.json"
 INDEX = "kept.csv"
 POSITIONS = "kept.npy"

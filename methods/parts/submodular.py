@@ -44,18 +44,6 @@ class Binning:
         return {"search": list(self.searches), "smallest_gap": gap}
 
 
-def graphcut_bins(
-    embeddings: ArrayLike | Gradients,
-    labels: ArrayLike | None,
-    bins: int = 10,
-    kernel: str = "cosine",
-    balance: bool = True,
-    memory_limit: int | None = None,
-) -> list[Index]:
-    """Divide a set into bins: `Binning.bins` of `graphcut_binning`, with its parameters."""
-    return graphcut_binning(embeddings, labels, bins, kernel, balance, memory_limit).bins
-
-
 def graphcut_binning(
     embeddings: ArrayLike | Gradients,
     labels: ArrayLike | None,
@@ -125,17 +113,6 @@ def graphcut_binning(
         size = len(pool) // bins
         sizes[name] = [size] * (bins - 1) + [len(pool) - size * (bins - 1)]
     return _select(values, pools, sizes, bins, kernel, memory_limit)
-
-
-def graphcut_order(
-    embeddings: ArrayLike | Gradients,
-    labels: ArrayLike | None,
-    counts: int | Mapping[Any, int] | ArrayLike,
-    kernel: str = "cosine",
-    memory_limit: int | None = None,
-) -> Index:
-    """Select once: the one bin of `graphcut_selection`, with its parameters."""
-    return graphcut_selection(embeddings, labels, counts, kernel, memory_limit).bins[0]
 
 
 def graphcut_selection(

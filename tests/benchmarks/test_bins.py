@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from selections import graphcut_bins
 
 from methods.parts.gradients import Gradients
 from methods.parts.released_greedy import released_bins
-from methods.parts.submodular import graphcut_bins
 
 BINS = 10
 

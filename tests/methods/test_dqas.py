@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from selections import graphcut_bins
 
 from bench import training
 from bench.budgets import Budget
@@ -13,7 +14,6 @@ from bench.contract import METHODS, ImageDataset
 from bench.errors import UsageError
 from bench.selecting import select
 from methods.dqas import spread_order
-from methods.parts.submodular import graphcut_bins
 
 NETWORKS = "extractor=resnet8[width=4],extractor_epochs=1,learner=resnet8[width=4],learner_epochs=2"
 PLAIN = f"dqas[drop=0,bins=3,{NETWORKS}]"

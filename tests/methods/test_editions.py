@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from selections import graphcut_bins
 
 from bench.budgets import Budget, ClassBudget
 from bench.contract import METHODS, Keeps
 from bench.errors import UsageError
 from methods.dq import split_bins
-from methods.parts.submodular import graphcut_bins
 
 SMALL = "extractor=resnet8[width=4],extractor_epochs=0"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from selections import graphcut_order
 
 from bench.budgets import Budget
 from bench.contract import METHODS
 from methods.parts.embeddings import Extractor, loss_residuals
 from methods.parts.gradients import Gradients
-from methods.parts.submodular import graphcut_order
 
 SMALL = "extractor=resnet8[width=4],extractor_epochs=0"
 EIGHTH = Budget.parse("12.5")

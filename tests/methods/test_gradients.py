@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from selections import graphcut_bins, graphcut_order
 
 from methods.parts import points
 from methods.parts.exact_gain import ExactGain, MatrixGain
@@ -13,7 +14,7 @@ from methods.parts.gradients import Gradients
 from methods.parts.greedy import Search
 from methods.parts.kernel_rows import FetchedRows, MatrixRows
 from methods.parts.points import GradientPoints, points_of
-from methods.parts.submodular import graphcut_binning, graphcut_bins, graphcut_order
+from methods.parts.submodular import graphcut_binning
 
 KERNELS = ("cosine", "sqeuclidean")
 LIMITS = {"matrix": 2**40, "products": 0}

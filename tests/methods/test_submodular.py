@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from selections import graphcut_bins, graphcut_order
 
 from methods.parts import greedy as search
 from methods.parts import kernel_rows, points, submodular
@@ -16,7 +17,7 @@ from methods.parts.exact_gain import ExactGain
 from methods.parts.greedy import search_for
 from methods.parts.kernel_rows import FetchedRows, MatrixRows
 from methods.parts.points import points_of
-from methods.parts.submodular import graphcut_binning, graphcut_bins, graphcut_order
+from methods.parts.submodular import graphcut_binning
 
 KERNELS = ("cosine", "sqeuclidean")
 LIMITS = {"matrix": 2**40, "product": 0}
