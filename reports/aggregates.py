@@ -40,7 +40,8 @@ def aggregates_table(found: Iterable[Contest]) -> Table:
         for spec in sorted({spec for one in contests for spec in one.keys} - {CONTROL}):
             tasks = [one for one in contests if spec in one.keys]
             if len(tasks) > 1:
-                links |= {(len(rows), key): _cells(tasks, spec) for key in _LINKED}
+                cells = _cells(tasks, spec)
+                links |= {(len(rows), key): cells for key in _LINKED}
                 rows.append({"method": spec, "where": f"{data}, {protocol}", **_row(spec, tasks)})
     return Table("Over all ratios and networks", _COLUMNS, rows, _NOTES, links=links,
                  name="aggregates")  # fmt: skip

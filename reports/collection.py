@@ -90,7 +90,7 @@ class Collection:
 
     def ids(self, key: Key | None) -> list[str]:
         """Return the cells behind a row."""
-        return [row["id"] for row in self.groups.get(key, ())] if key is not None else []
+        return self._ids.get(key, []) if key is not None else []
 
     def runs(self, key: Key, column: str = "accuracy") -> Runs:
         """Return a column's values of a row's runs, by selection and training seed."""
@@ -158,6 +158,10 @@ class Collection:
     def names(self) -> dict[Key, str]:
         """What each row is called."""
         return names(self.keys)
+
+    @cached_property
+    def _ids(self) -> dict[Key, list[str]]:
+        return {key: [row["id"] for row in group] for key, group in self.groups.items()}
 
     @cached_property
     def _runs(self) -> dict[tuple[Key, str], Runs]:
