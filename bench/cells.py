@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from bench import planfiles
 from bench.budgets import Budget
-from bench.components import Component
+from bench.components import Component, written
 from bench.contract import METHODS, Method
 from bench.datasets import DATASETS, Dataset
 from bench.errors import DamagedFileError, UsageError
@@ -127,6 +127,22 @@ class Cell:
             protocol=_component(PROTOCOLS, identity["protocol"], made),
             training_seed=identity["training_seed"],
         )
+
+
+def told_of(identity: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the specs and the method's facts of a cell that this version perhaps cannot make.
+
+    A component that is not known here is named with all of its parameters, and has no facts.
+    """
+    registries: dict[str, Registry[Any]] = {
+        "dataset": DATASETS, "method": METHODS, "model": MODELS, "protocol": PROTOCOLS,
+    }  # fmt: skip
+    found = {part: registry.nearest(identity[part]) for part, registry in registries.items()}
+    specs = {
+        part: one.spec if one else written(identity[part]["name"], identity[part]["parameters"])
+        for part, one in found.items()
+    }
+    return specs, found["method"].facts() if found["method"] else {}
 
 
 def _component(

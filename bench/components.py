@@ -187,12 +187,8 @@ class Component:
     def spec(self) -> str:
         """The shortest text that names this component: only what differs from the defaults."""
         usual = self.defaults(getattr(self, EDITION, None))
-        changed = [
-            f"{name}={_write(value)}"
-            for name, value in self.values().items()
-            if value != usual[name]
-        ]
-        return f"{self.name}[{','.join(changed)}]" if changed else self.name
+        changed = {name: v for name, v in self.values().items() if v != usual[name]}
+        return written(self.name, changed)
 
     def identity(self) -> dict[str, Any]:
         """Return what takes part in a cell's id.
@@ -235,6 +231,12 @@ class Component:
         """Return what the parameters are when they are not given, for one edition."""
         usual = {p.name: p.default for p in parameters(cls)}
         return {**usual, **cls.presets.get(edition or "", {})}
+
+
+def written(name: str, values: Mapping[str, Any]) -> str:
+    """Return the text that names a component with these values of its parameters."""
+    told = [f"{parameter}={_write(value)}" for parameter, value in values.items()]
+    return f"{name}[{','.join(told)}]" if told else name
 
 
 def _finite(value: float) -> float:

@@ -117,6 +117,13 @@ class Registry(Generic[C]):
             )
         return component
 
+    def nearest(self, identity: dict[str, Any]) -> C | None:
+        """Return the component with an identity's parameters, of whatever version; None if none."""
+        try:
+            return self.get(identity["name"]).from_parameters(identity["parameters"])
+        except UsageError:
+            return None
+
     def _load_plugins(self) -> None:
         if self._loaded:
             return

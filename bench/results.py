@@ -95,7 +95,17 @@ class Results:
 
     def write_refusal(self, identity: dict[str, Any], content: dict[str, Any]) -> None:
         """Write the failure of a cell that perhaps only another version of bench can make."""
-        self._write_failure(_head_of_identity(identity), content)
+        from bench.cells import told_of
+
+        specs, method = told_of(identity)
+        head = {
+            "schema": RECORD_SCHEMA,
+            "id": cell_id(identity),
+            "cell": identity,
+            "specs": specs,
+            "method": method,
+        }
+        self._write_failure(head, content)
 
     def _write_failure(self, head: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
         before = self.failure(head["id"])
@@ -186,18 +196,6 @@ def _head(cell: Cell) -> dict[str, Any]:
         "cell": cell.identity(),
         "specs": cell.specs(),
         "method": cell.method.facts(),
-    }
-
-
-def _head_of_identity(identity: dict[str, Any]) -> dict[str, Any]:
-    """Return the head of a failure with names in place of specs, and no facts of the method."""
-    named = ("dataset", "method", "model", "protocol")
-    return {
-        "schema": RECORD_SCHEMA,
-        "id": cell_id(identity),
-        "cell": identity,
-        "specs": {part: identity[part]["name"] for part in named},
-        "method": {},
     }
 
 

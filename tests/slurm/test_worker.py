@@ -165,7 +165,10 @@ def test_code_that_no_longer_knows_the_cells_is_told_for_each_of_them(work, plan
     assert ended(replace(gone, code="other")) == 1
     failures = list(results.failures())
     assert [failure["type"] for failure in failures] == [STALE_CODE] * 2
-    assert {failure_row(failure)["model"] for failure in failures} == {"resnet8"}
+    (row,) = {tuple(failure_row(one)[part] for part in ("dataset", "method", "model", "protocol"))
+              for one in failures}  # fmt: skip
+    assert row == ("digits", "random", "resnet8[width=4,height=3]", "smoke[epochs=1]")
+    assert all(failure["method"] == sweep.cells[0].method.facts() for failure in failures)
     again = replace(gone, attempts={failure["id"]: 1 for failure in failures})
     assert ended(again) == 1
     assert {failure["type"] for failure in results.failures()} == {"UsageError"}
