@@ -219,8 +219,8 @@ def load(
 def flat(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record as one row of plain values.
 
-    ``method_id`` and ``setting_id`` tell apart what has the same spec and another identity: a
-    changed default or another version of the code.
+    ``method_id``, ``protocol_id`` and ``setting_id`` tell apart what has the same spec and another
+    identity: a changed default or another version of the code.
     """
     cell, metrics, kept, cost = (record[k] for k in ("cell", "metrics", "compressed", "cost"))
     return {
@@ -256,10 +256,14 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identities(cell: Mapping[str, Any]) -> dict[str, str]:
-    """Return the digests of a cell's method and of its setting (data set, model, protocol)."""
+    """Return the digests of a cell's method, protocol and setting (data set, model, protocol)."""
     method, dataset = _canonical(cell["method"]), _canonical(cell["dataset"])
     model, protocol = _canonical(cell["model"]), _canonical(cell["protocol"])
-    return {"method_id": _method_id(method), "setting_id": _setting_id(dataset, model, protocol)}
+    return {
+        "method_id": _part_id(method),
+        "protocol_id": _part_id(protocol),
+        "setting_id": _setting_id(dataset, model, protocol),
+    }
 
 
 def _canonical(identity: Mapping[str, Any]) -> str:
@@ -267,8 +271,8 @@ def _canonical(identity: Mapping[str, Any]) -> str:
 
 
 @lru_cache(maxsize=10_000)
-def _method_id(method: str) -> str:
-    return text_digest(method, 4)
+def _part_id(part: str) -> str:
+    return text_digest(part, 4)
 
 
 @lru_cache(maxsize=10_000)

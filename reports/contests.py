@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -85,38 +85,82 @@ class Contest:
         return spread
 
 
+class _Group(NamedTuple):
+    """The runs of one row: where they stand, and what tells them from others of the same names."""
+
+    setting: Setting
+    key: Key
+    protocol_id: str
+    size: int
+
+
 def contests(results: Collection) -> list[Contest]:
     """Return every contest, sorted; full data stands for itself and takes no part.
 
-    Of settings with the same names, and of methods with the same spec, the one with most runs is
-    taken.
+    A name stands for one identity in all places: of protocols, settings and methods with the same
+    name, the one with most runs on a data set is taken; :func:`left_out` tells the others.
     """
-    found: dict[tuple[Place, str], dict[Setting, list[Key]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    for setting in results.settings():
-        for key in results.at(setting).groups:
-            if key.spec != _FULL:
-                data, fingerprint, model = setting.dataset, setting.fingerprint, setting.model
-                place = Place(data, fingerprint, model, key.ratio, key.of)
-                found[place, setting.protocol][setting].append(key)
+    found: dict[tuple[Place, str], dict[str, _Group]] = defaultdict(dict)
+    for one in _chosen(_groups(results)):
+        data, fingerprint, model, protocol, _ = one.setting
+        place = Place(data, fingerprint, model, one.key.ratio, one.key.of)
+        found[place, protocol][one.key.spec] = one
     return [
-        _contest(results, place, protocol, settings)
-        for (place, protocol), settings in sorted(found.items())
+        Contest(
+            place,
+            protocol,
+            results.at(next(iter(groups.values())).setting),
+            {spec: groups[spec].key for spec in sorted(groups)},
+        )
+        for (place, protocol), groups in sorted(found.items())
     ]
 
 
-def _contest(
-    results: Collection, place: Place, protocol: str, settings: Mapping[Setting, Sequence[Key]]
-) -> Contest:
-    def size(setting: Setting) -> int:
-        groups = results.at(setting).groups
-        return sum(len(groups[key]) for key in settings[setting])
+def left_out(results: Collection) -> list[str]:
+    """Return in words which runs are in no contest: others of the same name have more."""
+    groups = _groups(results)
+    chosen = set(_chosen(groups))
+    counts: Counter[str] = Counter()
+    for one in groups:
+        if one not in chosen:
+            setting, key = one.setting, one.key
+            method = f"{key.spec} #{key.method_id[:4]}"
+            counts[f"{method} in {setting.title} #{setting.id[:4]}"] += one.size
+    return [f"{words} ({count})" for words, count in sorted(counts.items())]
 
-    setting = min(settings, key=lambda one: (-size(one), one.id))
-    here = results.at(setting)
-    kept: dict[str, Key] = {}
-    for key in sorted(settings[setting]):
-        if key.spec not in kept or len(here.groups[key]) > len(here.groups[kept[key.spec]]):
-            kept[key.spec] = key
-    return Contest(place, protocol, here, kept)
+
+def _groups(results: Collection) -> list[_Group]:
+    return [
+        _Group(setting, key, rows[0]["protocol_id"], len(rows))
+        for setting in results.settings()
+        for key, rows in results.at(setting).groups.items()
+        if key.spec != _FULL
+    ]
+
+
+def _chosen(groups: Sequence[_Group]) -> Sequence[_Group]:
+    """Return the groups of one protocol, setting and method of each name on each data set."""
+    groups = _of_most_runs(groups, lambda one: (), lambda one: one.protocol_id)
+    groups = _of_most_runs(groups, lambda one: (one.setting.model,), lambda one: one.setting.id)
+    return _of_most_runs(
+        groups,
+        lambda one: (one.key.spec,),
+        lambda one: f"{one.key.method_id} {one.key.reconstruction}",
+    )
+
+
+def _of_most_runs(
+    groups: Sequence[_Group],
+    names: Callable[[_Group], tuple[str, ...]],
+    identity: Callable[[_Group], str],
+) -> Sequence[_Group]:
+    """Return the groups of one identity under each name, on each data set and protocol."""
+
+    def named(one: _Group) -> tuple[str, ...]:
+        return one.setting.dataset, one.setting.fingerprint, one.setting.protocol, *names(one)
+
+    sizes: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    for one in groups:
+        sizes[named(one)][identity(one)] += one.size
+    most = {name: min(found, key=lambda i: (-found[i], i)) for name, found in sizes.items()}
+    return [one for one in groups if identity(one) == most[named(one)]]

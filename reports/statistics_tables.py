@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from statistics import fmean
 from typing import Any
 
 from reports.aggregates import aggregates_table
 from reports.collection import Collection
-from reports.contests import Contest, Place, contests
+from reports.contests import Contest, Place, contests, left_out
 from reports.statistics import (
     LEVEL,
     POWER,
@@ -25,6 +26,7 @@ from reports.statistics import (
 from reports.tables import Column, Table, difference, number
 
 _BASELINES = ("random", "dq")
+_MOST_TOLD = 5
 
 
 def statistics_tables(results: Collection) -> list[Table]:
@@ -34,6 +36,9 @@ def statistics_tables(results: Collection) -> list[Table]:
         comparisons_table(found), aggregates_table(found), orders_table(found),
         optimism_table(found),
     ]  # fmt: skip
+    others = left_out(results)
+    if others:
+        made = [replace(table, notes=[*table.notes, _left_out_note(others)]) for table in made]
     return [table for table in made if table.rows]
 
 
@@ -163,6 +168,14 @@ def _reach(effect: Effect) -> dict[str, float | int | None]:
         "detectable": minimum_detectable_difference(effect.deviation, effect.n),
         "needed": seeds_needed(effect.mean, effect.deviation) if effect.mean else None,
     }
+
+
+def _left_out_note(others: Sequence[str]) -> str:
+    more = f"; and {len(others) - _MOST_TOLD} others" if len(others) > _MOST_TOLD else ""
+    return (
+        "Left out (runs), as a name stands for one identity here and others of the same name have "
+        f"more runs: {'; '.join(others[:_MOST_TOLD])}{more}."
+    )
 
 
 def _p(value: float) -> str:

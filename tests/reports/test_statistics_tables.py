@@ -6,7 +6,12 @@ import pytest
 from reports.aggregates import aggregates_table
 from reports.collection import Collection
 from reports.contests import contests
-from reports.statistics_tables import comparisons_table, optimism_table, orders_table
+from reports.statistics_tables import (
+    comparisons_table,
+    optimism_table,
+    orders_table,
+    statistics_tables,
+)
 from reports.tables import as_markdown, as_text
 
 
@@ -102,6 +107,40 @@ def test_over_all_ratios_methods_are_compared_with_random_at_the_same_tasks(reco
     alone = aggregates_table(found([one for one in records if one["cell"]["training_seed"] == 0]))
     assert alone.texts()[0][4:] == ["+1.00", "1", "86.00", "85.00", "100%"]
     assert aggregates_table([]).rows == []
+
+
+def test_over_all_ratios_a_row_pools_one_identity_and_tells_what_is_left_out(record):
+    def of_version(versions):
+        return [
+            record(method, percent, seed, 80 + gain, version=version)
+            for percent, version, gain in zip(("10", "20"), versions, (5, -1), strict=True)
+            for method, gain in (("random", 0), ("dq", gain))
+            for seed in range(5)
+        ]
+
+    assert [r["n"] for r in aggregates_table(found(of_version((1, 1)))).rows] == [10]
+    mixed = [one for one in of_version((1, 2)) if one["specs"]["method"] == "dq"]
+    mixed += [one for one in of_version((1, 1)) if one["specs"]["method"] == "random"]
+    assert aggregates_table(found(mixed)).rows == []
+    (table, *_) = statistics_tables(Collection.of(mixed))
+    assert {row["method"] for row in table.rows} == {"dq"}
+    assert len(table.rows) == 1
+    assert "dq #" in table.notes[-1]
+    assert "(5)" in table.notes[-1]
+
+
+def test_over_all_networks_a_row_pools_one_identity_of_a_protocol(record):
+    records = []
+    for model, epochs in (("resnet8", 30), ("vit", 60)):
+        for method, accuracy in (("random", 80.0), ("dq", 81.0)):
+            made = record(method, "10", 0, accuracy, specs={"model": model})
+            made["cell"]["protocol"]["parameters"]["epochs"] = epochs
+            records.append(made)
+    assert len(found(records)) == 1
+    for made in records:
+        made["cell"]["protocol"]["parameters"]["epochs"] = 30
+    assert len(found(records)) == 2
+    assert len(aggregates_table(found(records)).rows) == 1
 
 
 def test_the_tables_render_and_none_needs_rows(made):
