@@ -94,7 +94,7 @@ def keep_freed_memory() -> None:
 def told_bytes(value: float) -> str:
     """Show a number of bytes."""
     for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
+        if value < 999.5:  # what is shown in three digits as 1000 is 1 of the next unit
             return f"{value:.3g} {unit}"
         value /= 1000
     return f"{value:.3g} TB"

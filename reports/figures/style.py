@@ -213,6 +213,8 @@ def time_axis(axes: Axes) -> None:
         shown = [time for time in times if low <= time <= high]
         if len(shown) <= _MOST_TIMES:
             break
+    if len(shown) < 2:  # all within a factor of two or so: an axis without them tells nothing
+        shown = [low * (high / low) ** part for part in (0.2, 0.5, 0.8)]
     axes.set_xlim(low, high)
     axes.set_xticks(shown)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value)))

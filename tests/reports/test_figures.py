@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reports.figures import KINDS, drawings, figures
 from reports.figures.costs import Point, break_even, front
-from reports.figures.style import looks
+from reports.figures.style import looks, time_axis
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -252,6 +252,18 @@ def test_every_method_has_a_look_of_its_own(names):
 def test_the_papers_methods_keep_their_look_in_every_figure():
     alone, among = looks(["adq"])["adq"], looks(["a", "b", "dq", "adq", "random"])["adq"]
     assert alone == among
+
+
+@given(st.floats(1e-3, 1e6), st.floats(1.1, 1e6))
+def test_an_axis_of_times_always_has_some_marked(low, factor):
+    from matplotlib.figure import Figure
+
+    axes = Figure().add_subplot()
+    axes.set_xscale("log")
+    axes.set_xlim(low, low * factor)
+    time_axis(axes)
+    inside = [time for time in axes.get_xticks() if low <= time <= low * factor * 1.0000001]
+    assert 2 <= len(inside) <= 7
 
 
 def test_figures_are_not_drawn_anew_into_a_file_in_the_way(everything, tmp_path):

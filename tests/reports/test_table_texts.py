@@ -24,7 +24,15 @@ def test_an_interval_of_a_time_has_the_times_unit():
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(9, "9 B"), (9360, "9.36 kB"), (153_650_000, "154 MB"), (2.5e12, "2.5 TB")]
+    ("value", "shown"),
+    [
+        (9, "9 B"),
+        (9360, "9.36 kB"),
+        (999_499, "999 kB"),
+        (999_600, "1 MB"),
+        (153_650_000, "154 MB"),
+        (2.5e12, "2.5 TB"),
+    ],
 )
 def test_sizes_are_told_in_fitting_units(value, shown):
     assert told_bytes(value) == shown
