@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from bench.errors import DamagedFileError
 from bench.identity import IDENTITY_VERSION, cell_id
+from bench.storage import read_json
 
 SCHEMA = 2
 PARTS = ("dataset", "method", "budget", "model", "protocol")
@@ -31,6 +33,15 @@ def to_json(plan: str, rows: Iterable[Row]) -> dict[str, Any]:
         "parts": {part: [json.loads(text) for text in texts] for part, texts in parts.items()},
         "cells": cells,
     }
+
+
+def read(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the identities of a plan's file; a DamagedFileError names it."""
+    content = read_json(path)
+    try:
+        return identities(content)
+    except DamagedFileError as error:
+        raise DamagedFileError(f"{path} {error}") from None
 
 
 def identities(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

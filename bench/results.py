@@ -14,7 +14,7 @@ from bench.errors import BenchError, DamagedFileError, StorageError, UsageError
 from bench.identity import canonical_json, cell_id, text_digest
 from bench.leases import Leases
 from bench.records import RECORD_SCHEMA, read_named, read_record, refuse_newer
-from bench.storage import require_writable, set_aside, write_json
+from bench.storage import read_json, require_writable, set_aside, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,9 +127,9 @@ class Results:
             )
 
     def save_plan(self, plan: Plan) -> Path:
-        """Keep a plan, so that its state can be asked for later."""
+        """Keep a plan, so that its state can be asked for later; a damaged file is set aside."""
         path = self.folder / "plans" / f"{plan.id}.json"
-        if not path.exists():
+        if self._read(path, read_json) is None:
             plan.save(path)
         return path
 

@@ -14,7 +14,6 @@ from bench import planfiles
 from bench.errors import DamagedFileError
 from bench.leases import PATIENCE_S
 from bench.results import Results
-from bench.storage import read_json
 from slurm import commands, squeue, submissions
 from slurm.remaining import left
 from slurm.requests import BLOCKED
@@ -41,6 +40,8 @@ class Status:
         Expected seconds of what is left; None when a cell's are unknown.
     queue_error : str
         Why Slurm could not be asked; empty where it could, or where nothing was submitted.
+    unread : tuple of str
+        Why plans could not be read; their cells are told only where they were submitted.
     """
 
     cells: dict[str, Seen]
@@ -48,6 +49,7 @@ class Status:
     left_s: float | None = None
     left_gpu_s: float | None = None
     queue_error: str = ""
+    unread: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, int]:
         """Return the number of cells of each state that there is."""
@@ -71,6 +73,7 @@ class Status:
             "left_s": self.left_s,
             "left_gpu_s": self.left_gpu_s,
             "queue_error": self.queue_error,
+            "unread": self.unread,
         }
 
 
@@ -118,9 +121,11 @@ def status(folder: Path, runs: Sequence[Accounted] = ()) -> Status:
         except commands.ClusterError as told:
             error = str(told)
     gone = State.UNKNOWN if error else State.LOST
-    cells = _Cells(folder, submitted, live, runs, gone).seen()
+    planned, unread = _planned(folder)
+    cells = _Cells(folder, submitted, live, runs, gone).seen(planned)
     seconds, gpu_seconds = left(cells, submitted, runs)
-    return Status(cells, [job for job in live if not job.is_over], seconds, gpu_seconds, error)
+    going = [job for job in live if not job.is_over]
+    return Status(cells, going, seconds, gpu_seconds, error, tuple(unread))
 
 
 class _Cells:
@@ -149,8 +154,8 @@ class _Cells:
             if place is not None and place.array.stage == "cells":
                 self._jobs |= dict.fromkeys(place.task.cells, job)
 
-    def seen(self) -> dict[str, Seen]:
-        found = dict.fromkeys(planned(self._folder)) | dict.fromkeys(self._newest)
+    def seen(self, planned: Iterable[str]) -> dict[str, Seen]:
+        found = dict.fromkeys(planned) | dict.fromkeys(self._newest)
         return {cell: self._state(cell) for cell in found}
 
     def _state(self, cell: str) -> Seen:
@@ -209,12 +214,13 @@ def _stems(folder: Path, suffix: str) -> set[str]:
     return {path.name.removesuffix(suffix) for path in folder.glob(f"cell-*{suffix}")}
 
 
-def planned(folder: Path) -> list[str]:
-    """Return the ids of the cells of all plans of a results folder."""
+def _planned(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the ids of the cells of all plans of a results folder, and why some were not read."""
     found: dict[str, None] = {}
+    unread = []
     for path in sorted((folder / "plans").glob("*.json")):
         try:
-            found |= dict.fromkeys(planfiles.identities(read_json(path)))
-        except (DamagedFileError, OSError):
-            continue
-    return list(found)
+            found |= dict.fromkeys(planfiles.read(path))
+        except (DamagedFileError, OSError) as error:
+            unread.append(str(error))
+    return list(found), unread

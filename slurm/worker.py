@@ -18,11 +18,10 @@ from bench.allocation import BEGAN, tell_job
 from bench.cells import Cell, Plan
 from bench.contract import METHODS
 from bench.datasets import Source
-from bench.errors import BenchError, DeviceError, ProcessError, StorageError
+from bench.errors import BenchError, DamagedFileError, DeviceError, ProcessError, StorageError
 from bench.provenance import RESTARTS
 from bench.results import Results
 from bench.shielding import WARNING
-from bench.storage import read_json
 from slurm import commands, squeue
 from slurm.codes import code_digest
 from slurm.log import Log
@@ -116,7 +115,7 @@ class _Run:
                     return SOME_FAILED
             if self._work.stage == "cells" and self._left():
                 return SOME_FAILED
-        except StorageError as error:
+        except (StorageError, DamagedFileError) as error:
             print(f"error: {error}", flush=True)
             return SOME_FAILED
         _remove_own_files()
@@ -134,8 +133,7 @@ class _Run:
 
     def _read(self) -> None:
         """Read the plan's cells of this job; refuse to compute them with other code."""
-        content = _read_late(self._results.folder / "plans" / f"{self._work.plan}.json")
-        planned = planfiles.identities(content)
+        planned = _read_late(self._results.folder / "plans" / f"{self._work.plan}.json")
         found = {name: planned[name] for name in self._work.cells if name in planned}
         made: dict[tuple[str, str], Any] = {}
         try:
@@ -275,15 +273,15 @@ def _requeued() -> str:
     return commands.requeue()
 
 
-def _read_late(path: Path) -> dict[str, Any]:
-    """Read a file that is there; a network file system may show it later."""
+def _read_late(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the identities of a plan that is there; a network file system may show it later."""
     limit = time.monotonic() + squeue.LATE_S
     while True:
         try:
-            return read_json(path)
-        except FileNotFoundError:
+            return planfiles.read(path)
+        except FileNotFoundError as error:
             if time.monotonic() > limit:
-                raise
+                raise StorageError(f"cannot read {path}: {error.strerror}") from None
             time.sleep(1)
 
 

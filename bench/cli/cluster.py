@@ -112,6 +112,7 @@ def _in_words(folder: Path, seen: Status, told: dict[str, Any]) -> str:
     lines = [f"{len(seen.cells)} cells: {states or 'none planned'}"]
     for state, reasons in seen.reasons().items():
         lines.append(f"  {state}: " + ", ".join(f"{count} {why}" for why, count in reasons.items()))
+    lines += [f"  A plan is left out: {why}" for why in seen.unread]
     if seen.queue_error:
         lines.append(f"  Slurm does not tell of jobs: {seen.queue_error}")
     if any(state in counts for state in _GOING):

@@ -9,8 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from bench import allocation, execution
+from bench.cli import cli
 from bench.contract import METHODS, CompressedSet, Method, MethodInfo
 from bench.datasets import Source
 from bench.feeding import Feed, Stream
@@ -23,6 +25,7 @@ from slurm import codes, commands, worker
 from slurm.codes import code_digest
 from slurm.dispatch import prepare
 from slurm.profiles import Profile
+from slurm.watch import status
 from slurm.worker import STALE_CODE, TIME_OUT, Work
 
 INFO = MethodInfo(title="t", paper="none", year=2026, kind="selection", code="here")
@@ -172,6 +175,30 @@ def test_code_that_no_longer_knows_the_cells_is_told_for_each_of_them(work, plan
     again = replace(gone, attempts={failure["id"]: 1 for failure in failures})
     assert ended(again) == 1
     assert {failure["type"] for failure in results.failures()} == {"UsageError"}
+
+
+@pytest.mark.parametrize("content", ['{"schema": 2', None])
+def test_a_plan_that_cannot_be_read_is_told_in_one_line(work, plan, results, content, capsys):
+    sweep = plan(seeds=1)
+    job = work(sweep)
+    path = results.folder / "plans" / f"{sweep.id}.json"
+    if content is None:
+        write_json(path, read_json(path) | {"schema": 99})
+    else:
+        path.write_text(content)
+    assert ended(job) == 1
+    (told,) = capsys.readouterr().out.splitlines()
+    assert told.startswith(f"error: {path} is {'damaged' if content else 'of a newer bench'}")
+    assert told.split(": ", 1)[1] in status(results.folder).unread
+    words = CliRunner().invoke(cli, ["status", "--results", str(results.folder)]).output
+    assert f"A plan is left out: {path} is " in words
+
+
+def test_a_damaged_plan_is_written_anew_when_it_is_submitted_again(work, plan, results):
+    sweep = plan(seeds=1)
+    work(sweep)
+    (results.folder / "plans" / f"{sweep.id}.json").write_text("{")
+    assert ended(work(sweep)) == 0
 
 
 def test_the_code_that_submits_and_watches_is_part_of_what_was_submitted(monkeypatch):
