@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rliable import metrics
 from scipy import stats
 
 from reports.statistics import (
@@ -34,6 +35,21 @@ def test_the_probability_of_improvement_is_mann_and_whitneys(ours, theirs):
     expected = stats.mannwhitneyu(ours, theirs).statistic / (len(ours) * len(theirs))
     found = probability_of_improvement({"a": ours, "b": ours}, {"a": theirs, "b": theirs})
     assert found == pytest.approx(expected)
+
+
+@given(
+    st.integers(1, 8), st.integers(1, 8), st.integers(1, 5), st.integers(0, 6), st.integers(0, 999)
+)
+def test_both_are_those_of_rliable(n_ours, n_theirs, tasks, levels, seed):
+    rng = np.random.default_rng(seed)
+    ours, theirs = rng.integers(0, levels + 1, (n_ours, tasks)), rng.random((n_theirs, tasks))
+    theirs = np.round(theirs * levels)  # ties count half
+    by_task = [
+        {str(task): runs[:, task].tolist() for task in range(tasks)} for runs in (ours, theirs)
+    ]
+    assert iqm(by_task[0]) == pytest.approx(metrics.aggregate_iqm(ours))
+    expected = metrics.probability_of_improvement(ours, theirs)
+    assert probability_of_improvement(*by_task) == pytest.approx(expected)
 
 
 def test_other_tasks_cannot_be_compared():
