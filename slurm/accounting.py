@@ -69,7 +69,6 @@ def runs_of(submitted: Sequence[Submission]) -> list[Accounted] | None:
     """
     arrays = {array.name: array for one in submitted for array in one.arrays}
     jobs = [array.job for array in arrays.values() if array.job is not None]
-    # A launcher that was killed may have had no time to write down the number of an array.
     names = [name for name, array in arrays.items() if array.job is None]
     since = min((one.asked for one in submitted), default=0.0)
     runs = sacct.accounts(jobs, names, since)

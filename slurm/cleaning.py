@@ -36,7 +36,9 @@ def clean(folder: Path) -> int:
         return 0
     with alone(Results(folder)):  # pickles of jobs that Slurm is just told of look like dead ones
         submitted = submissions.read_all(folder)
-        live = {job.job for job in watch.live_jobs(submitted)}
+        queued = watch.live_jobs(submitted)
+        submitted = submissions.numbered(submitted, queued)
+        live = {job.job for job in queued}
         done = {path.stem for path in (folder / "records").glob("cell-*.json")}
         return sum(_cleaned(folder, one, live, done) for one in submitted)
 

@@ -9,7 +9,7 @@ from bench.recording import KILLED, OUT_OF_MEMORY
 from slurm import commands
 from slurm.accounting import runs_of
 from slurm.requests import BLOCKED, Ask, Taught
-from slurm.submissions import Places
+from slurm.submissions import Places, numbered
 from slurm.watch import last_states
 from slurm.worker import STALE_CODE, TIME_OUT
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from bench.results import Results
+    from slurm.sacct import Accounted
     from slurm.submissions import Submission, SubmittedArray
 
     Attempt = list[tuple[SubmittedArray, str]]
@@ -66,7 +67,9 @@ def lessons(
     cell's own job need not have more of. Without accounting, only what the job itself could still
     write down is known.
     """
-    states = _last_states(submitted)
+    runs = _runs(submitted)
+    submitted = numbered(submitted, runs)
+    states = last_states(Places(submitted), runs)
     taught: dict[str, Taught] = {}
     exhausted = set()
     for cell in cells:
@@ -133,10 +136,9 @@ def _told(cell: str, results: Results, newest: Submission) -> dict[str, Any] | N
     return failure
 
 
-def _last_states(submitted: Sequence[Submission]) -> dict[tuple[str, str], str]:
-    """Return the last state of each job by array and cell, as far as Slurm remembers it."""
+def _runs(submitted: Sequence[Submission]) -> list[Accounted]:
+    """Return the runs of the submissions' jobs, as far as Slurm remembers them."""
     try:
-        runs = runs_of(submitted) or []
+        return runs_of(submitted) or []
     except commands.ClusterError:  # as on a cluster without accounting
-        runs = []
-    return last_states(Places(submitted), runs)
+        return []

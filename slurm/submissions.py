@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -129,7 +129,7 @@ class Submission:
         """Slurm's numbers of its arrays."""
         return [array.job for array in self.arrays if array.job is not None]
 
-    def with_jobs(self, jobs: Sequence[str]) -> Submission:
+    def with_jobs(self, jobs: Sequence[str | None]) -> Submission:
         """Return the submission with Slurm's numbers for its first arrays."""
         numbers = [*jobs, *[None] * (len(self.arrays) - len(jobs))]
         pairs = zip(self.arrays, numbers, strict=True)
@@ -169,6 +169,20 @@ def read_all(results: Path) -> list[Submission]:
         except (DamagedFileError, OSError, KeyError, TypeError):
             continue
     return sorted(found, key=lambda submission: submission.asked)
+
+
+def numbered(
+    submitted: Sequence[Submission], jobs: Iterable[Queued | Accounted]
+) -> list[Submission]:
+    """Return submissions with the numbers of arrays that only the names of their jobs tell.
+
+    A launcher that was killed may have had no time to write them down.
+    """
+    numbers = {job.name: job.job for job in jobs}
+    return [
+        one.with_jobs([array.job or numbers.get(array.name) for array in one.arrays])
+        for one in submitted
+    ]
 
 
 def _from_json(content: dict[str, Any]) -> Submission:

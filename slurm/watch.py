@@ -121,6 +121,7 @@ def status(folder: Path, runs: Sequence[Accounted] = ()) -> Status:
         except commands.ClusterError as told:
             error = str(told)
     gone = State.UNKNOWN if error else State.LOST
+    submitted = submissions.numbered(submitted, [*runs, *live])
     planned, unread = _planned(folder)
     cells = _Cells(folder, submitted, live, runs, gone).seen(planned)
     seconds, gpu_seconds = left(cells, submitted, runs)

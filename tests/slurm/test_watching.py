@@ -224,6 +224,22 @@ class TestRetry:
         told = {by_cell[cell]: one.cell for cell, one in taught.items()}
         assert told == {0: Ask(memory_gb=16.0), 1: Ask(minutes=480)}
 
+    def test_an_array_that_only_its_jobs_names_tell_of_was_an_attempt(
+        self, submitted, plan, results, fake_slurm
+    ):
+        sweep = plan(seeds=1)
+        submission = submitted(sweep).with_jobs([])
+        submission.save(results.folder)
+        assert self.learnt(sweep, results).taught == {}
+        assert status(results.folder).counts() == {"not submitted": 1}
+        name = submission.arrays[0].name
+        fake_slurm.says("sacct", f"101_0|{name}|OUT_OF_MEMORY|60|cpu=2|cpu=2|240|n1")
+        learnt = self.learnt(sweep, results, most_attempts=1)
+        assert list(learnt.taught.values()) == [Taught(Ask(memory_gb=16.0))]
+        assert learnt.exhausted == {sweep.cells[0].id}
+        told = status(results.folder, runs_of([submission])).reasons()
+        assert told == {"lost": {"OUT_OF_MEMORY": 1}}
+
     def test_what_earlier_retries_asked_for_is_never_forgotten(
         self, submitted, plan, results, fake_slurm
     ):
@@ -379,6 +395,9 @@ class TestClean:
         execute(sweep, results, Source(), "cpu")
         in_queue(fake_slurm, submission, ("COMPLETING", "None"))
         assert clean(results.folder) == 0
+        submission.with_jobs([]).save(results.folder)
+        assert clean(results.folder) == 0
+        submission.save(results.folder)
         fake_slurm.says("squeue", "")
         assert clean(results.folder) == 3
         assert not logs.exists()
