@@ -60,7 +60,8 @@ class Cooperation:
             self._shards = ShardBuffers(network, numbers)
         elif team.size > 1:
             self.network = shared_norms(network)
-        self._takes_nothing = any(isinstance(one, _BatchNorm) for one in self.network.modules())
+        self._normalises = any(isinstance(one, _BatchNorm) for one in self.network.modules())
+        self._takes_nothing = False
         self._wrapped: nn.Module = self.network
         if team.size > 1:
             # Without the search for unused parameters the buckets are laid out anew after the
@@ -75,13 +76,40 @@ class Cooperation:
         A process without an image takes part all the same: the others wait for its gradients, and
         for its sums where they normalise together. Networks that do not normalise over a batch
         are given an image that counts for nothing; some, as Swin, fail without any.
+
+        Raises
+        ------
+        TrainingError
+            When there is no image, and the network normalises over a batch and fails without any:
+            an image that stands in would count.
         """
-        if len(images) or self._takes_nothing:
+        if len(images):
             logits: Tensor = self._wrapped(images)
             return logits
-        stand_in = images.new_zeros(1, *images.shape[1:])
-        none: Tensor = self._wrapped(stand_in)[:0]
-        return none
+        if not self._normalises:
+            stand_in = images.new_zeros(1, *images.shape[1:])
+            none: Tensor = self._wrapped(stand_in)[:0]
+            return none
+        if not self._takes_nothing:
+            self._ask(images)
+            self._takes_nothing = True
+        empty: Tensor = self._wrapped(images)
+        return empty
+
+    @torch.no_grad()
+    def _ask(self, nothing: Tensor) -> None:
+        """Raise if the network fails without an image; the other processes do not notice."""
+        was_training = self.network.training
+        try:
+            self.network.eval()(nothing)
+        except Exception as error:
+            raise TrainingError(
+                "a batch has fewer images than pieces, and a network that normalises over a batch "
+                f"fails without an image ({error}). Take fewer GPUs a cell, last_batch=drop or "
+                "another batch_size"
+            ) from error
+        finally:
+            self.network.train(was_training)
 
     @contextlib.contextmanager
     def exchanging(self, piece: Piece, is_last: bool) -> Iterator[None]:

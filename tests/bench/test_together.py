@@ -70,7 +70,7 @@ class Windows(Network):
         self.last = torch.nn.Linear(64, 10)
 
     def features(self, images: torch.Tensor) -> Features:
-        windows = images.contiguous().view(-1, 4, 16)
+        windows = images.contiguous().view(len(images), -1, 16)
         return Features(windows.flatten(1), images.new_empty(len(images), 0))
 
     def classify(self, penultimate: torch.Tensor) -> torch.Tensor:
@@ -335,3 +335,33 @@ def test_a_normalisation_for_every_look_is_refused_where_processes_share_a_whole
     looks = "augmentation_splits=2,split_norm=true"
     with pytest.raises(TrainingError, match=r"2 processes .* batch_shards=2"):
         Cooperation(network, Team(0, 2), PROTOCOLS.make_one(f"smoke[{looks}]"))
+
+
+class NormalisedWindows(Windows):
+    """A network that normalises over a batch and fails without an image, as LeViT does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = torch.nn.BatchNorm2d(1)
+
+    def features(self, images: torch.Tensor) -> Features:
+        return super().features(self.norm(images))
+
+
+def test_a_network_that_cannot_do_without_an_image_is_refused_only_where_there_is_none():
+    network = NormalisedWindows()
+    together = Cooperation(network, ALONE, PROTOCOLS.make_one("smoke"))
+    assert together(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+    mean = network.norm.running_mean.clone()
+    with pytest.raises(TrainingError, match=r"fails without an image \(.*last_batch=drop"):
+        together(torch.zeros(0, 1, 8, 8))
+    assert network.training
+    assert torch.equal(network.norm.running_mean, mean)
+
+
+def test_a_network_that_normalises_and_does_without_an_image_is_given_none():
+    network = training.fresh_network(RESNET, small_job("").train, 0)
+    together = Cooperation(network, ALONE, PROTOCOLS.make_one("smoke"))
+    logits = together(torch.zeros(0, 1, 8, 8))
+    assert logits.shape == (0, 10)
+    assert logits.requires_grad
