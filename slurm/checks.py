@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from slurm import commands
 from slurm.commands import ClusterError, seconds_of
 from slurm.limits import memory_limit_gb
-from slurm.nodes import UNLIMITED, Node, chosen, hostnames, nodes_of, partitions
+from slurm.nodes import UNLIMITED, Node, chosen, nodes_of, partitions, usable
 
 if TYPE_CHECKING:
     from slurm.profiles import Profile
@@ -88,10 +87,9 @@ def _node(profile: Profile, asked_for: Sequence[dict[str, str]], nodes: Sequence
     if profile.memory_gb > allowed:
         return Check("node", False, f"a job may not have {wanted}: at most {allowed:.3g} GB")
     try:
-        excluded = hostnames(profile.exclude or "")
+        fitting = usable(profile, nodes)
     except ClusterError as error:
         return Check("node", False, f"exclude = {profile.exclude}: {error}")
-    fitting = [node for node in nodes if node.name not in excluded and fits(profile, node)]
     if not fitting:
         most = max(nodes, key=lambda node: (node.gpus, node.cpus, node.memory_mb), default=None)
         has = (
@@ -109,25 +107,6 @@ def _idle_gpus(profile: Profile) -> Iterator[Check]:
     if profile.gpus > used:
         told = f"a job has {profile.gpus} and a cell trains on {used}. Set gpus_per_cell"
         yield Check("GPUs", False, told)
-
-
-def fits(profile: Profile, node: Node) -> bool:
-    """Return whether a node has what a profile asks for; only plain constraints are looked at."""
-    plain = profile.constraint is None or not re.search(r"[|*\[(]", profile.constraint)
-    features = set(re.split("[&,]", profile.constraint or "")) - {""} if plain else set()
-    return (
-        node.cpus >= profile.cpus
-        and node.memory_mb >= profile.memory_gb * 1024
-        and node.gpus >= profile.gpus
-        and _has_kind(profile.gres, node.gres)
-        and features <= node.features
-    )
-
-
-def _has_kind(wanted: str | None, has: str) -> bool:
-    """Return whether a node has GPUs of the kind that ``gpu:kind:count`` names."""
-    kinds = [part.split(":")[1] for part in (wanted or "").split(",") if part.count(":") == 2]
-    return all(f":{kind}:" in f":{has}:" or f":{kind}(" in has for kind in kinds)
 
 
 def _associations(profile: Profile) -> Iterator[Check]:

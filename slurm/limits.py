@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from slurm import commands
-from slurm.nodes import UNLIMITED, Node, chosen, nodes_of, partitions
+from slurm.nodes import UNLIMITED, Node, chosen, nodes_of, partitions, usable
 
 if TYPE_CHECKING:
     from slurm.profiles import Profile
@@ -27,13 +27,17 @@ def array_size(profile: Profile) -> int:
 
 
 def most_memory_gb(profile: Profile) -> float:
-    """Return the most memory that a job may ask for, in GB; infinite where nobody tells."""
+    """Return the most memory that a job may ask for, in GB; infinite where nobody tells.
+
+    Nodes count that have what else the profile asks for.
+    """
     if profile.max_memory_gb:
         return profile.max_memory_gb
     try:
         known = partitions()
         names = [name for name in chosen(profile.partition, known) if name in known]
-        return memory_limit_gb([known[name] for name in names], nodes_of(names) if names else ())
+        nodes = usable(profile, nodes_of(names)) if names else ()
+        return memory_limit_gb([known[name] for name in names], nodes)
     except commands.ClusterError:
         return math.inf
 

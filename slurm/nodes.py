@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from slurm import commands
+
+if TYPE_CHECKING:
+    from slurm.profiles import Profile
 
 _NODES = "%N|%c|%m|%G|%T|%f"
 _AWAY = ("down", "drain", "fail", "unk", "maint", "inval")
@@ -63,6 +67,31 @@ def hostnames(listed: str) -> frozenset[str]:
     if not listed:
         return frozenset()
     return frozenset(commands.ask("scontrol", "show", "hostnames", listed).split())
+
+
+def usable(profile: Profile, nodes: Sequence[Node]) -> list[Node]:
+    """Return the nodes that could ever run a job of a profile; raise a ClusterError."""
+    excluded = hostnames(profile.exclude or "")
+    return [node for node in nodes if node.name not in excluded and _fits(profile, node)]
+
+
+def _fits(profile: Profile, node: Node) -> bool:
+    """Return whether a node has what a profile asks for; only plain constraints are looked at."""
+    plain = profile.constraint is None or not re.search(r"[|*\[(]", profile.constraint)
+    features = set(re.split("[&,]", profile.constraint or "")) - {""} if plain else set()
+    return (
+        node.cpus >= profile.cpus
+        and node.memory_mb >= profile.memory_gb * 1024
+        and node.gpus >= profile.gpus
+        and _has_kind(profile.gres, node.gres)
+        and features <= node.features
+    )
+
+
+def _has_kind(wanted: str | None, has: str) -> bool:
+    """Return whether a node has GPUs of the kind that ``gpu:kind:count`` names."""
+    kinds = [part.split(":")[1] for part in (wanted or "").split(",") if part.count(":") == 2]
+    return all(f":{kind}:" in f":{has}:" or f":{kind}(" in has for kind in kinds)
 
 
 def _parsed(line: str) -> Node:

@@ -46,12 +46,12 @@ class Lessons:
     taught: dict[str, Taught] = field(default_factory=dict)
     exhausted: frozenset[str] = frozenset()
 
-    def most(self) -> Ask:
-        """Return the most that any job has to ask for."""
-        most = Ask()
+    def most(self) -> Taught:
+        """Return the most that any job has to ask for, of either kind."""
+        cell = making = Ask()
         for taught in self.taught.values():
-            most = most.joined(taught.cell).joined(taught.making)
-        return most
+            cell, making = cell.joined(taught.cell), making.joined(taught.making)
+        return Taught(cell, making)
 
 
 def lessons(

@@ -251,26 +251,28 @@ def _resubmit(
             err=True,
         )
     asked = profiles.read(profile)
-    _warn_of_limits(learnt.most(), asked, profile)
+    most = learnt.most()
+    _warn_of_limits("cells", most.cell, asked, profile)
+    _warn_of_limits("artefacts' jobs", most.making, asked.of("artefacts"), profile)
     show_submitted(
         plan, results, source, asked, device, False,
         taught=learnt.taught, without=learnt.exhausted,
     )  # fmt: skip
 
 
-def _warn_of_limits(most: Ask, profile: Profile, name: str) -> None:
+def _warn_of_limits(whose: str, most: Ask, profile: Profile, name: str) -> None:
     """Tell where a retry asks for less than it should."""
     from slurm.limits import most_memory_gb
 
     if most.minutes > profile.max_minutes:
         click.echo(
-            f"warning: some cells should get {most.minutes} minutes after a time-out, and "
+            f"warning: some {whose} should get {most.minutes} minutes after a time-out, and "
             f"max_minutes = {profile.max_minutes} is all that profile {name} allows. Raise it",
             err=True,
         )
     if most.memory_gb and most.memory_gb > (allowed := most_memory_gb(profile)):
         click.echo(
-            f"warning: some cells should get {most.memory_gb:g} GB after they ran out of memory, "
+            f"warning: some {whose} should get {most.memory_gb:g} GB after they ran out of memory, "
             f"and {allowed:.4g} GB are all that profile {name} or its nodes give. They get these",
             err=True,
         )

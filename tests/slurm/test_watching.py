@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -13,7 +14,7 @@ from bench.cli import cli
 from bench.datasets import Source
 from bench.execution import execute
 from bench.storage import write_json
-from slurm import submissions
+from slurm import limits, profiles, submissions
 from slurm.accounting import keep_accounts, runs_of, used_seconds
 from slurm.cleaning import clean
 from slurm.commands import seconds_of
@@ -301,6 +302,37 @@ class TestRetry:
         told = CliRunner().invoke(cli, command, catch_exceptions=False).output
         assert f"should get 16 GB after they ran out of memory, and {memory} GB are all" in told
         assert submissions.read_all(results.folder)[-1].arrays[0].memory_gb == memory
+
+    def test_memory_is_doubled_up_to_that_of_the_nodes_that_a_profile_can_use(
+        self, submitted, plan, results, fake_slurm
+    ):
+        fake_slurm.write("scontrol", (
+            '#!/bin/sh\ncase "$2" in hostnames) echo n3;; '
+            "partition) echo PartitionName=a Default=YES;; esac\n"
+        ))  # fmt: skip
+        fake_slurm.says("sinfo", "\n".join([
+            "n1|8|12288|gpu:2|idle|a100", "n2|64|102400|(null)|idle|a100",
+            "n3|8|102400|gpu:2|idle|a100", "n4|8|102400|gpu:2|idle|v100",
+            "n5|1|102400|gpu:2|idle|a100", "n6|8|10240|(null)|idle|small",
+        ]))  # fmt: skip
+        sweep = plan("graphcut", seeds=1, budgets="10,20")
+        path = results.folder.parent / "p.toml"
+        path.write_text(
+            'gpus_per_node = 1\ncpus = 2\nconstraint = "a100"\nexclude = "n3"\n'
+            '[artefacts]\ngpus_per_node = 0\nconstraint = "small"\nmemory_gb = 4\n'
+        )
+        asked = profiles.read(str(path))
+        assert limits.most_memory_gb(asked) == 12
+        assert limits.most_memory_gb(asked.of("artefacts")) == 10
+        for memory in (4, 8):
+            submitted(sweep, replace(asked, artefacts=replace(asked.artefacts, memory_gb=memory)))
+            for cell in sweep.cells:
+                fail(results, cell, "OutOfMemory", "blocked")
+        command = ["retry", "--slurm", str(path), "--results", str(results.folder)]
+        told = CliRunner().invoke(cli, command, catch_exceptions=False).output
+        assert "some artefacts' jobs should get 16 GB" in told
+        assert "and 10 GB are all" in told
+        assert "some cells should" not in told
 
     def test_what_was_cancelled_was_no_attempt(self, submitted, plan, results, fake_slurm):
         sweep = plan(seeds=1)
