@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from bench.batches import Batches, Part
 from bench.errors import BenchError
 from bench.identity import derive_seed
+from bench.shielding import END, shielded
 from bench.transforms import Transform, Wanted, normalise, test_transform, training_transform
 
 if TYPE_CHECKING:
@@ -72,8 +74,12 @@ def _loaded(
         prefetch_factor=_AHEAD if workers else None,
         generator=torch.Generator(),  # the global one belongs to the network's own chance
     )
-    coming = iter(loader)
+    coming: Iterator[Any] = iter(())
     try:
+        # The cluster tells the end of a job to each of its processes: workers that went first
+        # would look as if they had failed.
+        with shielded(END):
+            coming = iter(loader)
         for batch in coming:
             if isinstance(batch, BenchError):
                 raise batch
@@ -81,8 +87,10 @@ def _loaded(
     finally:
         # torch has no public way; its own is to wait until nothing refers to the iterator, which
         # an error's traceback does.
-        if workers:
-            coming._shutdown_workers()  # type: ignore[attr-defined]
+        if isinstance(coming, _MultiProcessingDataLoaderIter):
+            coming._shutdown_workers()
+            for worker in coming._workers:  # torch's last resort is the signal they do not hear
+                worker.kill()
 
 
 class StreamedBatches(Batches):

@@ -145,6 +145,8 @@ class Worker:
             except StorageError:
                 raise error from None
         except Exception as error:  # whatever a method or a network raises, the others go on
+            if (stop := _stop_behind(error)) is not None:
+                raise stop from None
             return self._failed(cell, error)
         self._progress.cell_finished(cell, record)
         return State.COMPUTED
@@ -272,6 +274,14 @@ class Worker:
             return fitting_advice(self._job)
         except Exception:  # the failure itself shall be told, whatever became of trying
             return ""
+
+
+def _stop_behind(error: BaseException) -> BaseException | None:
+    """Return what was ending this process, as Ctrl-C does, when an error got in its way."""
+    context = error.__context__
+    while isinstance(context, Exception | GeneratorExit):
+        context = context.__context__
+    return context
 
 
 def _share(cell: Cell, compressed: CompressedSet, train: ImageDataset) -> float:

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from bench.shielding import WARNING
+from bench.shielding import END, WARNING
 
-END = signal.SIGTERM
-"""Sent by scancel and preemption; Slurm itself runs a preempted job again."""
 _LONGEST_WARNING_S = 120
 _LATE_S = 90
 """Slurm's clock of signals is a minute coarse (sbatch's manual), and a job's script begins late."""

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
 import time
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -20,6 +22,7 @@ from bench.identity import cell_id
 from bench.planfiles import identities
 from bench.results import Results
 from bench.storage import read_json, write_json
+from bench.streaming import StreamedBatches
 from reports.reading import failure_row
 from slurm import codes, commands, worker
 from slurm.codes import code_digest
@@ -358,6 +361,14 @@ class TestSignals:
         """Have the job begin so long ago that a warning is of its time limit."""
         monkeypatch.setenv(allocation.BEGAN, str(time.time() - NEAR_THE_LIMIT))
 
+    @pytest.fixture(autouse=True)
+    def _handlers(self):
+        """Take back what a job that is stopped does with signals until it ends."""
+        before = {one: signal.getsignal(one) for one in (signal.SIGUSR2, signal.SIGTERM)}
+        yield
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
     def stopped_by(self, number, work, plan, register, results, first=()):
         def compress(self, train, budget, ctx):
             if ctx.selection_seed not in first:
@@ -365,12 +376,7 @@ class TestSignals:
             return CompressedSet(np.arange(budget.images(len(train))))
 
         sweep = plan(register(compress), seeds=2)
-        before = {one: signal.getsignal(one) for one in (signal.SIGUSR2, signal.SIGTERM)}
-        try:
-            assert ended(work(sweep)) == 1
-        finally:
-            for one, handler in before.items():
-                signal.signal(one, handler)
+        assert ended(work(sweep)) == 1
         assert list((results.folder / "leases").glob("cell-*")) == []
         return sweep
 
@@ -386,6 +392,37 @@ class TestSignals:
         self.stopped_by(signal.SIGTERM, work, plan, register, results)
         assert list(results.failures()) == []
         assert requeued == []
+
+    @pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGTERM])
+    def test_a_signal_to_all_processes_of_a_job_is_no_failure_of_a_cell(
+        self, number, work, plan, results, monkeypatch
+    ):
+        job = work(plan(seeds=1), stream="always", workers=1)
+        at = StreamedBatches.at
+
+        def all_are_told(batches, step):
+            parts = at(batches, step)
+            if step == 2:  # workers first: they are not to end before this process knows
+                for one in multiprocessing.active_children():
+                    subprocess.run(["kill", f"-{int(number)}", str(one.pid)], check=True)
+                time.sleep(0.3)
+                os.kill(os.getpid(), number)
+            return parts
+
+        monkeypatch.setattr(StreamedBatches, "at", all_are_told)
+        assert ended(job) == 1
+        assert list(results.failures()) == []
+        assert multiprocessing.active_children() == []
+
+    def test_an_error_on_the_way_out_is_no_failure_of_the_cell(self, work, plan, register, results):
+        def compress(self, train, budget, ctx):
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            finally:
+                raise ValueError("what was interrupted cannot be closed")
+
+        assert ended(work(plan(register(compress), seeds=1))) == 1
+        assert list(results.failures()) == []
 
     def test_the_end_of_a_job_that_heard_no_warning_is_told_as_too_little_time(
         self, work, plan, register, results, requeued, monkeypatch
