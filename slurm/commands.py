@@ -12,6 +12,8 @@ from bench.errors import BenchError, UsageError
 NAME = "bench"
 """What the names of our jobs begin with; a submission's id and an array's number follow."""
 _TIMEOUT_S = 60
+_FORMATS = {"SLURM_TIME_FORMAT": "standard", "SLURM_BITSTR_LEN": "0"}
+"""Times as we read them, and lists of an array's tasks in full: 64 bytes are usual."""
 
 
 class ClusterError(BenchError):
@@ -43,7 +45,7 @@ def ask(*command: str) -> str:
     try:
         answer = subprocess.run(
             command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False,
-            env=os.environ | {"SLURM_TIME_FORMAT": "standard"},
+            env=os.environ | _FORMATS,
         )  # fmt: skip
     except FileNotFoundError:
         raise ClusterError(f"there is no {command[0]} on this machine") from None

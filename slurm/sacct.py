@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ _DAY_S = 86400.0
 """More than clocks of a cluster differ by."""
 _DISABLED = "accounting storage is disabled"
 _SEPARATOR = "|"
+_TASKS = re.compile("([0-9]+)(?:-([0-9]+)(?::([0-9]+))?)?")
 _ACCOUNT = (
     "JobID", "JobName", "State", "ElapsedRaw", "AllocTRES", "ReqTRES", "TimelimitRaw", "NodeList",
 )  # fmt: skip
@@ -97,13 +99,16 @@ def _accounted(fields: list[str]) -> Iterator[Accounted]:
 
 
 def _numbers(tasks: str) -> Iterator[int]:
-    """Yield the tasks of ``3`` or ``[0-2,7%4]``; 0 for a job of its own."""
+    """Yield the tasks of ``3`` or ``[0-2,4-8:2,9%4]``; 0 for a job of its own.
+
+    Where the list is cut, its last part is left out.
+    """
+    if not tasks:
+        yield 0
     for part in tasks.strip("[]").partition("%")[0].split(","):
-        first, _, last = part.partition("-")
-        if first.isdigit():
-            yield from range(int(first), int(last or first) + 1)
-        else:
-            yield 0
+        if match := _TASKS.fullmatch(part):
+            first, last, step = match.groups()
+            yield from range(int(first), int(last or first) + 1, int(step or 1))
 
 
 def _resources(text: str) -> dict[str, int]:

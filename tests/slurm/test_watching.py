@@ -22,7 +22,7 @@ from slurm.dispatch import prepare
 from slurm.profiles import Profile
 from slurm.requests import Ask, Taught
 from slurm.retrying import lessons
-from slurm.sacct import Accounted
+from slurm.sacct import Accounted, accounts
 from slurm.sweeps import submit_once
 from slurm.watch import status
 
@@ -508,6 +508,23 @@ class TestAccounting:
         (account,) = keep_accounts(results, [submission], runs_of([submission]))
         assert (account.job, account.allocated_s, account.asked_s) == ("101", 50, 240 * 60)
         assert (fake_slurm.folder / "asked").read_text().endswith(f"--name={array.name}\n")
+
+    @pytest.mark.parametrize(
+        ("told", "tasks"),
+        [
+            ("", [0]), ("_3", [3]), ("_[0-2,7%4]", [0, 1, 2, 7]), ("_[1-5:2]", [1, 3, 5]),
+            ("_[1,3,9,1...]", [1, 3, 9]), ("_[1,7-1...]", [1]), ("_[1,3-...]", [1]),
+        ],
+    )  # fmt: skip
+    def test_lists_of_tasks_are_read_as_far_as_they_go_and_asked_for_in_full(
+        self, fake_slurm, told, tasks
+    ):
+        fake_slurm.write(
+            "sacct",
+            '#!/bin/sh\n[ "$SLURM_BITSTR_LEN" = 0 ] || exit 1\n'
+            f"echo '101{told}|bench-x-0|CANCELLED by 0|0||cpu=2|240|None assigned'\n",
+        )
+        assert [run.task for run in accounts(["101"], [], 0.0)] == tasks
 
     @pytest.mark.usefixtures("fake_slurm")
     def test_a_cluster_without_accounts_is_no_error(self, submitted, plan):
