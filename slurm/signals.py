@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -19,13 +20,23 @@ def warning_s(minutes: int) -> int:
     return min(_LONGEST_WARNING_S, minutes * 60 // 6)
 
 
-def is_of_the_limit(passed_s: float, minutes: int) -> bool:
-    """Return whether a warning after so many seconds can be that of the time limit.
+def end_of(began: float, minutes: int) -> float:
+    """Return when a job's time is over, in seconds since 1970.
+
+    Slurm counts from the allocation, and ``--time-min`` may have it give less than was asked. It
+    tells when that ends (not in version 22.05); else a job has its time from its script's start.
+    """
+    told = os.environ.get("SLURM_JOB_END_TIME", "")
+    return float(told) if told.isdigit() else began + 60 * minutes
+
+
+def is_of_the_limit(now: float, end: float, minutes: int) -> bool:
+    """Return whether a warning that comes now can be that of the time limit.
 
     An earlier one is of a preemption: partitions with a time of grace send it, and clusters with
     ``SlurmctldParameters=preempt_send_user_signal``.
     """
-    return passed_s >= 60 * minutes - warning_s(minutes) - _LATE_S
+    return now >= end - warning_s(minutes) - _LATE_S
 
 
 class Stopped(BaseException):
@@ -37,10 +48,18 @@ class Stopped(BaseException):
 
 
 @contextmanager
-def stopping() -> Iterator[None]:
-    """Raise :class:`Stopped` within the block at the first signal; ignore those after it."""
+def stopping(is_end: Callable[[int], bool]) -> Iterator[None]:
+    """Raise :class:`Stopped` within the block at the first signal that is its end.
+
+    Signals after that one are ignored. ``is_end`` is asked where work is interrupted, which goes
+    on as if nothing had been when it says no.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        if not is_end(number):
+            signal.signal(number, stop)
+            return
         for other in (WARNING, END):
             signal.signal(other, signal.SIG_IGN)
         raise Stopped(number)

@@ -28,13 +28,15 @@ from slurm.log import Log
 from slurm.making import make_artefacts
 from slurm.needs import artefacts_of
 from slurm.requests import BLOCKED, Stage
-from slurm.signals import Stopped, is_of_the_limit, stopping
+from slurm.signals import Stopped, end_of, is_of_the_limit, stopping
 
 if TYPE_CHECKING:
     from bench.execution import Outcome
 
 SOME_FAILED = 1
 _MOST_RESTARTS = 50
+_MOST_IDLE_RESTARTS = 3
+"""After as many, a warning that looks like one of a preemption may be one of a time limit."""
 TIME_OUT = "TimeOut"
 _STALE = "the code has changed since the sweep was submitted. Submit it again: bench retry"
 
@@ -107,12 +109,15 @@ class _Run:
         self._cells: list[Cell] = []
         self._artefacts: frozenset[str] = frozenset()
         self._before: object = None
+        self._limit = end_of(float(os.environ[BEGAN]), work.minutes)
+        self._is_requeued = False
 
     def run(self) -> int:
         try:
-            while (stop := self._worked()) is not None:
-                if self._ends(stop):
-                    return SOME_FAILED
+            stop = self._worked()
+            if stop is not None:
+                self._end(stop)
+                return SOME_FAILED
             if self._work.stage == "cells" and self._left():
                 return SOME_FAILED
         except (StorageError, DamagedFileError) as error:
@@ -124,7 +129,7 @@ class _Run:
     def _worked(self) -> Stopped | None:
         """Compute what is open; return what stopped that, or None when it is through."""
         try:
-            with stopping():
+            with stopping(self._is_end):
                 self._read()
                 self._compute()
         except Stopped as stop:
@@ -227,31 +232,45 @@ class _Run:
         is_of_cells = self._work.stage == "cells"
         return failure(phase if is_of_cells else BLOCKED, cause, message, "cpu", told)
 
-    def _ends(self, stop: Stopped) -> bool:
-        """Have the job run again where that leads anywhere; return whether this run is over."""
-        passed_s = time.time() - float(os.environ[BEGAN])
-        passed = f"{passed_s / 60:.1f} of {self._work.minutes} minutes"
-        print(f"{stop} after {passed}", flush=True)
-        if not self._open():
+    def _is_end(self, number: int) -> bool:
+        """Return whether a signal ends this run; a preempted job is requeued at once.
+
+        Slurm may still run again by itself what cannot be requeued, if this run does not end first.
+        """
+        if number != WARNING or is_of_the_limit(time.time(), self._limit, self._work.minutes):
             return True
+        restarts = _restarts()
+        if restarts >= _MOST_IDLE_RESTARTS and not self._has_progress():
+            refused = f"the job has been restarted {restarts} times and saved nothing since"
+        else:
+            refused = _requeued()
+        if refused:  # it may be a print that was interrupted
+            os.write(1, f"{refused}. It goes on until Slurm ends it\n".encode())
+        self._is_requeued = not refused
+        return self._is_requeued
+
+    def _end(self, stop: Stopped) -> None:
+        """Have the job run again where that leads anywhere; else write why its cells are left."""
+        now = time.time()
+        passed = f"{(now - float(os.environ[BEGAN])) / 60:.1f} of {self._work.minutes} minutes"
+        print(f"{stop} after {passed}", flush=True)
+        if self._is_requeued or not self._open():
+            return
         if stop.number != WARNING:
             # Slurm runs a preempted job again by itself, a cancelled one never. At its limit, the
             # warning came before Python could hear it.
-            is_over = passed_s >= 60 * self._work.minutes
-            refused = "the job reached its limit" if is_over else ""
-        elif not is_of_the_limit(passed_s, self._work.minutes):
-            refused = _requeued()
-            if refused:  # Slurm may still run it again by itself, if this run does not end first
-                print(f"{refused}. It goes on until Slurm ends it", flush=True)
-            return not refused
-        elif self._progress() == self._before:
+            refused = "the job reached its limit" if now >= self._limit else ""
+        elif not self._has_progress():
             # One that got all of its time and saved nothing would do the same for ever.
             refused = f"the job saved nothing in {passed}"
         else:
             refused = _requeued()
         if refused:
             self._fail_all("time limit", TIME_OUT, f"{refused}. Give it more time: bench retry")
-        return True
+
+    def _has_progress(self) -> bool:
+        """Return whether anything was saved in this run."""
+        return self._progress() != self._before
 
     def _progress(self) -> object:
         """Return what differs once anything was saved that a restarted job goes on from."""
@@ -265,9 +284,13 @@ class _Run:
         return saved, made, len(self._left())
 
 
+def _restarts() -> int:
+    return int(os.environ.get(RESTARTS, "0"))
+
+
 def _requeued() -> str:
     """Have Slurm run this job again; return why it will not, or an empty text."""
-    restarts = int(os.environ.get(RESTARTS, "0"))
+    restarts = _restarts()
     if restarts >= _MOST_RESTARTS:
         return f"the job has been restarted {restarts} times"
     return commands.requeue()

@@ -463,22 +463,48 @@ class TestSignals:
         assert list(results.failures()) == []
         assert requeued == [1]
 
-    def test_a_job_that_is_preempted_and_cannot_be_requeued_goes_on_until_its_end(
-        self, work, plan, register, results, monkeypatch
-    ):
-        warned = []
+    @pytest.fixture
+    def warned(self, register):
+        """Return a method whose first set is interrupted by a warning, twice, and what it did."""
+        done = []
 
         def compress(self, train, budget, ctx):
-            if not warned:
-                warned.append(self)
+            for _ in range(0 if done else 2):
                 os.kill(os.getpid(), signal.SIGUSR2)
+                done.append("warned")
+            done.append("made")
             return CompressedSet(np.arange(budget.images(len(train))))
 
+        return register(compress), done
+
+    def test_a_preempted_job_that_cannot_be_requeued_is_not_even_interrupted(
+        self, work, plan, warned, results, monkeypatch, capfd
+    ):
+        method, done = warned
         monkeypatch.setenv(allocation.BEGAN, str(time.time()))
         monkeypatch.setattr(commands, "requeue", lambda: "there is no scontrol on this node")
-        assert ended(work(plan(register(compress), seeds=2))) == 0
-        assert len(warned) == 1
+        assert ended(work(plan(method, seeds=2))) == 0
+        assert done == ["warned", "warned", "made", "made"]
         assert len(list(results.records())) == 2
+        assert capfd.readouterr().out.count("It goes on until Slurm ends it") == 2
+
+    def test_a_job_without_progress_is_preempted_a_few_times_and_then_goes_on(
+        self, work, plan, warned, requeued, monkeypatch
+    ):
+        method, done = warned
+        monkeypatch.setenv(allocation.BEGAN, str(time.time()))
+        monkeypatch.setenv("SLURM_RESTART_COUNT", "3")
+        assert ended(work(plan(method, seeds=1))) == 0
+        assert (done, requeued) == (["warned", "warned", "made"], [])
+
+    def test_the_end_of_a_job_s_time_is_the_one_that_slurm_tells(
+        self, work, plan, register, results, requeued, monkeypatch
+    ):
+        monkeypatch.setenv(allocation.BEGAN, str(time.time()))  # the node took long to boot
+        monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time() + 60)))
+        self.stopped_by(signal.SIGUSR2, work, plan, register, results)
+        assert [failure["type"] for failure in results.failures()] == [TIME_OUT] * 2
+        assert requeued == []
 
     def test_what_other_jobs_save_is_no_progress_of_this_one(
         self, work, plan, register, results, requeued
