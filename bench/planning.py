@@ -13,6 +13,7 @@ import numpy as np
 from bench.context import RunContext
 from bench.contract import ImageDataset
 from bench.execution import check_budgets, expected_load, images_seen, pending_cells
+from bench.selecting import compressed_set
 from bench.weights import require as require_weights
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from bench.weights import Weights
 
 K = TypeVar("K")
-_NOT_LOADED = ImageDataset(
+NOT_LOADED = ImageDataset(
     np.empty((0, 1, 1, 1), np.uint8), np.empty(0, np.int64), classes=(), keys=()
 )
 
@@ -137,17 +138,24 @@ def forecast(plan: Plan, results: Results, source: Source) -> Forecast:
             )
         )
     missing = [one.name for one in needed_weights(pending, results) if one.find() is None]
-    artefacts, looks = _artefacts(pending, results, kinds), _looks(pending, counts)
+    artefacts, looks = _artefacts(pending, results, kinds), _looks(pending, counts, results)
     return Forecast(plan.id, cells, artefacts, looks, missing)
 
 
-def _looks(pending: Sequence[Cell], class_counts: IntArray) -> dict[str, int]:
-    """Return what methods look at while they make sets, each set once; only those that do."""
+def _looks(pending: Sequence[Cell], class_counts: IntArray, results: Results) -> dict[str, int]:
+    """Return what methods look at while they make missing sets; only those that do."""
     sets = {(c.method.spec, c.budget.label, c.selection_seed): c for c in pending}
     found: dict[str, int] = defaultdict(int)
     for (method, _, _), cell in sets.items():
-        found[method] += cell.method.looks(class_counts, cell.budget)
-    return {method: looks for method, looks in found.items() if looks}
+        looks = cell.method.looks(class_counts, cell.budget)
+        if looks and not _has_set(cell, results):
+            found[method] += looks
+    return dict(found)
+
+
+def _has_set(cell: Cell, results: Results) -> bool:
+    made = compressed_set(cell.method, NOT_LOADED, cell.budget, _context(cell, results))
+    return results.artefacts.has(made.id)
 
 
 def require(
@@ -189,7 +197,7 @@ def needed_weights(cells: Iterable[Cell], results: Results) -> list[Weights]:
 
 
 def _is_made(cell: Cell, results: Results) -> bool:
-    declared = cell.method.artefacts(_NOT_LOADED, _context(cell, results))
+    declared = cell.method.artefacts(NOT_LOADED, _context(cell, results))
     return bool(declared) and all(results.artefacts.has(one.id) for one in declared)
 
 
@@ -214,7 +222,7 @@ def _artefacts(
         alike[cell.method.spec, cell.selection_seed].append(cell)
     for members in alike.values():
         cell = members[0]
-        needed = _closure(cell.method.artefacts(_NOT_LOADED, _context(cell, results)))
+        needed = closure(cell.method.artefacts(NOT_LOADED, _context(cell, results)))
         for artefact in needed.values():
             found[artefact.id] = artefact
             users[artefact.id].append(members)
@@ -229,11 +237,11 @@ def _artefacts(
     return forecasts
 
 
-def _closure(artefacts: Iterable[Artefact]) -> dict[str, Artefact]:
+def closure(artefacts: Iterable[Artefact]) -> dict[str, Artefact]:
     """Return the artefacts with all that they are made from, inputs first."""
     found: dict[str, Artefact] = {}
     for artefact in artefacts:
-        found |= _closure(artefact.inputs)
+        found |= closure(artefact.inputs)
         found[artefact.id] = artefact
     return found
 

@@ -13,7 +13,7 @@ from bench.errors import DataError
 if TYPE_CHECKING:
     from bench.arrays import Arrays, IntArray
     from bench.budgets import Budget
-    from bench.contract import Context, ImageDataset, Method
+    from bench.contract import Artefact, Context, ImageDataset, Method
 
 
 def select(method: Method, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
@@ -28,22 +28,29 @@ def select(method: Method, train: ImageDataset, budget: Budget, ctx: Context) ->
         When two images have one key, or the method did not keep to its budget.
     """
     order = key_order(train)
-    seen = _ordered(train, order)
+    artefact = compressed_set(method, _ordered(train, order), budget, ctx)
+    compressed = CompressedSet.from_arrays(artefact.arrays())
+    return replace(compressed, indices=order[compressed.indices])
+
+
+def compressed_set(method: Method, seen: ImageDataset, budget: Budget, ctx: Context) -> Artefact:
+    """Return the artefact that holds what a method keeps of a training split as methods see it.
+
+    Nothing is computed before it is read; its id needs no images.
+    """
 
     def make() -> Arrays:
         compressed = method.compress(seen, budget, ctx)
         compressed.check(seen, budget, method.keeps)
         return compressed.to_arrays()
 
-    artefact = ctx.artefact(
+    return ctx.artefact(
         "compressed",
         make,
         inputs=method.artefacts(seen, ctx),
         params={"method": method.identity(), "budget": budget.identity()},
         seeded=method.seeded,
     )
-    compressed = CompressedSet.from_arrays(artefact.arrays())
-    return replace(compressed, indices=order[compressed.indices])
 
 
 def seen_by_methods(train: ImageDataset) -> ImageDataset:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, cast
 
 from bench.context import RunContext
 from bench.errors import BenchError, StorageError
+from bench.planning import closure
 from bench.provenance import continuation_stamp
 from bench.selecting import seen_by_methods, select
-from slurm.needs import closure, selections
+from slurm.needs import selections
 from slurm.requests import BLOCKED
 
 if TYPE_CHECKING:

@@ -7,43 +7,21 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
 from bench.context import RunContext
-from bench.contract import ImageDataset
 from bench.identity import canonical_json
-from bench.planning import forecast
-from bench.selecting import select
+from bench.planning import NOT_LOADED, closure, forecast
+from bench.selecting import compressed_set
 from slurm.requests import Need, Taught
 
 if TYPE_CHECKING:
     from bench.budgets import Budget
     from bench.cells import Cell, Plan
-    from bench.context import LazyArtefact
-    from bench.contract import Artefact, Context, Method
+    from bench.contract import Artefact, Context, ImageDataset, Method
     from bench.datasets import Source
     from bench.planning import Forecast
     from bench.results import Results
 
     Times = dict[tuple[str, str, str], float]
-
-_NO_IMAGES = ImageDataset(
-    np.empty((0, 1, 1, 1), np.uint8), np.empty(0, np.int64), classes=(), keys=()
-)
-
-
-class _Read(Exception):  # noqa: N818  # no error: it ends the asking
-    """The first artefact that a selection reads."""
-
-    def __init__(self, artefact: LazyArtefact) -> None:
-        self.artefact = artefact
-
-
-class _Naming(RunContext):
-    """A context that only names artefacts: reading one ends the selection."""
-
-    def obtain(self, artefact: LazyArtefact) -> LazyArtefact:  # type: ignore[override]
-        raise _Read(artefact)
 
 
 def needs(
@@ -140,21 +118,12 @@ def selections(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     return dict(found)
 
 
-def closure(artefacts: Sequence[Artefact]) -> dict[str, Artefact]:
-    """Return artefacts with all that they are made from, inputs first."""
-    found: dict[str, Artefact] = {}
-    for artefact in artefacts:
-        found |= closure(artefact.inputs)
-        found[artefact.id] = artefact
-    return found
-
-
 class _Declared:
     """A method whose artefacts have been asked for: they are the same for all budgets."""
 
     def __init__(self, cell: Cell, results: Results) -> None:
         self._method = cell.method
-        self.context = _Naming(
+        self.context = RunContext(
             dataset=cell.identity()["dataset"],
             selection_seed=cell.selection_seed,
             device="",
@@ -163,7 +132,7 @@ class _Declared:
             checkpoint=results.checkpoint,
         )
         self._identity = cell.method.identity()
-        self._artefacts = tuple(cell.method.artefacts(_NO_IMAGES, self.context))
+        self._artefacts = tuple(cell.method.artefacts(NOT_LOADED, self.context))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._method, name)
@@ -174,13 +143,9 @@ class _Declared:
     def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
         return self._artefacts
 
-    def compressed_set(self, budget: Budget) -> LazyArtefact:
-        """Return the handle of what :func:`bench.selecting.select` reads for a budget."""
-        try:
-            select(cast("Method", self), _NO_IMAGES, budget, self.context)
-        except _Read as read:
-            return read.artefact
-        raise TypeError(f"{self._identity['name']} has read no artefact")
+    def compressed_set(self, budget: Budget) -> Artefact:
+        """Return the artefact that holds what is kept for a budget."""
+        return compressed_set(cast("Method", self), NOT_LOADED, budget, self.context)
 
 
 def _measured(results: Results) -> Times:

@@ -14,13 +14,14 @@ import pytest
 from bench.budgets import Budget
 from bench.cells import Cell, Plan
 from bench.context import RunContext
-from bench.contract import METHODS, Method, MethodInfo
+from bench.contract import METHODS, CompressedSet, Method, MethodInfo
 from bench.datasets import DATASETS, Source
 from bench.errors import DataError, UsageError
 from bench.models import MODELS
 from bench.planning import forecast
 from bench.protocols import PROTOCOLS
 from bench.results import Results
+from bench.selecting import select
 from reports.plans import plan_table
 
 
@@ -199,6 +200,34 @@ def test_what_a_method_looks_at_is_told_once_a_set(results, source):
     assert f"{looking.spec}: 196 images go through its networks" in " ".join(
         plan_table(found).notes
     )
+
+
+@dataclass(frozen=True)
+class Looking(Binned):
+    """A method that keeps the first images, and says that it looks at ten."""
+
+    name: ClassVar[str] = "looking"
+
+    def artefacts(self, train, ctx):
+        return [ctx.artefact("embeddings", lambda: {"x": np.zeros(1)})]
+
+    def looks(self, class_counts, budget):
+        return 10
+
+    def compress(self, train, budget, ctx):
+        return CompressedSet(np.arange(budget.images(len(train))))
+
+
+def test_what_was_looked_at_for_a_stored_set_is_not_told_again(results, source):
+    stored, missing = cell(Looking(), seed=0), cell(Looking(), seed=1)
+    assert told([stored, missing], results, source).looks == {"looking": 20}
+    context = RunContext(
+        stored.identity()["dataset"], 0, "cpu", results.artefacts, results.leases,
+        results.checkpoint,
+    )  # fmt: skip
+    select(stored.method, stored.dataset.load(source).train, stored.budget, context)
+    assert told([stored, missing], results, source).looks == {"looking": 10}
+    assert told([stored], results, source).looks == {}
 
 
 def test_planning_every_method_imports_nothing_heavy(image_folder, tmp_path):
