@@ -96,6 +96,7 @@ class AdaptiveDatasetQuantization(DatasetQuantization):
         code="does not weight bins at all: ten constants act on positions within a bin",
         released=True,
     )
+    version: ClassVar[int] = 2  # 1 took the vectors of all images at once: other last bits
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "literal": {"shares": "literal"},
         "released": {**_RELEASED, "shares": "segments"},

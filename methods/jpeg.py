@@ -52,6 +52,7 @@ class Jpeg(Method):
         code="Pillow",
         released=True,
     )
+    version: ClassVar[int] = 2  # 1 began its search elsewhere: other qualities of few images
     headers: Literal["once", "each"] = "once"
 
     @property
@@ -118,8 +119,9 @@ class Jpeg(Method):
     def _settled(self, train: ImageDataset, allowed: int, ctx: Context) -> tuple[int, IntArray]:
         """Return the quality, and every image's bytes at it.
 
-        It fits and the next one does not, or it is 1. The search begins at the estimate; bytes
-        are taken to grow with the quality.
+        It fits and the next one does not, or it is 1. The search begins at the estimate. The bytes
+        of some tens of images may fall from one quality to the next; where several qualities fit
+        so, the estimate decides.
         """
         label_bytes = train.bytes_per_image - int(np.prod(train.shape))
         each = allowed / len(train) - label_bytes

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -157,3 +159,13 @@ def test_the_untrained_head_is_seeded(noise, context):
     assert (first["anchors"] == again["anchors"]).all()
     assert (first["anchors"] != other["anchors"]).any()
     assert (first["anchors"] != first["positives"]).any()
+
+
+def test_an_untrained_head_gives_an_image_the_vector_that_it_gives_it_alone():
+    features = np.random.default_rng(0).normal(size=(1030, 24)).astype(np.float32)
+    head = UntrainedHead._head(SimpleNamespace(seed=lambda *names: 0))
+    vectors = head(features)
+    assert vectors.shape == (1030, 128)
+    few = [0, 1023, 1024, 1029]  # on both sides of a block's edge
+    alone = np.concatenate([head(features[i : i + 1]) for i in few])
+    np.testing.assert_allclose(vectors[few], alone, atol=1e-6)
