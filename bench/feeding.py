@@ -50,8 +50,11 @@ class Feed:
         return max(1, min(_MOST_WORKERS, decoding_threads() // processes))
 
     def shared_by(self, processes: int) -> Feed:
-        """Return what each of so many processes on this machine is told."""
-        return replace(self, workers=self.worker_count(processes))
+        """Return what each of so many processes on this machine is told.
+
+        One alone keeps to the rule, by which those that it starts for a cell share the cores.
+        """
+        return self if processes == 1 else replace(self, workers=self.worker_count(processes))
 
 
 BY_RULE = Feed()

@@ -217,6 +217,8 @@ def test_packed_cells_share_the_workers_of_streamed_images(monkeypatch: pytest.M
     monkeypatch.setattr("bench.datasets.lazy_images.decoding_threads", lambda: 8)
     assert Feed().shared_by(4).workers == 2
     assert Feed(workers=3).shared_by(4).workers == 3
+    alone = Feed().shared_by(1)
+    assert (alone.worker_count(), alone.worker_count(2)) == (8, 4)
 
 
 def test_auto_gives_every_cell_the_cores_of_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
