@@ -55,6 +55,18 @@ class Results:
 
     def prepare(self) -> None:
         """Make the folder, or raise a BenchError when it is not one that can be written."""
+        self.check()
+        require_writable(self.folder)
+        mark = self.folder / _MARK
+        marked = self._read(mark, read_named)
+        if marked is None or marked["schema"] < RECORD_SCHEMA:  # an older bench shall refuse it
+            write_json(mark, {"schema": RECORD_SCHEMA, "id": mark.stem})
+
+    def check(self) -> None:
+        """Raise a StorageError when this is something else than a results folder, or a newer one.
+
+        A folder that is empty or not there passes.
+        """
         mark = self.folder / _MARK
         if self.folder.exists() and not self.folder.is_dir():
             raise StorageError(f"{self.folder} is a file. Name a folder with --results")
@@ -63,15 +75,12 @@ class Results:
                 f"{self.folder} has files but is no results folder. "
                 "Name an empty or a new folder with --results"
             )
-        require_writable(self.folder)
         marked = self._read(mark, read_named)
         if marked is not None:
             try:
                 refuse_newer(marked["schema"])
             except StorageError as error:
                 raise StorageError(f"{self.folder} {error}") from None
-        if marked is None or marked["schema"] < RECORD_SCHEMA:  # an older bench shall refuse it
-            write_json(mark, {"schema": RECORD_SCHEMA, "id": mark.stem})
 
     def record(self, cell_id: str) -> dict[str, Any] | None:
         """Return a cell's record, or None when there is none; a damaged one is set aside."""

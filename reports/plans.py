@@ -9,6 +9,8 @@ from reports.durations import duration
 from reports.tables import Column, Table, number
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from bench.planning import CellForecast, Forecast
 
 _COLUMNS = (
@@ -19,7 +21,7 @@ _COLUMNS = (
     Column("cells", "cells", number),
     Column("done", "done", number),
     Column("images_seen", "images seen", number),
-    Column("seconds", "expected", duration),
+    Column("seconds", "expected", lambda seconds: duration(seconds) if seconds else ""),
 )
 
 
@@ -53,18 +55,24 @@ def _notes(forecast: Forecast) -> list[str]:
     pending = forecast.pending
     images = sum(cell.images_seen for cell in pending)
     notes = [f"{len(pending)} of {len(forecast.cells)} cells to compute, {images:,} images in all."]
-    if pending and forecast.seconds is None:
-        notes.append("Times are told once a cell of the same setting has been measured here.")
-    elif pending and forecast.seconds is not None:
-        notes.append(f"Expected {duration(forecast.seconds)} of training and testing.")
-    if forecast.artefact_seconds:
-        notes.append(f"Expected {duration(forecast.artefact_seconds)} of making artefacts.")
-    elif forecast.artefact_seconds is None:
-        notes.append("The artefacts' times are told once the method has been measured here.")
+    if forecast.missing_weights:
+        notes.append(
+            f"Weights that are not on this machine: {', '.join(forecast.missing_weights)}. A run "
+            "fetches them first, and refuses to start where they cannot be fetched."
+        )
+    if pending:
+        notes += _expected(
+            [cell.seconds for cell in pending], "training and testing", "cells",
+            "a cell of the same data set, model and protocol",
+        )  # fmt: skip
+    notes += _expected(
+        [artefact.seconds for artefact in forecast.artefacts if not artefact.is_there],
+        "making artefacts", "artefacts", "one of its kind for the same method",
+    )  # fmt: skip
     for method, looks in forecast.looks.items():
         notes.append(
             f"{method}: {looks:,} images go through its networks to make the sets; its first steps "
-            "tell the time."
+            "tell the time, which is in none of those here."
         )
     kinds: dict[str, list[bool]] = defaultdict(list)
     for artefact in forecast.artefacts:
@@ -72,9 +80,20 @@ def _notes(forecast: Forecast) -> list[str]:
     told = [f"{kind} {sum(there)}/{len(there)}" for kind, there in kinds.items()]
     if told:
         notes.append(f"Shared artefacts already made: {', '.join(told)}.")
-    if forecast.missing_weights:
-        notes.append(
-            f"Weights that are not on this machine: {', '.join(forecast.missing_weights)}; a run "
-            "fetches them first."
-        )
     return notes
+
+
+def _expected(
+    seconds: Sequence[float | None], what: str, things: str, measured: str
+) -> Iterator[str]:
+    """Yield what is known of a time and of how many things, and then what is not."""
+    known = [time for time in seconds if time is not None]
+    unknown = len(seconds) - len(known)
+    partly = f" {len(known)} of {len(seconds)} {things}; this is no total" if unknown else ""
+    if known:
+        yield f"Expected {duration(sum(known))} of {what}{partly and ' for' + partly}."
+    if unknown:
+        yield (
+            f"Not known yet: the time of {what} for {unknown} of {len(seconds)} {things}; told "
+            f"once {measured} has been measured here."
+        )

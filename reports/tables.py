@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import zip_longest
-from textwrap import fill, wrap
+from textwrap import TextWrapper, fill
 from typing import Any
 
 from reports.statistics import Estimate, Interval
@@ -16,6 +16,8 @@ from reports.statistics import Estimate, Interval
 _TEXT_WIDTH = 80
 _LEAST_NAME = 12
 _GAP = "  "
+_AFTER_PARAMETER = re.compile(r"(?<=[,\[\]])(?![,\]]|$)")
+_AFTER_EQUALS = re.compile(r"(?<==)")
 _OF_MARKDOWN = re.compile(r"[\\|\[\]<>*_`]")
 
 
@@ -101,7 +103,7 @@ def as_text(table: Table) -> str:
 def _rendered(line: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> list[str]:
     """Return the text lines of one row; a cell longer than its column is folded."""
     folded = [
-        wrap(cell, width, break_on_hyphens=False) or [""]
+        _Folder(width, break_on_hyphens=False).wrap(cell) or [""]
         for cell, width in zip(line, widths, strict=True)
     ]
     return [
@@ -111,6 +113,20 @@ def _rendered(line: Sequence[str], widths: Sequence[int], columns: Sequence[Colu
         ).rstrip()
         for cells in zip_longest(*folded, fillvalue="")
     ]
+
+
+class _Folder(TextWrapper):
+    """Breaks specs after commas and brackets, and after = where that is not enough."""
+
+    def _split(self, text: str) -> list[str]:
+        pieces = [
+            piece for chunk in super()._split(text) for piece in _AFTER_PARAMETER.split(chunk)
+        ]
+        return [
+            part
+            for piece in pieces
+            for part in (_AFTER_EQUALS.split(piece) if len(piece) > self.width else [piece])
+        ]
 
 
 def as_markdown(table: Table) -> str:

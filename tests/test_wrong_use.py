@@ -124,6 +124,10 @@ OTHER_COMMANDS = {
     "no cell": (["why"], ["CELL", "bench why --help"]),
     "report of nothing": (["report", "--results", "nowhere"], ["nowhere", "--results"]),
     "plan": (["plan", "--methods", "randm"], ["Did you mean 'random'?"]),
+    "dry run elsewhere": (
+        ["run", "--dry-run", "--results", str(Path(__file__).parent)],
+        ["has files but is no results folder", "--results"],
+    ),
     "dry run": (["run", "--dry-run", "--methods", "randm"], ["Did you mean 'random'?"]),
     "why of nothing": (["why", "cell", "--results", "nowhere"], ["nowhere is no results folder"]),
 }

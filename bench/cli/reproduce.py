@@ -179,6 +179,10 @@ def _show(options: SweepOptions, folder: Results, plan: Plan, as_json: bool) -> 
     from reports import tables
     from reports.plans import plan_table
 
+    try:
+        folder.check()
+    except StorageError as error:
+        raise UsageError(str(error)) from error
     expected = forecast(plan, folder, options.source)
     table = plan_table(expected)
     if as_json:

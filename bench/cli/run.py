@@ -209,6 +209,10 @@ def _show_plan(options: SweepOptions, folder: Path, as_json: bool) -> None:
     from reports.plans import plan_table
 
     results, plan = _opened(options, folder)
+    try:
+        results.check()
+    except StorageError as error:
+        raise UsageError(str(error)) from error
     expected = forecast(plan, results, options.source)
     table = plan_table(expected)
     if as_json:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.errors import StorageError, UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -30,6 +32,10 @@ def show_dry_run(
     from slurm import commands, watch
     from slurm.dispatch import prepare
 
+    try:
+        results.check()
+    except StorageError as error:
+        raise UsageError(str(error)) from error
     try:
         live = watch.live_cells(results.folder)
     except commands.ClusterError:  # a dry run tells its plan on any machine

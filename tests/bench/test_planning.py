@@ -230,6 +230,19 @@ def test_what_was_looked_at_for_a_stored_set_is_not_told_again(results, source):
     assert told([stored], results, source).looks == {}
 
 
+def test_a_partial_time_is_no_total_and_says_what_is_missing(results, source):
+    results.write_record(cell(), content())
+    other = cell(model="convnet3")
+    notes = plan_table(told([cell(), cell(seed=1), other], results, source)).notes
+    assert notes[1] == (
+        "Expected 4.0 s of training and testing for 1 of 2 cells; this is no total."
+    )
+    assert notes[2].startswith("Not known yet: the time of training and testing for 1 of 2 cells")
+    whole = plan_table(told([cell(), cell(seed=1)], results, source))
+    assert whole.notes[1:] == ["Expected 4.0 s of training and testing."]
+    assert plan_table(told([cell()], results, source)).texts()[0][-1] == ""
+
+
 def test_planning_every_method_imports_nothing_heavy(image_folder, tmp_path):
     code = f"""
 import sys

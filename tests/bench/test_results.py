@@ -271,6 +271,8 @@ def test_a_folder_with_other_files_is_refused_and_left_as_it_is(tmp_path):
     (tmp_path / "thesis.tex").write_text("important")
     with pytest.raises(StorageError, match=r"has files but is no results folder.*--results"):
         Results(tmp_path).prepare()
+    with pytest.raises(StorageError, match="is no results folder"):
+        Results(tmp_path).check()
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 

@@ -45,3 +45,12 @@ def test_sizes_are_told_in_fitting_units(value, shown):
 )  # fmt: skip
 def test_names_of_files_are_ascii(text, name):
     assert tables.ascii_name(text) == name
+
+
+def test_specs_are_folded_after_commas_and_brackets():
+    column = tables.Column("method", "method", left=True)
+    rows = [{"method": "dm[extractor=convnet3[width=32],iterations=300]"}]
+    wide = tables.Column("x", "x" * 60)
+    text = tables.as_text(tables.Table("t", (column, wide), rows))
+    folded = [line.split()[0] for line in text.splitlines()[4:-1]]
+    assert folded == ["dm[extractor=", "convnet3[", "width=32],", "iterations=300]"]
