@@ -338,7 +338,7 @@ def test_a_normalisation_for_every_look_is_refused_where_processes_share_a_whole
 
 
 class NormalisedWindows(Windows):
-    """A network that normalises over a batch and fails without an image, as LeViT does."""
+    """A network that normalises over a batch and fails without an image, as CoAtNet does."""
 
     def __init__(self) -> None:
         super().__init__()
