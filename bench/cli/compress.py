@@ -15,6 +15,7 @@ from bench.cli.stages import stages
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
+    from bench.compressing.indices import Joined
     from bench.compressing.output import Output
     from bench.compressing.request import ByIndices, ByMethod
     from bench.compressing.source import ImageFiles
@@ -91,12 +92,14 @@ class Asked:
 @click.option(
     "--from-indices",
     type=click.Path(path_type=Path),
-    help="Keep what a released index file names (.npy, .csv, .txt) instead.",
+    help="Keep what an index file names instead: a kept.csv or kept.npy, or a released file "
+    "(.npy, .csv, .txt).",
 )
 @click.option(
     "--by",
     type=click.Choice(["name-number", "position"]),
-    help="What an index means; default: the number in the file's name.",
+    help="What an index means where the file leaves it open: the number in a file's name (as in "
+    "DQ's released files), or the position in the sorted list of files.",
 )
 @click.option("--allow-missing", is_flag=True, help="Go on where an index has no file.")
 @click.option(
@@ -171,13 +174,14 @@ def compress(
     \b
     bench compress photos --method adq --ratio 20 --out fifth
     bench compress photos --method random --ratio 20 --out fifth.zip
-    bench compress photos --from-indices kept.npy --out again
-    bench compress photos --method dq --ratio 20 --out fifth --compare theirs.npy
+    bench compress photos --from-indices fifth/kept.csv --out again
+    bench compress photos --method dq --ratio 20 --out other --compare theirs.npy --by name-number
 
     Most methods keep files as they are and look at them at --size pixels. Those that make images
     (dm; drop=... of dq, adq and dqas) write them at that size. dm learns its images in 20,000
     steps, hours on a CPU: 'dm[iterations=1000]' takes a twentieth.
     """  # fmt: skip
+    from bench.compressing.indices import join, read_indices
     from bench.compressing.output import Output
     from bench.compressing.run import Settings
     from bench.compressing.run import compress as compressed
@@ -197,24 +201,27 @@ def compress(
         allow_empty_classes=allow_empty_classes,
         keep_work=keep_work,
     )
+    theirs = None if compare is None else join(read_indices(compare), files, asked.by)
     with stages() as progress:
         manifest = compressed(files, request, output, settings, report_files, progress)
-    table = None if compare is None else _overlap(compare, files, output, asked)
+    table = None
+    if compare is not None and theirs is not None:
+        table = _overlap(compare, theirs, files, output, asked)
     _tell(manifest, output, table, as_json)
 
 
-def _overlap(compare: Path, files: ImageFiles, output: Output, asked: Asked) -> Table:
+def _overlap(
+    compare: Path, theirs: Joined, files: ImageFiles, output: Output, asked: Asked
+) -> Table:
     """Return the table of what the output and a released index file have in common."""
     import numpy as np
 
-    from bench.compressing.indices import join, read_indices
     from bench.compressing.output import POSITIONS
     from reports.overlap import overlap_table
 
     kept = np.load(io.BytesIO(output.read(POSITIONS)), allow_pickle=False)
     if not len(kept):
         raise UsageError("--compare needs kept files; synthetic images have no position")
-    theirs = join(read_indices(compare), files, asked.by)
     found, missing = len(theirs.positions), len(theirs.missing)
     note = f"{found} of {found + missing} indices of {compare.name} have a file (by {theirs.by})."
     chosen = asked.method or str(asked.from_indices)

@@ -5,21 +5,58 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from bench.compressing.output import INDEX
 from bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from bench.arrays import IntArray
     from bench.compressing.source import ImageFiles
 
+FILE = "file"
 NAME_NUMBER = "name-number"
 POSITION = "position"
-_COLUMNS = ("position", "index", "indices")
+_COLUMNS = (POSITION, "index", "indices")
+_T = TypeVar("_T", int, str)
+_UNREADABLE = (ValueError, OverflowError, IndexError, EOFError)
+
+
+def _no_numbers() -> IntArray:
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Indices:
+    """What an index file holds, in its order.
+
+    Parameters
+    ----------
+    numbers : int64 [K]
+        Its whole numbers; empty where it has none.
+    names : tuple of str
+        The paths of files that it lists; empty where it lists none.
+    by : {"file", "position"}, optional
+        What it means by itself; None where its numbers may be either.
+    """
+
+    numbers: IntArray = field(default_factory=_no_numbers)
+    names: tuple[str, ...] = ()
+    by: str | None = None
+
+    @property
+    def listed(self) -> Sequence[int | str]:
+        """The names, or the numbers where there are no names."""
+        return self.names or self.numbers.tolist()
+
+    def __len__(self) -> int:
+        return len(self.listed)
 
 
 @dataclass(frozen=True)
@@ -30,22 +67,23 @@ class Joined:
     ----------
     positions : int64 [K]
         Positions of the files found, in the order of the indices.
-    missing : int64 [M]
-        The indices without a file.
+    missing : tuple of int or str
+        The indices, or names, without a file.
     by : str
         How they were joined.
     """
 
     positions: IntArray
-    missing: IntArray
+    missing: tuple[int | str, ...]
     by: str
 
 
-def read_indices(path: Path) -> IntArray:
-    """Return the indices of a file, int64 [K] in its order.
+def read_indices(path: Path) -> Indices:
+    """Return what an index file holds.
 
-    ``.npy`` holds whole numbers [K]; ``.csv`` one column, or one called position, index or
-    indices; any other file one number a line.
+    ``.npy`` holds whole numbers [K]; ``.csv`` a column called file, position, index or indices, or
+    one alone; any other file one number a line. Numbers are known to be positions where their
+    column says so, or where our own list of the same positions, ``kept.csv``, lies beside them.
 
     Raises
     ------
@@ -56,57 +94,88 @@ def read_indices(path: Path) -> IntArray:
         indices = _READERS.get(path.suffix.lower(), _from_lines)(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}. Name an index file") from None
-    except (ValueError, OverflowError, IndexError, EOFError) as error:
+    except _UNREADABLE as error:
         raise DataError(
             f"{path} is no index file ({str(error).splitlines()[0]}). Give whole numbers: .npy, "
-            ".csv with one column or one called position, or .txt with one a line"
+            ".csv with one column or one called file or position, or .txt with one a line"
         ) from None
     if not len(indices):
         raise DataError(f"{path} holds no index. Give one at least")
-    if indices.min() < 0:
-        raise DataError(f"{path} holds the index {indices.min()}. Indices are 0 or more")
-    values, counts = np.unique(indices, return_counts=True)
-    if counts.max() > 1:
+    if min(indices.numbers, default=0) < 0:
+        raise DataError(f"{path} holds the index {indices.numbers.min()}. Indices are 0 or more")
+    repeated = [one for one, count in Counter(indices.listed).items() if count > 1]
+    if repeated:
         raise DataError(
-            f"{path} holds {values[counts.argmax()]} twice ({int((counts > 1).sum())} such "
-            "indices). Give each once"
+            f"{path} holds {repeated[0]} twice ({len(repeated)} such indices). Give each once"
         )
+    if indices.by is None and np.array_equal(indices.numbers, _positions_beside(path)):
+        return replace(indices, by=POSITION)
     return indices
 
 
-def join(indices: IntArray, files: ImageFiles, by: str | None = None) -> Joined:
+def join(indices: Indices, files: ImageFiles, by: str | None = None) -> Joined:
     """Return which files indices stand for.
 
     Parameters
     ----------
-    by : {"name-number", "position"}, optional
-        ``name-number``: an index is the number in a file's name, ``00029.jpg`` is 29.
-        ``position``: it is the position in the sorted list of files. None takes the first where
-        every name is a number and no two are equal.
+    by : {"file", "name-number", "position"}, optional
+        ``file``: the index file lists paths. ``name-number``: an index is the number in a file's
+        name, ``00029.jpg`` is 29. ``position``: it is the position in the sorted list of files.
+        None takes what the index file means by itself, else the number in the name where
+        positions cannot be meant, or mean the same.
 
     Raises
     ------
     UsageError
         When it is not clear which file an index means.
     """
-    if by is None and _numbers(files, is_whole_name=True) is None:
-        raise UsageError(
-            f"the file names in {files.tree.place} are not all numbers, each once, so it is not "
-            f"clear what the indices mean. Give --by {POSITION}, or --by {NAME_NUMBER}"
-        )
-    by = by or NAME_NUMBER
+    by = by or indices.by
+    if by is None:
+        return _only_reading(indices, files)
+    if by == FILE:
+        paths = [entry.path.as_posix() for entry in files.entries]
+        return _joined(indices.names, {path: place for place, path in enumerate(paths)}, by)
+    if not len(indices.numbers):
+        raise UsageError(f"--by {by}: the index file lists files, without numbers. Leave --by out")
     if by == POSITION:
-        is_there = indices < len(files)
-        return Joined(indices[is_there], indices[~is_there], by)
+        return _joined(indices.numbers.tolist(), {place: place for place in range(len(files))}, by)
     numbers = _numbers(files, is_whole_name=False)
     if numbers is None:
         raise UsageError(
             f"--by {NAME_NUMBER}: {_ambiguity(files)}. Rename the files, or give --by {POSITION}"
         )
-    position = {number: place for place, number in enumerate(numbers)}
-    found = [position.get(index, -1) for index in indices.tolist()]
-    positions = np.array(found, dtype=np.int64)
-    return Joined(positions[positions >= 0], indices[positions < 0], by)
+    places = {number: place for place, number in enumerate(numbers)}
+    return _joined(indices.numbers.tolist(), places, by)
+
+
+def _joined(listed: Sequence[_T], places: Mapping[_T, int], by: str) -> Joined:
+    positions = np.array([places[one] for one in listed if one in places], dtype=np.int64)
+    return Joined(positions, tuple(one for one in listed if one not in places), by)
+
+
+def _only_reading(indices: Indices, files: ImageFiles) -> Joined:
+    """Return numbers joined by names; raise a UsageError where positions may be meant."""
+    if _numbers(files, is_whole_name=True) is None:
+        raise UsageError(
+            f"the file names in {files.tree.place} are not all numbers, each once, so it is not "
+            f"clear what the indices mean. Give --by {POSITION}, or --by {NAME_NUMBER}"
+        )
+    named, placed = (join(indices, files, by) for by in (NAME_NUMBER, POSITION))
+    is_only = not len(placed.positions) or (placed.missing and not named.missing)
+    if is_only or np.array_equal(named.positions, placed.positions):
+        return named
+    raise UsageError(
+        f"it is not clear what the indices mean: as numbers in file names {len(named.positions)} "
+        f"of {len(indices)} have a file, as positions {len(placed.positions)}, and not the same. "
+        f"Give --by {NAME_NUMBER} (released files, e.g. DQ's), or --by {POSITION} (a kept.npy)"
+    )
+
+
+def _positions_beside(path: Path) -> IntArray:
+    """Return the positions in our own list beside an index file, if there is one."""
+    with suppress(OSError, *_UNREADABLE):
+        return _from_csv(path.with_name(INDEX)).numbers
+    return _no_numbers()
 
 
 def _numbers(files: ImageFiles, is_whole_name: bool) -> list[int] | None:
@@ -132,32 +201,43 @@ def _ambiguity(files: ImageFiles) -> str:
     return f"{count} files have the number {number}"
 
 
-def _from_npy(path: Path) -> IntArray:
+def _from_npy(path: Path) -> Indices:
     try:
         values = np.load(path, allow_pickle=False)
     except ValueError:  # its text advises to load what others pickled
         raise ValueError("it is no array of numbers") from None
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "iu":
         raise ValueError("it is not one array of whole numbers")
-    return values.astype(np.int64)
+    return Indices(values.astype(np.int64))
 
 
-def _from_csv(path: Path) -> IntArray:
+def _from_csv(path: Path) -> Indices:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         rows = [row for row in csv.reader(file) if row]
     head, *body = rows or [[""]]
     named = [name.strip().lower() for name in head]
     column = next((named.index(name) for name in _COLUMNS if name in named), None)
+    if FILE in named:
+        names = tuple(row[named.index(FILE)] for row in body)
+        written = [] if column is None else [row[column] for row in body]
+        # synthetic images have no position
+        numbers = _whole(written) if all(written) else _no_numbers()
+        return Indices(numbers, names, by=FILE)
     if column is None and len(head) > 1:
-        raise ValueError(f"none of its {len(head)} columns is called position or index")
+        raise ValueError(f"none of its {len(head)} columns is called file, position or index")
     if column is None and named[0].isdigit():
         body = rows
-    return np.array([int(row[column or 0]) for row in body], dtype=np.int64)
+    numbers = _whole([row[column or 0] for row in body])
+    is_told = column is not None and named[column] == POSITION
+    return Indices(numbers, by=POSITION if is_told else None)
 
 
-def _from_lines(path: Path) -> IntArray:
-    lines = path.read_text(encoding="utf-8").split()
-    return np.array([int(line) for line in lines], dtype=np.int64)
+def _from_lines(path: Path) -> Indices:
+    return Indices(_whole(path.read_text(encoding="utf-8").split()))
+
+
+def _whole(written: list[str]) -> IntArray:
+    return np.array([int(one) for one in written], dtype=np.int64)
 
 
 _READERS = {".npy": _from_npy, ".csv": _from_csv}

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.compressing.indices import FILE
 from bench.compressing.looking import DECODING
 from bench.identity import IDENTITY_VERSION, identifier
 
 if TYPE_CHECKING:
-    from bench.arrays import IntArray
     from bench.budgets import Budget
+    from bench.compressing.indices import Indices
     from bench.contract import Method
 
 
@@ -61,16 +62,16 @@ class ByIndices:
     ----------
     path : Path
         The index file.
-    indices : int64 [K]
+    indices : Indices
         What it holds.
     by : str or None
-        How indices and files are joined; None where the names decide.
+        How indices and files are joined; None where the index file and the names decide.
     allow_missing : bool
         Go on where an index has no file.
     """
 
     path: Path
-    indices: IntArray
+    indices: Indices
     by: str | None
     allow_missing: bool
 
@@ -81,9 +82,10 @@ class ByIndices:
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the result, as JSON values."""
+        by = self.by or self.indices.by
         return {
-            "indices": self.indices.tolist(),
-            "by": self.by,
+            "indices": list(self.indices.listed) if by == FILE else self.indices.numbers.tolist(),
+            "by": by,
             "allow_missing": self.allow_missing,
         }
 

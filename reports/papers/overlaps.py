@@ -67,9 +67,14 @@ def released_indices(
     for path in sorted((results / RELEASED).glob("*/[!.]*")):
         if path.is_file():
             try:
-                found.setdefault(path.parent.name, {})[path.stem] = read_indices(path)
+                numbers = read_indices(path).numbers
             except DataError as error:
                 leave_out(str(error))
+                continue
+            if len(numbers):
+                found.setdefault(path.parent.name, {})[path.stem] = numbers
+            else:
+                leave_out(f"{path} lists files, without their positions. Give positions")
     return found
 
 

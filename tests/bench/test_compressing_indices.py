@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from compressions import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.compressing.indices import join, read_indices
+from bench.compressing.indices import Indices, join, read_indices
 from bench.compressing.request import ByIndices
 from bench.compressing.source import ImageFiles, find_images
 from bench.errors import DataError, UsageError
@@ -49,7 +50,7 @@ class TestIndices:
         ],
     )
     def test_all_formats_give_the_same(self, tmp_path: Path, name: str, content: Any) -> None:
-        indices = read_indices(self.write(tmp_path / name, content))
+        indices = read_indices(self.write(tmp_path / name, content)).numbers
         assert indices.dtype == np.int64
         assert indices.tolist() == [4, 0, 11]
 
@@ -85,27 +86,27 @@ class TestIndices:
 
     def test_numbers_in_names_are_the_default(self, tmp_path: Path) -> None:
         files = self.numbered(tmp_path, ["a/00029.png", "b/3.png", "a/1.png"])
-        joined = join(np.array([3, 29, 4]), files)
+        joined = join(Indices(np.array([3, 29, 4])), files)
         assert [files.keys[p] for p in joined.positions] == ["b/3.png", "a/00029.png"]
-        assert joined.missing.tolist() == [4]
+        assert joined.missing == (4,)
 
     @pytest.mark.parametrize("names", [["a/1.png", "b/01.png"], ["a/x1.png"], ["a/x.png"]])
     def test_what_is_ambiguous_is_refused(self, tmp_path: Path, names: list[str]) -> None:
         files = self.numbered(tmp_path, names)
-        assert "--by position" in refusal(UsageError, lambda: join(np.array([0]), files))
-        assert join(np.array([0]), files, "position").positions.tolist() == [0]
+        assert "--by position" in refusal(UsageError, lambda: join(Indices(np.array([0])), files))
+        assert join(Indices(np.array([0])), files, "position").positions.tolist() == [0]
 
     def test_one_number_in_a_longer_name_must_be_asked_for(self, tmp_path: Path) -> None:
         files = self.numbered(tmp_path, ["a/img_07.png", "b/img_12.png"])
-        assert join(np.array([12]), files, "name-number").positions.tolist() == [1]
+        assert join(Indices(np.array([12])), files, "name-number").positions.tolist() == [1]
         more = self.numbered(tmp_path, ["b/3_of_4.png"])
         assert "does not hold one number" in refusal(
-            UsageError, lambda: join(np.array([12]), more, "name-number")
+            UsageError, lambda: join(Indices(np.array([12])), more, "name-number")
         )
         (tmp_path / "b" / "3_of_4.png").rename(tmp_path / "b" / "x7.png")
         same = find_images(tmp_path)
         assert "2 files have the number 7" in refusal(
-            UsageError, lambda: join(np.array([12]), same, "name-number")
+            UsageError, lambda: join(Indices(np.array([12])), same, "name-number")
         )
 
     def asked(self, path: Path, **options: Any) -> ByIndices:
@@ -123,6 +124,54 @@ class TestIndices:
             assert manifest["notes"][0].startswith("4 of the 4 indices")
             kept = (tmp_path / name.replace(".", "-") / "kept.csv").read_text()
             assert kept == (tmp_path / "out" / "kept.csv").read_text()
+
+    def numbered_photos(self, root: Path) -> Path:
+        """Give twelve numbered images whose order by path is not that of their numbers."""
+        for number in range(12):
+            save(root / "abc"[number % 3] / f"{number:05d}.png", number)
+        return root
+
+    @pytest.mark.parametrize(("name", "by"), [("kept.csv", "file"), ("kept.npy", "position")])
+    def test_our_own_index_files_say_what_they_mean(
+        self, tmp_path: Path, name: str, by: str
+    ) -> None:
+        place = self.numbered_photos(tmp_path / "photos")
+        _, images = run(place, tmp_path / "out", ask(Last()))
+        manifest, again = run(place, tmp_path / "again", self.asked(tmp_path / "out" / name))
+        assert again == images
+        assert f"(by {by})" in manifest["notes"][0]
+
+    def test_a_bare_array_that_may_mean_both_is_refused(self, tmp_path: Path) -> None:
+        place = self.numbered_photos(tmp_path / "photos")
+        bare = self.write(tmp_path / "a.npy", np.array([1, 11]))
+        text = refusal(UsageError, lambda: run(place, tmp_path / "out", self.asked(bare)))
+        assert "--by name-number" in text
+        assert "--by position" in text
+        asked = self.asked(bare, by="name-number")
+        assert run(place, tmp_path / "n", asked)[1].keys() == {"b/00001.png", "c/00011.png"}
+        asked = self.asked(bare, by="position")
+        assert run(place, tmp_path / "p", asked)[1].keys() == {"a/00003.png", "c/00011.png"}
+
+    def test_a_bare_array_is_no_matter_where_both_mean_the_same(self, tmp_path: Path) -> None:
+        files = self.numbered(tmp_path, ["a/0.png", "a/1.png", "b/2.png"])
+        assert join(Indices(np.array([2, 0])), files).positions.tolist() == [2, 0]
+
+    def test_missing_numbers_point_to_positions(self, tmp_path: Path) -> None:
+        place = self.numbered_photos(tmp_path / "photos")
+        (place / "b" / "00001.png").unlink()
+        bare = self.write(tmp_path / "a.npy", np.array([1, 10]))
+        for by in (None, "name-number"):
+            text = refusal(UsageError, partial(run, place, tmp_path / "o", self.asked(bare, by=by)))
+            assert "--by position" in text
+
+    def test_names_that_are_not_there_are_told(self, tmp_path: Path) -> None:
+        place = self.numbered_photos(tmp_path / "photos")
+        path = self.write(tmp_path / "a.csv", "file\nb/00001.png\nb/99.png\n")
+        assert "1 are missing, e.g. b/99.png" in refusal(
+            UsageError, lambda: run(place, tmp_path / "out", self.asked(path))
+        )
+        asked = self.asked(path, by="position")
+        assert "Leave --by out" in refusal(UsageError, lambda: run(place, tmp_path / "out", asked))
 
     def test_missing_ones_are_counted_and_allowed_on_demand(
         self, photos: Path, tmp_path: Path
@@ -153,8 +202,11 @@ class TestIndices:
             pytest.skip("BENCH_DATA has no released index file")
         place = shared_data / "cifar10-mini.zip"
         released = np.load(path)
-        text = refusal(UsageError, lambda: run(place, tmp_path / "out", self.asked(path)))
-        _, images = run(place, tmp_path / "out", self.asked(path, allow_missing=True))
+        text = refusal(
+            UsageError, lambda: run(place, tmp_path / "out", self.asked(path, by="name-number"))
+        )
+        asked = self.asked(path, by="name-number", allow_missing=True)
+        _, images = run(place, tmp_path / "out", asked)
         names = {Path(name).name for name in images}
         with zipfile.ZipFile(place) as archive:
             present = {Path(n).stem for n in archive.namelist() if "/train/" in n}
