@@ -35,7 +35,7 @@ def told_as_storage_error(path: Path) -> Iterator[None]:
             kind = DiskFullError
             advice = "The disk is full: free some space, then run the same command again"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            advice = "It cannot be written: choose another folder with --results"
+            advice = "Choose another folder, or make it writable"
         else:
             advice = "Check the path, or choose another folder"
         reason = error.strerror or str(error)

@@ -165,7 +165,7 @@ def compress(
     as_json: bool,
     **given: Any,
 ) -> None:
-    r"""Keep the part of your own images that a method chooses.
+    """Keep the part of your own images that a method chooses.
 
     DIRECTORY is a folder or zip file with CLASS/IMAGE or train/CLASS/IMAGE; it is never changed.
     The output has the same layout, kept.csv, kept.npy and a short report. An interrupted command
@@ -180,7 +180,7 @@ def compress(
     Most methods keep files as they are and look at them at --size pixels. Those that make images
     (dm; drop=... of dq, adq and dqas) write them at that size. dm learns its images in 20,000
     steps, hours on a CPU: 'dm[iterations=1000]' takes a twentieth.
-    """  # fmt: skip
+    """  # noqa: D301  # click needs the true character
     from bench.compressing.indices import join, read_indices
     from bench.compressing.output import Output
     from bench.compressing.run import Settings

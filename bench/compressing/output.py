@@ -164,7 +164,10 @@ class Output:
             return None
         manifest = self._manifest()
         if manifest is None:
-            raise UsageError(f"--out {self.place} is not empty. Name a new or an empty folder")
+            raise UsageError(
+                f"--out {self.place} {self._what_it_is()}. Name a new or an empty folder, or a new "
+                "file ending in .zip"
+            )
         if manifest["id"] != request:
             raise UsageError(
                 f"--out {self.place} holds the output of another command "
@@ -217,6 +220,11 @@ class Output:
         if self._target.is_dir():
             return any(self._target.iterdir()) or self.is_zip
         return self._target.exists()
+
+    def _what_it_is(self) -> str:
+        if not self._target.is_dir():
+            return "is a file that is no output of this command" if self.is_zip else "is a file"
+        return "is a folder" if self.is_zip else "is not empty"
 
     def _manifest(self) -> dict[str, Any] | None:
         try:

@@ -237,9 +237,17 @@ class TestOutputs:
         file = place if out.endswith(".zip") else place / "thesis.tex"
         file.parent.mkdir(exist_ok=True)
         file.write_text("mine")
-        assert "is not empty" in refusal(UsageError, lambda: run(photos, place, ask(Last())))
+        told = "is a file that is no output" if out.endswith(".zip") else "is not empty"
+        assert told in refusal(UsageError, lambda: run(photos, place, ask(Last())))
         assert file.read_text() == "mine"
         assert not list(tmp_path.glob(".*"))
+
+    def test_a_file_is_called_one(self, photos: Path, tmp_path: Path) -> None:
+        (tmp_path / "out").write_text("mine")
+        assert "is a file. Name a new" in refusal(
+            UsageError, lambda: run(photos, tmp_path / "out", ask(Last()))
+        )
+        assert (tmp_path / "out").read_text() == "mine"
 
     def test_a_damaged_manifest_is_no_finished_output(self, photos: Path, tmp_path: Path) -> None:
         run(photos, tmp_path / "out", ask(Last()))

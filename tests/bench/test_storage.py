@@ -236,8 +236,8 @@ def test_of_writers_of_one_file_one_wins_and_the_file_is_whole(tmp_path):
     [
         (errno.ENOSPC, "free some space, then run the same command again"),
         (errno.EDQUOT, "free some space"),
-        (errno.EACCES, "choose another folder with --results"),
-        (errno.EROFS, "choose another folder with --results"),
+        (errno.EACCES, "Choose another folder, or make it writable"),
+        (errno.EROFS, "Choose another folder, or make it writable"),
         (errno.EIO, "Check the path, or choose another folder"),
     ],
 )
@@ -270,7 +270,7 @@ def test_a_full_disk_is_noticed_before_any_work(mounted):
 
 
 def test_a_read_only_disk_is_noticed_before_any_work(mounted):
-    with pytest.raises(StorageError, match="choose another folder with --results"):
+    with pytest.raises(StorageError, match="Choose another folder, or make it writable"):
         require_writable(mounted("size=64k,ro") / "results")
 
 
