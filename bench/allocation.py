@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from bench.provenance import slurm_facts
+
 BEGAN = "BENCH_JOB_BEGAN"
 """When the job's script began, in seconds since 1970."""
 _GPUS, _ASKED = "BENCH_JOB_GPUS", "BENCH_JOB_ASKED_S"
@@ -94,6 +96,16 @@ class Share:
         self._artefacts |= made.keys()
         trained = (cost["training_s"] + cost["testing_s"] - cost["before_s"]) * training
         return float(trained + sum(made.values()) / self.packed)
+
+
+def this_job() -> str | None:
+    """Return the Slurm job or array that this process belongs to; a restarted one keeps it."""
+    return accounted_job(slurm_facts())
+
+
+def accounted_job(facts: Mapping[str, Any]) -> str | None:
+    """Return the job or array that facts tell of, as Slurm's accounting names it."""
+    return job_of(facts, "SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID")
 
 
 def job_of(facts: Mapping[str, Any], *names: str) -> str | None:

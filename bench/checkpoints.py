@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.allocation import this_job
 from bench.errors import DamagedFileError, StorageError
 from bench.storage import file_checksum, read_json, replacing, write_json
 
@@ -31,7 +32,11 @@ class TrainingState:
     tensors: dict[str, Tensor]
     """Weights, buffers and momenta, by name."""
     progress: dict[str, Any] = field(default_factory=dict)
-    """The curve and the seconds so far (JSON values)."""
+    """The curve so far (JSON values)."""
+    seconds: float = 0.0
+    """What the run has taken so far."""
+    elsewhere_s: float = 0.0
+    """How much of that other Slurm jobs have spent."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,9 @@ class Checkpoint:
             "data": data.name,
             "data_checksum": hashlib.blake2b(content, digest_size=16).hexdigest(),
             "progress": state.progress,
+            "seconds": state.seconds,
+            "elsewhere_s": state.elsewhere_s,
+            "job": this_job(),
         }
         write_json(self.folder / "newest.json", manifest)
         for path in older:
@@ -83,7 +91,14 @@ class Checkpoint:
             data = self.folder / manifest["data"]
             if manifest["stamp"] != self.stamp or file_checksum(data) != manifest["data_checksum"]:
                 return None
-            return TrainingState(manifest["epoch"], load_file(data), manifest["progress"])
+            seconds, is_own = manifest["seconds"], manifest["job"] == this_job()
+            return TrainingState(
+                epoch=manifest["epoch"],
+                tensors=load_file(data),
+                progress=manifest["progress"],
+                seconds=seconds,
+                elsewhere_s=manifest["elsewhere_s"] if is_own else seconds,
+            )
         except (OSError, DamagedFileError, KeyError):
             return None
 

@@ -108,9 +108,11 @@ class RunContext:
         """Return the checkpoint of the artefact that is being made."""
         return self._checkpoint(self._making[-1].artefact.id)
 
-    def charge(self, seconds: float) -> None:
+    def charge(self, seconds: float, elsewhere_s: float = 0.0) -> None:
         """Add seconds that an interrupted run spent on the artefact that is being made."""
-        self._making[-1].stage.seconds_before += seconds
+        stage = self._making[-1].stage
+        stage.seconds_before += seconds
+        stage.seconds_elsewhere += elsewhere_s
 
     def tell(self, name: str, value: Any) -> None:
         """Record a fact of the artefact that is being made."""
@@ -181,6 +183,7 @@ class RunContext:
         }
         if stage.seconds_before:
             own["before_s"] = stage.seconds_before
+            own["elsewhere_s"] = stage.seconds_elsewhere
         if making.told:
             own["told"] = making.told
         costs = {**making.costs, artefact.id: own}

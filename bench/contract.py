@@ -95,8 +95,11 @@ class Context(Protocol):
     def checkpoint(self) -> Checkpoint:
         """Return the place for the training state of the artefact that is being made."""
 
-    def charge(self, seconds: float) -> None:
-        """Add seconds that an interrupted run spent on the artefact that is being made."""
+    def charge(self, seconds: float, elsewhere_s: float = 0.0) -> None:
+        """Add seconds that an interrupted run spent on the artefact that is being made.
+
+        ``elsewhere_s`` is how many of them other Slurm jobs spent.
+        """
 
     def tell(self, name: str, value: Any) -> None:
         """Record a fact, a JSON value, of the artefact that is being made.

@@ -30,6 +30,8 @@ class Curve:
     testing_s: float = 0.0
     before_s: float = 0.0
     """Seconds of the two that an interrupted run spent, which this one went on from."""
+    elsewhere_s: float = 0.0
+    """Seconds of those that other Slurm jobs spent."""
     energy_j: float | None = None
     """Joules of the whole GPU meanwhile; None where nobody counts them."""
     precision: str = "fp32"

@@ -24,6 +24,8 @@ class Stage:
     seconds: float = 0.0
     seconds_before: float = 0.0
     """Seconds of an earlier, interrupted attempt that was gone on from."""
+    seconds_elsewhere: float = 0.0
+    """Seconds of those that other Slurm jobs spent."""
     within: float = 0.0
 
 

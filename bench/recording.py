@@ -104,6 +104,7 @@ def training_cost(job: Job, curve: Curve, packed: int = 1, processes: int = 1) -
         "training_s": curve.training_s,
         "testing_s": curve.testing_s,
         "before_s": curve.before_s,
+        "elsewhere_s": curve.elsewhere_s,
         "energy_j": curve.energy_j if packed == 1 else None,
         "steps": job.protocol.steps(job.load),
         "images_seen": seen,

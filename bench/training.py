@@ -176,7 +176,7 @@ def _epochs(
     if state is not None:
         _restore(state, trainer, observer)
         curve, done = Curve.from_json(state.progress), state.epoch
-        curve.before_s = curve.training_s + curve.testing_s
+        curve.before_s, curve.elsewhere_s = state.seconds, state.elsewhere_s
     curve.precision, curve.precision_reason = trainer.precision.name, trainer.precision.reason
     curve.is_streamed, curve.feeding_reason = feeding.is_streamed, feeding.reason
     pace, energy = Pace(checkpoint.share if checkpoint else 0.0), EnergyMeter(job.device)
@@ -318,7 +318,8 @@ def _state(epoch: int, trainer: Trainer, curve: Curve, observer: Observer) -> Tr
         for kind, group in groups.items()
         for name, value in group.items()
     }
-    return TrainingState(epoch, tensors, curve.to_json())
+    seconds = curve.training_s + curve.testing_s
+    return TrainingState(epoch, tensors, curve.to_json(), seconds, curve.elsewhere_s)
 
 
 def _restore(state: TrainingState, trainer: Trainer, observer: Observer) -> None:

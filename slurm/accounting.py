@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bench.allocation import job_of
-from bench.provenance import RESTARTS
+from bench.allocation import accounted_job
 from bench.storage import write_json
 from slurm import sacct
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from bench.results import Results
     from slurm.sacct import Accounted
     from slurm.submissions import Submission
-
-_ARRAY = ("SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID")
 
 
 @dataclass(frozen=True)
@@ -124,8 +121,8 @@ def _account(runs: Sequence[Accounted], used: dict[str, float], minutes: int) ->
 def used_seconds(records: Iterable[dict[str, Any]]) -> dict[str, float]:
     """Return the device-seconds that records measured, by the Slurm job that spent them.
 
-    An artefact counts once, for the job that made it. What was measured before an interruption
-    counts for a job that Slurm has restarted, and else for none: that job is not known any more.
+    An artefact counts once, for the job that made it. What other jobs had spent on what this one
+    went on from counts for none.
     """
     used: dict[str, float] = defaultdict(float)
     counted: set[str] = set()
@@ -133,13 +130,18 @@ def used_seconds(records: Iterable[dict[str, Any]]) -> dict[str, float]:
         cost = record["cost"]
         devices = record.get("allocation", {}).get("training_devices", 1)
         trained = (cost["training_s"] + cost["testing_s"]) * devices
-        spent = [(record["provenance"], trained, cost.get("before_s", 0.0) * devices)]
+        spent = [(record["provenance"], trained, _elsewhere_s(cost) * devices)]
         for name, artefact in cost["artefacts"].items():
             if name not in counted:
                 counted.add(name)
-                spent.append((artefact, artefact["seconds"], artefact.get("before_s", 0.0)))
-        for facts, seconds, before in spent:
-            job = job_of(facts, *_ARRAY)
+                spent.append((artefact, artefact["seconds"], _elsewhere_s(artefact)))
+        for facts, seconds, elsewhere_s in spent:
+            job = accounted_job(facts)
             if job is not None:
-                used[job] += seconds if job_of(facts, RESTARTS) else seconds - before
+                used[job] += seconds - elsewhere_s
     return dict(used)
+
+
+def _elsewhere_s(cost: Mapping[str, Any]) -> float:
+    """Return the seconds that other jobs spent; older records tell what was before alone."""
+    return float(cost.get("elsewhere_s", cost.get("before_s", 0.0)))

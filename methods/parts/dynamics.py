@@ -72,7 +72,7 @@ class Dynamics:
             recorder = _recorder(job)
             progress = partial(ctx.progress, "dynamics")
             _, curve = training.run(job, ctx.checkpoint(), progress, recorder)
-            ctx.charge(curve.before_s)
+            ctx.charge(curve.before_s, curve.elsewhere_s)
             return {name: tensor.numpy() for name, tensor in recorder.tensors().items()}
 
         params = {

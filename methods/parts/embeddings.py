@@ -213,7 +213,7 @@ class Extractor:
         )
         with torch.random.fork_rng(devices=[]):
             network, curve = training.run(job, ctx.checkpoint(), partial(ctx.progress, "extractor"))
-        ctx.charge(curve.before_s)
+        ctx.charge(curve.before_s, curve.elsewhere_s)
         return network
 
 

@@ -169,7 +169,7 @@ class Learners:
             device=ctx.device,
         )
         _, curve = training.run(job, ctx.checkpoint(), partial(ctx.progress, "learner"))
-        ctx.charge(curve.before_s)
+        ctx.charge(curve.before_s, curve.elsewhere_s)
         return {
             "right": np.array(curve.tests[self.epochs], dtype=np.int64),
             "judged": judge.class_counts,

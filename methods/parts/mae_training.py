@@ -50,11 +50,11 @@ def trained(
             betas=BETAS,
             weight_decay=WEIGHT_DECAY,
         )
-        checkpoint, seconds, done = ctx.checkpoint(), 0.0, 0
+        checkpoint, seconds, elsewhere_s, done = ctx.checkpoint(), 0.0, 0.0, 0
         if (state := checkpoint.load()) is not None:
             _restore(state, network, optimizer)
-            done, seconds = state.epoch, state.progress["seconds"]
-            ctx.charge(seconds)
+            done, seconds, elsewhere_s = state.epoch, state.seconds, state.elsewhere_s
+            ctx.charge(seconds, elsewhere_s)
         for epoch in range(done, epochs):
             start = time.perf_counter()
             generator = torch.Generator().manual_seed(derive_seed(seed, "epoch", epoch))
@@ -65,7 +65,9 @@ def trained(
                     "Look at the images, or choose mae=vit-large"
                 )
             seconds += time.perf_counter() - start
-            checkpoint.save(_state(epoch + 1, network, optimizer, seconds))
+            tensors = _tensors(network, optimizer)
+            state = TrainingState(epoch + 1, tensors, seconds=seconds, elsewhere_s=elsewhere_s)
+            checkpoint.save(state)
             ctx.progress("mae", epoch + 1, epochs)
     return network.eval()
 
@@ -120,14 +122,11 @@ def _rate(share: float) -> float:
     return LEARNING_RATE * (1 + math.cos(math.pi * (share - WARMUP) / (1 - WARMUP))) / 2
 
 
-def _state(
-    epoch: int, network: nn.Module, optimizer: torch.optim.Optimizer, seconds: float
-) -> TrainingState:
+def _tensors(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
     for number, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"adam/{number}/{name}": value for name, value in moments.items()}
-    contiguous = {name: value.detach().contiguous() for name, value in tensors.items()}
-    return TrainingState(epoch, contiguous, {"seconds": seconds})
+    return {name: value.detach().contiguous() for name, value in tensors.items()}
 
 
 def _restore(state: TrainingState, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:

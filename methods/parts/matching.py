@@ -195,6 +195,7 @@ class MatchingRun:
         self._images = start.to(self._device, copy=True)
         self._velocity = torch.zeros_like(self._images)
         self._losses = torch.zeros(settings.updates, device=self._device)
+        self._elsewhere_s = 0.0
 
     def run(self) -> tuple[Float32Array, Float32Array]:
         """Make all updates, going on from a checkpoint where there is one.
@@ -212,7 +213,7 @@ class MatchingRun:
             When the loss is not finite.
         """
         done, before_s = self._restored()
-        self._ctx.charge(before_s)
+        self._ctx.charge(before_s, self._elsewhere_s)
         start, updates = time.perf_counter() - before_s, self._settings.updates
         self._ctx.progress("matching", done, updates)
         saved = time.perf_counter()
@@ -304,8 +305,9 @@ class MatchingRun:
 
     def _save(self, now: int, seconds: float) -> None:
         tensors = {"images": self._images, "velocity": self._velocity, "losses": self._losses}
-        progress = {"seconds": seconds, "mark": self._mark}
-        self._ctx.checkpoint().save(TrainingState(now, tensors, progress))
+        progress = {"mark": self._mark}
+        state = TrainingState(now, tensors, progress, seconds, self._elsewhere_s)
+        self._ctx.checkpoint().save(state)
 
     def _restored(self) -> tuple[int, float]:
         """Take up a checkpoint; return its iteration and the seconds spent, or zeros."""
@@ -315,7 +317,8 @@ class MatchingRun:
         self._images.copy_(state.tensors["images"])
         self._velocity.copy_(state.tensors["velocity"])
         self._losses.copy_(state.tensors["losses"])
-        return state.epoch, float(state.progress["seconds"])
+        self._elsewhere_s = state.elsewhere_s
+        return state.epoch, state.seconds
 
     def _pixels(self) -> Float32Array:
         images = self._images.double().cpu().permute(0, 2, 3, 1)

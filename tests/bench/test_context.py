@@ -409,9 +409,10 @@ def test_seconds_of_an_interrupted_attempt_are_charged(context_of):
     context = context_of()
 
     def make():
-        context.charge(100.0)
+        context.charge(100.0, 60.0)
         return {"x": np.zeros(1)}
 
     context.artefact("x", make)["x"]
     (cost,) = context.costs.values()
     assert cost["seconds"] > 100.0
+    assert (cost["before_s"], cost["elsewhere_s"]) == (100.0, 60.0)

@@ -90,6 +90,23 @@ def test_resumed_equals_uninterrupted(job, tmp_path, epoch, changed):
     assert 0 < resumed_curve.before_s < resumed_curve.training_s + resumed_curve.testing_s
 
 
+def test_time_of_other_jobs_is_told_apart_from_that_of_this_one_s_earlier_runs(
+    job, tmp_path, monkeypatch
+):
+    checkpoint = Checkpoint(tmp_path)
+    for number, epoch in (("1", 2), ("2", 4), ("2", 5)):
+        monkeypatch.setenv("SLURM_JOB_ID", number)
+        with pytest.raises(KeyboardInterrupt):
+            training.run(job, checkpoint, StopAfter(epoch))
+        if number == "1":
+            first = checkpoint.load().seconds
+    _, curve = training.run(job, checkpoint)
+    assert curve.elsewhere_s == first < curve.before_s
+    monkeypatch.setenv("SLURM_JOB_ID", "3")
+    state = checkpoint.load()
+    assert state.elsewhere_s == state.seconds == curve.before_s
+
+
 def test_a_damaged_checkpoint_counts_as_none(job, tmp_path):
     checkpoint = Checkpoint(tmp_path)
     with pytest.raises(KeyboardInterrupt):

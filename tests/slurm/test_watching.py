@@ -471,13 +471,13 @@ class TestAccounting:
         records = [self.record(n, "8", 10.0, bins) for n in range(2)]
         assert used_seconds(records) == {"7": 5.0, "8": 22.0}
 
-    def test_time_before_an_interruption_is_used_time_of_a_restarted_job_alone(self):
-        record = self.record(0, "8", 10.0, {"bins-1": {"seconds": 5.0, "before_s": 2.0}})
+    def test_time_that_other_jobs_spent_before_an_interruption_is_none_of_this_one_s(self):
+        bins = {"seconds": 5.0, "before_s": 2.0, "slurm": {"SLURM_ARRAY_JOB_ID": "7"}}
+        record = self.record(0, "8", 10.0, {"bins-1": bins})
         record["cost"]["before_s"] = 4.0
-        record["cost"]["artefacts"]["bins-1"]["slurm"] = {"SLURM_ARRAY_JOB_ID": "7"}
         assert used_seconds([record]) == {"7": 3.0, "8": 7.0}
-        record["provenance"]["slurm"]["SLURM_RESTART_COUNT"] = "1"
-        assert used_seconds([record]) == {"7": 3.0, "8": 11.0}
+        bins["elsewhere_s"], record["cost"]["elsewhere_s"] = 0.0, 3.0
+        assert used_seconds([record]) == {"7": 5.0, "8": 8.0}
 
     def test_gpus_that_the_cluster_does_not_count_are_those_that_were_asked_for(
         self, submitted, plan, fake_slurm
