@@ -17,7 +17,7 @@ from reports.statistics import Estimate, Runs, interval_over_seeds, matched
 Record = Mapping[str, Any]
 Value = Callable[[Record], float]
 
-_ORDER = ("full", "random", "dm", "graphcut", "dq", "adq")
+METHOD_ORDER = ("full", "random", "dm", "graphcut", "dq", "adq")
 _ABLATED = ("alpha", "scores")
 _NETWORK = ("extractor", "extractor_epochs", "iterations", "mae", "learner")
 
@@ -77,7 +77,7 @@ class Series:
     @property
     def order(self) -> tuple[Any, ...]:
         """Sorts full and random first, then as the papers' tables do, then by ratio."""
-        place = _ORDER.index(self.name) if self.name in _ORDER else len(_ORDER)
+        place = METHOD_ORDER.index(self.name) if self.name in METHOD_ORDER else len(METHOD_ORDER)
         return place, self.name, self.spec, self.method_id, self.of, self.percent
 
     def values(self, value: Value) -> dict[tuple[int, int], float]:

@@ -180,7 +180,7 @@ def difference(estimate: Estimate) -> str:
 def signed(value: float, digits: int = 2) -> str:
     """Show a difference; what rounds to nothing has no minus."""
     text = f"{value:+.{digits}f}"
-    return text.replace("-", "+") if float(text) == 0 else text
+    return text.replace("-", "+" if float(text) == 0 else "−")
 
 
 def number(value: float) -> str:

@@ -127,7 +127,8 @@ def _notes(here: Collection, key: Key, group: Sequence[Row]) -> list[str]:
         effect = here.compared(key, control[0])
         if effect is not None:
             told = difference(effect.estimate())
-            notes.append(f"Vs random: {told} points over {effect.n} pairs with common seeds.")
+            pairs = "pair with common seeds" if effect.n == 1 else "pairs with common seeds"
+            notes.append(f"Vs random: {told} points over {effect.n} {pairs}.")
     finished = sorted(row["finished"] for row in group if row.get("finished"))
     if finished:
         notes.append(f"Finished: {' to '.join(dict.fromkeys((finished[0], finished[-1])))}.")

@@ -249,6 +249,7 @@ def _tell(manifest: dict[str, Any], output: Output, table: Table | None, as_json
     for note in manifest["notes"]:
         click.echo(f"note: {note}", err=True)
     if broken := manifest["broken"]:
-        click.echo(f"note: {len(broken)} files could not be read, left out: {broken[0]}", err=True)
+        files = "1 file" if len(broken) == 1 else f"{len(broken)} files"
+        click.echo(f"note: {files} could not be read, left out: {broken[0]}", err=True)
     within = "report.md in it" if output.is_zip else str(output.place / "report.md")
     click.echo(f"Report: {within}", err=True)

@@ -21,6 +21,7 @@ from reports.figures.style import (
     save,
     style,
 )
+from reports.runs import METHOD_ORDER
 from reports.statistics import Estimate
 
 if TYPE_CHECKING:
@@ -56,8 +57,11 @@ def accuracy_canvas(table: Table) -> Canvas:
     ratios = sorted({ratio for points in curves.values() for ratio, _ in points})
     is_wide = len(ratios) > 1 and ratios[-1] / ratios[0] >= _WIDE
     place = (lambda ratio: math.log10(ratio)) if is_wide else (lambda ratio: ratio)
+    curves = defaultdict(list, sorted(curves.items(), key=lambda curve: _order(curve[0])))
     gaps = [place(b) - place(a) for a, b in pairwise(ratios)] or [1.0]
-    width = min(0.012 * sum(gaps), 0.5 * min(gaps) / max(1, len(curves)))
+    width = min(
+        (0.012 if len(ratios) > 1 else 0.04) * sum(gaps), 0.5 * min(gaps) / max(1, len(curves))
+    )
     drawn = looks(curves)
     with style():
         canvas, [[axes]] = panels(1, 1, 6, 3.6 + 0.2 * (len(curves) // 4))
@@ -68,17 +72,27 @@ def accuracy_canvas(table: Table) -> Canvas:
         for _, estimate in full[:1]:
             axes.axhline(estimate.mean, color=GREY, linewidth=1, linestyle=(0, (6, 3)))
             axes.annotate(
-                f"full data {estimate.mean:.1f}", (0, estimate.mean), (4, -2),
+                f"full data\n{estimate.mean:.1f}", (1, estimate.mean), (4, 0),
                 xycoords=("axes fraction", "data"), textcoords="offset points",
-                ha="left", va="top", color="0.3", fontsize=8,
+                ha="left", va="center", color="0.3", fontsize=8,
             )  # fmt: skip
         axes.set_xticks([place(ratio) for ratio in ratios], [f"{ratio:g}" for ratio in ratios])
+        if len(ratios) == 1:
+            axes.set_xlim(place(ratios[0]) - 0.5, place(ratios[0]) + 0.5)
         axes.set_ylim(top=min(100.0, axes.get_ylim()[1]))
         axes.set_xlabel("training images kept (%)" + ", log scale" * is_wide)
         axes.set_ylabel("test accuracy (%), last epoch")
         estimates = [estimate for points in curves.values() for _, estimate in points]
         told = runs_in_words(estimates) + "; ADQ's ablations left out" * is_reduced
+        if any(one.mean + (one.half_width or 0.0) > 100 for one in estimates):
+            told += "; intervals cut at 100"
         axes.set_title(f"{table.title}\n{told}", loc="left")
         grid(axes)
         legend(canvas, [axes])
     return canvas
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Sorts curves by their methods, as in the other figures."""
+    method = name.split("[")[0].split()[0]
+    return (METHOD_ORDER.index(method) if method in METHOD_ORDER else len(METHOD_ORDER)), name

@@ -67,7 +67,7 @@ def bin_drawings(series: Sequence[Series]) -> Iterator[Drawing]:
                 _points(axes[place_of], estimates[score], _LOOKS[score])
                 axes[place_of].set_title(_SCORES[score], loc="left")
                 axes[place_of].set_ylim(bottom=min(0.0, axes[place_of].get_ylim()[0]))
-            axes[0].set_ylabel("score, each scaled to 0 ... 1")
+            axes[0].set_ylabel("scaled score, mean")
             drawn = [*draws[place][:1], *([scores["rs+ds"]] if "rs+ds" in scores else [])]
             drawn = drawn or list(scores.values())
             called = labels(drawn)
@@ -82,12 +82,20 @@ def bin_drawings(series: Sequence[Series]) -> Iterator[Drawing]:
             legend(canvas, axes[-1:])
         caption = (
             f"ADQ's Fig. 2 from records: scores of the bins in the order of their generation, and "
-            f"the share of the kept images drawn from each. {n.capitalize()} (selections). Each "
-            "score is scaled to 0 ... 1 over the bins of one selection before the mean is taken, "
-            f"IS is their sum. Data: {dataset} ({fingerprint})."
+            f"the share of the kept images drawn from each. {n.capitalize()} (selections). RS and "
+            "DS are scaled to 0 ... 1 over the bins of one selection before the mean is taken; IS "
+            "is their sum, 0 ... 2. Intervals of few selections can reach beyond these ranges. "
+            f"{_left_out(shown)}Data: {dataset} ({fingerprint})."
         )
         name = ascii_name(f"bins {dataset} {percent:g} {of} {' '.join(v for _, v in kind)}")
         yield Drawing(name, title, caption, canvas)
+
+
+def _left_out(shown: Sequence[str]) -> str:
+    missing = [f"adq[scores={score}]" for score in _SCORES if score not in shown]
+    if not missing:
+        return ""
+    return f"Without a panel, since no run of it is here: {', '.join(missing)}. "
 
 
 def _points(axes: Axes, values: Sequence[Estimate], look: Look, label: str = "") -> None:

@@ -107,7 +107,8 @@ def cost_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iter
         legend(canvas, [axes])
     caption = (
         "Mean accuracy against the mean time of one cell with its whole selection. Step line: what "
-        "no other point beats in both; its ratios are told where there is room. Times are "
+        "no other point beats in both, by means alone: neither the intervals of accuracy nor those "
+        "of time are in it; its ratios are told where there is room. Times are "
         f"those of the machines in the records ({_devices(here)}). {setting.title}, "
         f"data {setting.fingerprint}."
     )

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from reports.collection import Setting
 from reports.papers.layout import (
-    ARITHMETIC,
     Cells,
     Method,
+    arithmetic_note,
     as_printed,
     gain_as_printed,
     mean_over,
@@ -134,7 +134,7 @@ def _table_one(
         "interval is over the seeds, where all have the same.",
         *_recipes(settings),
         *specs_note(called, list(methods)),
-        ARITHMETIC["adq-table1"],
+        *arithmetic_note("adq-table1", settings[0].dataset, against == "dq"),
     ]
     title = f"Architectures and ratios, differences to {_PRINTED.get(against, against)}: {where}"
     name = ascii_name(

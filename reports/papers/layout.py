@@ -27,6 +27,11 @@ ARITHMETIC = {
 """Where the paper's print does not follow from its numbers (methods.md A23, recomputed)."""
 
 
+def arithmetic_note(table: str, dataset: str, is_main: bool = True) -> list[str]:
+    """Return the note on a paper's table, for the main table of the paper's own data set only."""
+    return [ARITHMETIC[table]] if is_main and dataset == "cifar10" else []
+
+
 def as_printed(estimate: Estimate) -> str:
     """Show an accuracy with one decimal, as ADQ prints it."""
     width = "" if estimate.half_width is None else f" ± {estimate.half_width:.1f}"

@@ -7,8 +7,8 @@ from typing import Any
 
 from reports.collection import Setting
 from reports.papers.layout import (
-    ARITHMETIC,
     Cells,
+    arithmetic_note,
     as_printed,
     gain_as_printed,
     mean_over,
@@ -73,7 +73,7 @@ def _table_three(
         f"Runs of each cell: {runs_of([one for members in modules.values() for one in members])}.",
         "Mean gain: over the ratios, full data left out; its interval is over the seeds, where all "
         f"ratios have the same. Protocol: {setting.protocol}.",
-        ARITHMETIC["adq-table3"],
+        *arithmetic_note("adq-table3", setting.dataset),
     ]
     return Table(
         f"ADQ's scores one by one: {setting.title}", columns, rows, notes,

@@ -185,7 +185,7 @@ def test_variants_of_a_method_are_compared_with_its_default(record):
         one["cell"]["method"]["parameters"] = {"alpha": one["specs"]["method"]}
     text = files(made)["report.md"].decode()
     assert "### Variants of adq: digits, resnet8, protocol smoke" in text
-    assert "| adq\\[alpha=0\\] | 10 | 88.10 ± 0.25 | 3 | -1.90 ± 0.25 |" in text
+    assert "| adq\\[alpha=0\\] | 10 | 88.10 ± 0.25 | 3 | −1.90 ± 0.25 |" in text
 
 
 def measured(made, **cost):
