@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bench.leases import Leases
 
 _POLL_S = 0.2
+_WORDS = {"compressed": "choosing images"}
+"""What making an artefact is called where its kind is no word for a thing."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ class RunContext:
             time.sleep(_POLL_S)
 
     def _make(self, artefact: LazyArtefact) -> StoredArtefact:
-        self._progress.stage(artefact.kind, 0, 0)
+        self._progress.stage(_WORDS.get(artefact.kind, f"making {artefact.kind}"), 0, 0)
         with self._meter.stage(artefact.kind) as stage:
             making = _Making(artefact, stage, {}, {})
             self._making.append(making)

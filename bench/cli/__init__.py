@@ -71,7 +71,7 @@ def main() -> NoReturn:
 def _advice(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "bench"
-    told = error.format_message()
+    told = " ".join(error.format_message().split())
     return f"{told}{'' if told.endswith(('.', '?', ')')) else '.'} See: {command} --help"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import shutil
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from click.shell_completion import CompletionItem
 
 from bench.cli.options import debug_option, json_option, registry
 from bench.components import EDITION, parameters
+from bench.errors import unknown
 
 if TYPE_CHECKING:
     from bench.components import Parameter
@@ -20,6 +22,16 @@ if TYPE_CHECKING:
 
 KINDS = ("methods", "datasets", "models", "protocols")
 _MOST_COLUMNS = 100
+
+
+class _Kind(click.Choice[str]):
+    """A kind of component; the closest one is named for an unknown one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the kind; raise a UsageError for another."""
+        if value not in KINDS:
+            raise unknown("kind", str(value), KINDS)
+        return str(value)
 
 
 def _names(
@@ -30,12 +42,14 @@ def _names(
 
 
 @click.command("list")
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", type=_Kind(KINDS), metavar="KIND")
 @click.argument("name", required=False, shell_complete=_names)
 @json_option
 @debug_option
 def listing(kind: str, name: str | None, as_json: bool) -> None:
-    """Show the methods, data sets, models or protocols; with NAME, one of them in full.
+    """Show the components of a KIND; with NAME, one of them in full.
+
+    KIND is methods, datasets, models or protocols.
 
     NAME tells the parameters with their types, defaults and allowed values, what each edition
     sets, and where it comes from.
@@ -123,7 +137,21 @@ def _in_full(entry: dict[str, Any]) -> str:
         lines.append(f"  {one['name']} ({one['type']}) = {_written(one['default'])}")
         lines.append(_wrapped("      ", one["allowed"], width))
         lines += [_wrapped("      ", preset, width) for preset in _presets(one)]
-    return "\n".join([*lines, "", entry["text"]])
+    return "\n".join([*lines, "", _plain(entry["text"])])
+
+
+def _plain(text: str) -> str:
+    """Return a docstring without the marks of roles, literals and formulas."""
+    text = re.sub(r":math:`([^`]*)`", lambda found: _formula(found[1]), text)
+    text = re.sub(r":[a-z]+:`~?([^`]*)`", r"\1", text)
+    return text.replace("``", "")
+
+
+def _formula(latex: str) -> str:
+    r"""Return a formula with its symbols as words: ``\alpha`` is alpha."""
+    flat = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"(\1)/(\2)", latex)
+    bare = re.sub(r"\\(hat|mathcal|bar|tilde|mathrm|mathbf|text|left|right)\b ?", "", flat)
+    return re.sub(r"\\([A-Za-z]+|.)", r"\1", bare).replace("{", "").replace("}", "")
 
 
 def _presets(parameter: dict[str, Any]) -> list[str]:

@@ -62,19 +62,25 @@ class Pace:
 
 
 class Lines(Progress):
-    """A line when a stage begins, when it turns out to be long, and now and then after that."""
+    """A line when a stage begins, turns out to be long, now and then after that, and at its end."""
 
     def __init__(self) -> None:
         self._pace = Pace()
         self._last = time.monotonic()
         self._is_estimated = False
+        self._is_ended = False
 
     def stage(self, stage: str, done: int, total: int) -> None:
-        """Tell a new stage, how long it will take, and now and then how far it is."""
+        """Tell a new stage, how long it will take, now and then how far it is, and its end."""
         now = time.monotonic()
         if self._pace.heard(stage, done, now):
             self._is_estimated = False
+            self._is_ended = 0 < total <= done
             self._tell(f"{stage} {done:,}/{total:,}" if total else stage, now)
+            return
+        if 0 < total <= done and not self._is_ended:
+            self._is_ended = True
+            self._tell(f"{stage} {done:,}/{total:,}", now)
             return
         left = self._pace.left(done, total, now)
         is_first_estimate = left is not None and left > _LONG_S and not self._is_estimated

@@ -362,7 +362,7 @@ def test_stages_are_told_as_they_come(context_of):
     ctx = context_of(progress=Told())
     ctx.artefact("bins", Maker())["x"]
     ctx.progress("greedy", 1, 4)
-    assert Told.stages == [("bins", 0, 0), ("greedy", 1, 4)]
+    assert Told.stages == [("making bins", 0, 0), ("greedy", 1, 4)]
 
 
 def test_waiting_for_another_worker_is_charged_to_nobody(context_of):

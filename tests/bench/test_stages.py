@@ -47,3 +47,11 @@ def test_a_short_stage_is_told_once(told):
 
 def test_a_stage_of_unknown_length_has_no_estimate(told):
     assert told("extractor", [0] * 5, 0) == ["extractor"]
+
+
+def test_the_end_of_a_stage_is_told_once(told):
+    counts = [256, 512, 768, 1000, 1000]
+    assert told("reading images", counts, 1000) == [
+        "reading images 256/1,000",
+        "reading images 1,000/1,000",
+    ]
