@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +23,8 @@ SIDE = 48
 """Pixels."""
 QUALITY = 75
 _GAP = 4
-_LABEL = 150
 _LABEL_LETTERS = 22
+_LEAST_WIDTH = 300
 _LETTERS = 13
 _LINE = 18
 
@@ -48,25 +49,29 @@ def contact_sheet(
     side = max((len(p) for row in pictures.values() for p in row), default=1)
     columns = max((len(row) for row in pictures.values()), default=0)
     step = side + _GAP
-    width = _LABEL + columns * step
+    labels = [_label(name) for name in pictures]
+    left = ceil(max(map(font.getlength, labels), default=0)) + 3 * _GAP
+    width = max(left + columns * step, _LEAST_WIDTH)
     lines = _lines(printable(caption), font, width - 2 * _GAP)
     top = len(lines) * _LINE + _GAP * bool(lines)
     sheet = Image.new("RGB", (width, top + max(1, len(pictures)) * step), "white")
     draw = ImageDraw.Draw(sheet)
     for number, line in enumerate(lines):
         draw.text((_GAP, (number + 0.5) * _LINE), line, "black", font, anchor="lm")
-    for row, (name, images) in enumerate(pictures.items()):
-        label = printable(name)
-        if len(label) > _LABEL_LETTERS:
-            label = f"{label[: _LABEL_LETTERS - 1]}…"
+    for row, (label, images) in enumerate(zip(labels, pictures.values(), strict=True)):
         draw.text((_GAP, top + row * step + side / 2), label, "black", font, anchor="lm")
         for column, pixels in enumerate(images):
-            sheet.paste(Image.fromarray(pixels), (_LABEL + column * step, top + row * step))
+            sheet.paste(Image.fromarray(pixels), (left + column * step, top + row * step))
     file = io.BytesIO()
     sheet.save(
         file, "JPEG", quality=quality, optimize=True, progressive=True, comment=printable(caption)
     )
     return file.getvalue()
+
+
+def _label(name: str) -> str:
+    label = printable(name)
+    return label if len(label) <= _LABEL_LETTERS else f"{label[: _LABEL_LETTERS - 1]}…"
 
 
 def method_sheet(

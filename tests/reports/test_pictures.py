@@ -54,12 +54,14 @@ def levels_of(shown: dict[str, list[np.ndarray]]) -> dict[str, list[int]]:
 def test_pictures_stand_in_their_rows_in_order():
     sheet = opened(contact_sheet({"cat": [plain(0), plain(120)], "dog": [plain(250)]}))
     pixels = np.asarray(sheet).astype(int)
-    row = pixels[8, 150:].mean(axis=1)
-    assert sheet.size == (150 + 2 * 20, 2 * 20)
+    left = int(np.flatnonzero(pixels[:16].max(axis=(0, 2)) < 60)[0])
+    row = pixels[8, left:].mean(axis=1)
+    assert left < 60  # as wide as the names
+    assert sheet.size[1] == 2 * 20
     assert abs(row[8] - 0) < 12
     assert abs(row[28] - 120) < 12
-    assert abs(pixels[28, 158].mean() - 250) < 12
-    assert pixels[28, 178].min() > 240  # the second row has one picture only
+    assert abs(pixels[28, left + 8].mean() - 250) < 12
+    assert pixels[28, left + 28].min() > 240  # the second row has one picture only
 
 
 def test_a_caption_stands_above_and_takes_the_lines_that_it_needs():
@@ -75,8 +77,13 @@ def test_a_caption_stands_above_and_takes_the_lines_that_it_needs():
 
 
 def test_nothing_to_show_gives_a_sheet_all_the_same():
-    assert opened(contact_sheet({})).size == (150, 5)
+    assert opened(contact_sheet({})).size[1] == 5
     assert opened(contact_sheet({"cat": []})).size[1] >= 1
+
+
+def test_the_strip_of_names_is_as_wide_as_the_widest():
+    short, wide = ({name: [plain(0)] * 20} for name in ("0", "W" * 22))
+    assert opened(contact_sheet(wide)).size[0] > opened(contact_sheet(short)).size[0] + 200
 
 
 def test_names_are_made_printable():
@@ -142,8 +149,11 @@ def test_the_caption_tells_method_ratio_seed_data_and_what_is_seen():
     assert "seed" not in told
     assert "%" not in told
     method = METHODS.make_one("random")
-    sheet = opened(method_sheet(method, Budget.parse("10"), 0, kept, train, "toys", side=20))
-    assert sheet.size[0] == 150 + 24
+    heights = [
+        opened(method_sheet(method, Budget.parse("10"), 0, kept, train, "toys", side)).size[1]
+        for side in (20, 30)
+    ]
+    assert heights[1] - heights[0] == 2 * 10
 
 
 def test_every_method_gets_a_file_of_its_own():
@@ -173,11 +183,7 @@ def test_the_command_writes_a_sheet_a_method_and_keeps_its_work(folder, tmp_path
     assert capsys.readouterr().out.splitlines() == [str(out / name) for name in names]
     assert sorted(path.name for path in out.iterdir()) == sorted(names)
     widths = {path.name: opened(path.read_bytes()).size[0] for path in out.iterdir()}
-    assert widths == {
-        "random.jpg": 150 + 3 * 52,
-        "full.jpg": 150 + 6 * 52,
-        "resize.jpg": 150 + 6 * 52,
-    }
+    assert widths["full.jpg"] == widths["resize.jpg"] > max(widths["random.jpg"], 6 * 52)
     stored = {path.name for path in (results / "artefacts").iterdir()}
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     run("--methods", "random,full,resize", *given)
