@@ -38,7 +38,7 @@ def clean(folder: Path) -> int:
         submitted = submissions.read_all(folder)
         queued = watch.live_jobs(submitted)
         submitted = submissions.numbered(submitted, queued)
-        live = {job.job for job in queued}
+        live = {job.job for job in queued if not job.is_over}
         done = {path.stem for path in (folder / "records").glob("cell-*.json")}
         return sum(_cleaned(folder, one, live, done) for one in submitted)
 

@@ -156,12 +156,13 @@ def test_work_in_progress_does_not_lengthen_what_is_left(submitted, plan, result
     assert seen.left_s == pytest.approx((5 + 2 * 0.5) * 60 / 1.5)
 
 
+def ended(ago):
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - ago))
+
+
 def test_a_record_that_a_network_shows_late_is_awaited_for_a_minute(
     submitted, plan, results, fake_slurm
 ):
-    def ended(ago):
-        return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - ago))
-
     submission = submitted(plan(seeds=1))
     in_queue(fake_slurm, submission, ("COMPLETED", "None"), end=ended(30))
     seen = status(results.folder)
@@ -430,7 +431,7 @@ class TestClean:
         submission.with_jobs([]).save(results.folder)
         assert clean(results.folder) == 0
         submission.save(results.folder)
-        fake_slurm.says("squeue", "")
+        in_queue(fake_slurm, submission, ("COMPLETED", "None"), end=ended(1))
         assert clean(results.folder) == 3
         assert not logs.exists()
 
