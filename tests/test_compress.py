@@ -263,7 +263,7 @@ class TestWrongUse:
             called(*RANDOM, "--out", "small")
         called(*RANDOM, "--out", "small", "--skip-broken")
         told = capsys.readouterr().err
-        assert "1 files could not be read, left out: cat/cat-9.jpg" in told
+        assert "1 file could not be read, left out: cat/cat-9.jpg" in told
         assert len(kept(Path("small"))) == 4
 
 

@@ -288,7 +288,7 @@ class TestDisks:
         results = shutil.copytree(finished, small_disk / "results")
         subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
         refused = bench("run", *SWEEP, "--ratios", "30", "--results", str(results))
-        assert_told(refused, 2, "Read-only file system", "another folder with --results")
+        assert_told(refused, 2, "Read-only file system", "Choose another folder")
         shown = bench(*FINISHED, "--results", str(results))
         assert shown.returncode == 0
         assert "random" in shown.stdout

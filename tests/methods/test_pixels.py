@@ -29,8 +29,9 @@ EXTRACTOR = Extractor("resnet8[width=4]", 1)
 @pytest.fixture(autouse=True)
 def small(monkeypatch) -> None:
     """A smaller small autoencoder."""
-    monkeypatch.setattr(mae, "SMALL", TINY)
+    # First what takes its value from the other one when it is imported, here perhaps.
     monkeypatch.setattr("methods.parts.mae_training.SMALL", TINY)
+    monkeypatch.setattr(mae, "SMALL", TINY)
 
 
 @pytest.fixture
