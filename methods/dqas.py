@@ -121,7 +121,13 @@ class ActiveDatasetQuantization(EmbeddingMethod):
     @property
     def quick(self) -> Mapping[str, Any]:
         """Fewer steps and rounds, for a check in seconds."""
-        return {**super().quick, "mae_epochs": 1, "growth": 3.0, "learner_epochs": 2}
+        return {
+            **super().quick,
+            "mae_epochs": 1,
+            "growth": 3.0,
+            "learner": "resnet8[width=8]",
+            "learner_epochs": 1,
+        }
 
     @property
     def balanced(self) -> bool:
