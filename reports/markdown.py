@@ -10,7 +10,7 @@ from reports.content import TITLE
 from reports.tables import as_markdown, escaped
 
 if TYPE_CHECKING:
-    from reports.content import Report
+    from reports.content import Figure, Report
 
 FIGURES = "figures"
 
@@ -33,16 +33,19 @@ def as_page(report: Report, stamp: str) -> str:
     for section in report.sections:
         parts += [f"## {section.title}", *section.paragraphs]
         parts += [as_markdown(table).rstrip() for table in section.tables]
-        parts += [
-            f"![{escaped(figure.title)}]({FIGURES}/{figure.name}.svg)\n\n{escaped(figure.caption)}"
-            for figure in section.figures
-        ]
+        parts += [figure_as_markdown(figure) for figure in section.figures]
     if report.protocols:
         lines = [f"- `{_code(spec)}`: {_code(told)}" for spec, told in report.protocols.items()]
         parts += ["## Protocols in full", "\n".join(lines)]
     if report.origins:
         parts += ["## Machines and code", "\n".join(f"- {escaped(o)}" for o in report.origins)]
     return "\n\n".join(parts) + "\n"
+
+
+def figure_as_markdown(figure: Figure, folder: str = "") -> str:
+    """Return a figure with its caption, in a page from which the report's folder is ``folder``."""
+    place = f"{folder}/{FIGURES}" if folder else FIGURES
+    return f"![{escaped(figure.title)}]({place}/{figure.name}.svg)\n\n{escaped(figure.caption)}"
 
 
 def _code(text: str) -> str:

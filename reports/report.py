@@ -9,12 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UsageError
+from bench.errors import DataError, UsageError
 from bench.memory import uncollected
 from bench.storage import replacing
 from reports import markdown
 from reports.collection import Collection
 from reports.content import Figure, Report, contents, stamp_of
+from reports.excerpts import with_excerpts
 
 FORMATS = {
     "md": "report.md",
@@ -25,6 +26,7 @@ FORMATS = {
 }
 """The formats, each with its main file or folder."""
 _STAMP = "bench report, made from "
+_STALE = "is not what the records give"
 _HEAD = 300
 _EMBEDDED = re.compile(rb"data:image/svg\+xml;base64,[A-Za-z0-9+/=]*")
 _DRAWN_BY = re.compile(rb"Matplotlib (?:pdf backend )?v[\w.+]+")
@@ -73,14 +75,53 @@ def write_report(
     return paths
 
 
+def write_excerpts(
+    folder: Path,
+    records: Iterable[Mapping[str, Any]],
+    failures: Iterable[Mapping[str, Any]],
+    pages: Sequence[Path],
+) -> None:
+    """Write the tables and figures that pages ask for into them; none when one cannot be.
+
+    Raises
+    ------
+    BenchError
+        As :func:`reports.excerpts.with_excerpts`, or when a page cannot be read or written.
+    """
+    for page, text in _excerpts(folder, _report(folder, records, failures), pages).items():
+        if text != _page(page):
+            with replacing(page) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+
+
+def _report(
+    folder: Path, records: Iterable[Mapping[str, Any]], failures: Iterable[Mapping[str, Any]],
+    figures: bool = True,
+) -> Report:  # fmt: skip
+    kept = list(records)
+    return contents(Collection.of(kept, failures), kept, folder, figures)
+
+
+def _excerpts(folder: Path, report: Report, pages: Sequence[Path]) -> dict[Path, str]:
+    return {page: with_excerpts(_page(page), report, folder, page) for page in pages}
+
+
+def _page(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}. Name a Markdown file") from None
+
+
 def stale_files(
     folder: Path,
     records: Iterable[Mapping[str, Any]],
     failures: Iterable[Mapping[str, Any]] = (),
     formats: Sequence[str] = (),
     figures: bool = True,
+    pages: Sequence[Path] = (),
 ) -> dict[str, str]:
-    """Return which files of a report are not what the records say, with the reason.
+    """Return which files of a report, and pages, are not what the records say, with the reason.
 
     Figures that another version of matplotlib drew are not compared; nothing is written.
 
@@ -88,6 +129,8 @@ def stale_files(
     ----------
     formats : sequence of str
         What to look at; empty: every format that is there.
+    pages : sequence of Path
+        Pages with excerpts, also to be looked at.
 
     Raises
     ------
@@ -97,16 +140,19 @@ def stale_files(
     there = [name for name in FORMATS if _is_there(folder, name)]
     if not there and not formats:
         raise UsageError(f"{folder} has no report to check. Write one with: bench report")
-    kept = list(records)
-    report = contents(Collection.of(kept, failures), kept, folder, figures)
+    report = _report(folder, records, failures, figures)
     files = report_files(report, formats or there)
-    found = {}
+    found = {
+        str(page): _STALE
+        for page, text in _excerpts(folder, report, pages).items()
+        if text != _page(page)
+    }
     for name, content in files.items():
         path = folder / name
         if not path.is_file():
             found[name] = "is missing"
         elif not _is_same(path.suffix, path.read_bytes(), content):
-            found[name] = "is not what the records give"
+            found[name] = _STALE
     return found
 
 

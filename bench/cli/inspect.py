@@ -27,6 +27,10 @@ _ALSO = {"pdf": "latex", "tex": "latex", "markdown": "md"}
 )  # fmt: skip
 @click.option("--check", is_flag=True, help="Write nothing; fail where a report is stale.")
 @click.option("--no-figures", is_flag=True, help="Tables only.")
+@click.option(
+    "--into", "pages", multiple=True, type=click.Path(dir_okay=False, path_type=Path),
+    help="Also a Markdown page with marks for tables and figures of this report.",
+)  # fmt: skip
 @json_option
 @debug_option
 @click.pass_context
@@ -36,24 +40,30 @@ def report(
     formats: str,
     check: bool,
     no_figures: bool,
+    pages: tuple[Path, ...],
     as_json: bool,
 ) -> None:
     """Write a report anew from all records of a results folder.
 
     html is one page that works offline; latex is a document (and its PDF, where pdflatex is
-    there), a file for each table, and a macro for each number. With --check, without --format,
-    every report in the folder is compared. Exit code: 0 done or current, 1 stale, 2 wrong use.
+    there), a file for each table, and a macro for each number. --into keeps tables and figures
+    in a page of yours up to date: those that it asks for between two lines,
+    <!-- bench report RESULTS: table NAME, figure NAME --> and <!-- bench report: end -->. With
+    --check, without --format, every report in the folder is compared, and the pages. Exit code: 0
+    done or current, 1 stale, 2 wrong use.
     """
     chosen = _formats(formats)
     folder, records, failures = _recorded(results, details=not no_figures)
     if check:
         is_default = context.get_parameter_source("formats") is ParameterSource.DEFAULT
         asked = () if is_default else chosen
-        context.exit(_check(folder, records, failures, asked, not no_figures, as_json))
-    from reports.report import write_report
+        context.exit(_check(folder, records, failures, asked, not no_figures, pages, as_json))
+    from reports.report import write_excerpts, write_report
 
     renew_accounts(folder)
     paths = write_report(folder, records, failures, chosen, anew=True, figures=not no_figures)
+    if pages:
+        write_excerpts(folder, records, failures, pages)
     if as_json:
         from reports import tables
         from reports.summary import Collection, all_tables
@@ -62,7 +72,7 @@ def report(
         content = {"tables": [tables.as_json(table) for table in shown], "report": str(paths[0])}
         click.echo(json.dumps(content | {"files": [str(path) for path in paths]}, indent=1))
         return
-    for path in paths:
+    for path in (*paths, *pages):
         click.echo(str(path))
     if "latex" in chosen and paths[-1].suffix != ".pdf":
         click.echo("no PDF: pdflatex is not there (Debian: texlive-latex-recommended)", err=True)
@@ -98,17 +108,19 @@ def _check(
     failures: list[dict[str, Any]],
     formats: tuple[str, ...],
     figures: bool,
+    pages: tuple[Path, ...],
     as_json: bool,
 ) -> int:
     from reports.report import stale_files
 
-    stale = stale_files(folder, records, failures, formats, figures)
+    stale = stale_files(folder, records, failures, formats, figures, pages)
     if as_json:
         click.echo(json.dumps({"stale": stale}, indent=1))
     elif stale:
         for name, reason in stale.items():
-            click.echo(f"{folder / name} {reason}", err=True)
-        click.echo("Write it anew with: bench report, and the same --format", err=True)
+            place = name if Path(name) in pages else folder / name
+            click.echo(f"{place} {reason}", err=True)
+        click.echo("Write it anew with: bench report, the same --format and --into", err=True)
     else:
         click.echo("The report is what the records give.")
     return SOME_FAILED if stale else 0

@@ -1,0 +1,90 @@
+"""A page that shows parts of a report is kept up to date, and nothing else of it is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import DataError, UsageError
+from reports.collection import Collection
+from reports.content import contents
+from reports.excerpts import with_excerpts
+from reports.report import stale_files, write_excerpts, write_report
+
+TABLE = "accuracy-digits-resnet8-smoke"
+PAGE = f"""# A page
+
+<!-- bench report studies/one: table {TABLE}, figure {TABLE} -->
+what was there before
+<!-- bench report: end -->
+
+Text | that <stays>.
+
+<!-- bench report studies/two: table other -->
+of another study
+<!-- bench report: end -->
+"""
+
+
+@pytest.fixture
+def report(records):
+    return contents(Collection.of(records), records)
+
+
+@pytest.fixture
+def page(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(PAGE, encoding="utf-8")
+    return path
+
+
+def test_what_stands_between_the_marks_is_made_anew_and_the_rest_stays(report, tmp_path):
+    page, folder = tmp_path / "README.md", tmp_path / "studies" / "one"
+    made = with_excerpts(PAGE, report, folder, page)
+    before, _, after = PAGE.partition("what was there before\n")
+    assert made.startswith(before)
+    assert made.endswith(after)
+    shown = made[len(before) : -len(after)]
+    assert "| dq | 20 | 200 | 95.20 ± 0.86 | 3 |" in shown
+    assert f"](studies/one/figures/{TABLE}.svg)" in shown
+    assert with_excerpts(made, report, folder, page) == made
+
+
+def test_a_page_is_written_and_then_current_until_the_records_change(records, page, tmp_path):
+    folder = tmp_path / "studies" / "one"
+    write_report(folder, records)
+    pages = [page]
+    assert stale_files(folder, records, pages=pages) == {str(page): "is not what the records give"}
+    write_excerpts(folder, records, (), pages)
+    assert stale_files(folder, records, pages=pages) == {}
+    figure = page.parent / "studies" / "one" / "figures" / f"{TABLE}.svg"
+    assert figure.is_file()
+    write_report(folder, records[:-1])
+    assert list(stale_files(folder, records[:-1], pages=pages)) == [str(page)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "message"),
+    [
+        (f"table {TABLE}", "table accuracy-digits-resnet8", UsageError, f"Did you mean '{TABLE}'?"),
+        (f"figure {TABLE}", "figure curves", UsageError, "unknown figure of the report 'curves'"),
+        (f"table {TABLE}", f"plot {TABLE}", UsageError, "unknown kind of excerpt 'plot'"),
+        ("studies/one", "studies/three", DataError, "asks for nothing of"),
+        ("<!-- bench report: end -->", "", DataError, "line 3: no end to this excerpt"),
+    ],
+)
+def test_a_page_that_cannot_be_made_is_told_and_left(
+    records, page, tmp_path, old, new, error, message
+):
+    page.write_text(PAGE.replace(old, new, 1), encoding="utf-8")
+    before = page.read_bytes()
+    with pytest.raises(error) as raised:
+        write_excerpts(tmp_path / "studies" / "one", records, (), [page])
+    assert message in str(raised.value)
+    assert page.read_bytes() == before
+
+
+def test_a_page_that_is_not_there_is_told(records, tmp_path):
+    with pytest.raises(DataError, match="cannot read"):
+        write_excerpts(tmp_path, records, (), [Path(tmp_path / "none.md")])
