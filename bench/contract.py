@@ -117,7 +117,8 @@ class MethodInfo:
 
     title: str
     paper: str
-    year: int
+    year: int | None
+    """Of the paper; None where there is none."""
     kind: Literal["baseline", "selection", "synthesis", "storage", "wrapper"]
     code: str
     """What there is of released code, and how far it can be trusted."""
@@ -132,8 +133,13 @@ class MethodInfo:
 
     @property
     def only_edition(self) -> str:
-        """What a method without an ``edition`` parameter is."""
-        return "reconstruction" if self.reconstruction else "paper"
+        """What a method without an ``edition`` parameter is.
+
+        Only selections and syntheses follow a paper; controls and wrappers are our own.
+        """
+        if self.reconstruction:
+            return "reconstruction"
+        return "paper" if self.kind in ("selection", "synthesis") else "own"
 
 
 class Method(Component):

@@ -21,7 +21,7 @@ class Full(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         title="full data",
         paper="none",
-        year=0,
+        year=None,
         kind="baseline",
         code="not needed",
         seeded=False,

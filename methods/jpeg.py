@@ -47,7 +47,7 @@ class Jpeg(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         title="all images as JPEG",
         paper="none (JPEG: ITU-T T.81)",
-        year=0,
+        year=None,
         kind="storage",
         code="Pillow",
         released=True,

@@ -48,7 +48,7 @@ class Random(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         title="class-balanced random",
         paper="none",
-        year=0,
+        year=None,
         kind="baseline",
         code="DeepCore uniform.py (rounds each class on its own)",
         released=True,

@@ -30,7 +30,7 @@ class Resize(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         title="all images, smaller",
         paper="none",
-        year=0,
+        year=None,
         kind="storage",
         code="not needed",
         seeded=False,

@@ -156,7 +156,15 @@ class TestList:
             told = {"title", "paper", "year", "kind", "code", "released", "editions"}
             assert told <= method.keys()
             assert isinstance(method["released"], bool)
-            assert ("paper" in method["editions"]) != method["reconstruction"]
+            editions = set(method["editions"])
+            if len(editions) > 1:
+                assert {"paper", "released"} <= editions
+            elif method["reconstruction"]:
+                assert editions == {"reconstruction"}
+            else:
+                follows_a_paper = method["kind"] in ("selection", "synthesis")
+                assert editions == {"paper" if follows_a_paper else "own"}
+            assert (method["year"] is None) == method["paper"].startswith("none")
 
     def test_a_broken_plugin_is_named_and_harms_no_other(
         self, bench: Bench, tmp_path: Path

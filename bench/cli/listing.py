@@ -92,7 +92,8 @@ def _described(component: Any) -> dict[str, Any]:
 
 def _about(info: MethodInfo) -> str:
     label = ", a reconstruction" * (info.reconstruction and "reconstruction" not in info.title)
-    return f"{info.title}{label} ({info.paper})"
+    paper = "" if info.year is None else f" ({info.paper})"
+    return f"{info.title}{label}{paper}"
 
 
 def _editions(component: Any) -> dict[str, dict[str, Any]]:
