@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.compressing.choices import Link
 from bench.metering import told_bytes
 from reports.durations import duration
 from reports.pictures import contact_sheet, printable
@@ -124,9 +125,9 @@ def _before_and_after(counts: Mapping[str, int], show: Callable[[float], str]) -
 
 
 _WAYS = {
-    "hard": "hard links: editing one in place edits the input too",
-    "symbolic": "symbolic links",
-    "copy": "copies",
+    Link.HARD: "hard links: editing one in place edits the input too",
+    Link.SYMBOLIC: "symbolic links",
+    Link.COPY: "copies",
 }
 
 

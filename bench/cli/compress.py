@@ -12,6 +12,7 @@ import click
 
 from bench.cli.options import debug_option, json_option
 from bench.cli.stages import stages
+from bench.compressing.choices import By, Link
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Asked:
     method: str | None
     ratio: str | None
     from_indices: Path | None
-    by: str | None
+    by: By | None
     allow_missing: bool
     size: int | None
     seed: int
@@ -97,7 +98,7 @@ class Asked:
 )
 @click.option(
     "--by",
-    type=click.Choice(["name-number", "position"]),
+    type=click.Choice([By.NAME_NUMBER.value, By.POSITION.value]),
     help="What an index means where the file leaves it open: the number in a file's name (as in "
     "DQ's released files), or the position in the sorted list of files.",
 )
@@ -121,9 +122,9 @@ class Asked:
 )
 @click.option(
     "--link",
-    default="hard",
+    default=Link.HARD.value,
     show_default=True,
-    type=click.Choice(["hard", "copy", "symbolic"]),
+    type=click.Choice([link.value for link in Link]),
     help="How files get into an output folder; hard falls back on copies.",
 )
 @click.option(
@@ -155,6 +156,7 @@ def compress(
     /,
     directory: Path,
     out: Path,
+    by: str | None,
     compare: Path | None,
     memory: float | None,
     link: str,
@@ -188,13 +190,13 @@ def compress(
     from bench.compressing.source import find_images
     from reports.compression import report_files
 
-    asked = Asked(**given)
+    asked = Asked(**given, by=None if by is None else By(by))
     asked.check()
     files = find_images(directory)
     request = asked.request(files)
     output = Output(out)
     settings = Settings(
-        link=link,
+        link=Link(link),
         device=device,
         memory=None if memory is None else max(1, int(memory * 2**30)),
         threads=threads,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.components import parameters
-from bench.compressing.indices import POSITION, join
+from bench.compressing.choices import By
+from bench.compressing.indices import join
 from bench.compressing.looking import DECODING, Looked, View, look
 from bench.context import RunContext
 from bench.datasets.lazy_images import fitting_size
@@ -80,8 +81,8 @@ def choose_by_indices(asked: ByIndices, files: ImageFiles) -> Chosen:
     if not found or (missing and not asked.allow_missing):
         listed = ", ".join(str(index) for index in joined.missing[:3])
         hint = ", or go on with --allow-missing" if found else ""
-        if len(asked.indices.numbers) and not join(asked.indices, files, POSITION).missing:
-            hint += f". As positions all have a file: --by {POSITION}"
+        if len(asked.indices.numbers) and not join(asked.indices, files, By.POSITION).missing:
+            hint += f". As positions all have a file: --by {By.POSITION}"
         raise UsageError(
             f"{told} in {files.tree.place} (by {joined.by}); {missing} are missing, e.g. "
             f"{listed}. Name the folder that has them{hint}"

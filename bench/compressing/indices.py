@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from bench.compressing.choices import By
 from bench.compressing.output import INDEX
 from bench.errors import DataError, UsageError
 
@@ -20,10 +21,7 @@ if TYPE_CHECKING:
     from bench.arrays import IntArray
     from bench.compressing.source import ImageFiles
 
-FILE = "file"
-NAME_NUMBER = "name-number"
-POSITION = "position"
-_COLUMNS = (POSITION, "index", "indices")
+_COLUMNS = (By.POSITION, "index", "indices")
 _T = TypeVar("_T", int, str)
 _UNREADABLE = (ValueError, OverflowError, IndexError, EOFError)
 
@@ -42,13 +40,13 @@ class Indices:
         Its whole numbers; empty where it has none.
     names : tuple of str
         The paths of files that it lists; empty where it lists none.
-    by : {"file", "position"}, optional
+    by : By, optional
         What it means by itself; None where its numbers may be either.
     """
 
     numbers: IntArray = field(default_factory=_no_numbers)
     names: tuple[str, ...] = ()
-    by: str | None = None
+    by: By | None = None
 
     @property
     def listed(self) -> Sequence[int | str]:
@@ -69,13 +67,13 @@ class Joined:
         Positions of the files found, in the order of the indices.
     missing : tuple of int or str
         The indices, or names, without a file.
-    by : str
+    by : By
         How they were joined.
     """
 
     positions: IntArray
     missing: tuple[int | str, ...]
-    by: str
+    by: By
 
 
 def read_indices(path: Path) -> Indices:
@@ -109,18 +107,16 @@ def read_indices(path: Path) -> Indices:
             f"{path} holds {repeated[0]} twice ({len(repeated)} such indices). Give each once"
         )
     if indices.by is None and np.array_equal(indices.numbers, _positions_beside(path)):
-        return replace(indices, by=POSITION)
+        return replace(indices, by=By.POSITION)
     return indices
 
 
-def join(indices: Indices, files: ImageFiles, by: str | None = None) -> Joined:
+def join(indices: Indices, files: ImageFiles, by: By | None = None) -> Joined:
     """Return which files indices stand for.
 
     Parameters
     ----------
-    by : {"file", "name-number", "position"}, optional
-        ``file``: the index file lists paths. ``name-number``: an index is the number in a file's
-        name, ``00029.jpg`` is 29. ``position``: it is the position in the sorted list of files.
+    by : By, optional
         None takes what the index file means by itself, else the number in the name where
         positions cannot be meant, or mean the same.
 
@@ -132,23 +128,24 @@ def join(indices: Indices, files: ImageFiles, by: str | None = None) -> Joined:
     by = by or indices.by
     if by is None:
         return _only_reading(indices, files)
-    if by == FILE:
+    if by is By.FILE:
         paths = [entry.path.as_posix() for entry in files.entries]
         return _joined(indices.names, {path: place for place, path in enumerate(paths)}, by)
     if not len(indices.numbers):
         raise UsageError(f"--by {by}: the index file lists files, without numbers. Leave --by out")
-    if by == POSITION:
+    if by is By.POSITION:
         return _joined(indices.numbers.tolist(), {place: place for place in range(len(files))}, by)
     numbers = _numbers(files, is_whole_name=False)
     if numbers is None:
         raise UsageError(
-            f"--by {NAME_NUMBER}: {_ambiguity(files)}. Rename the files, or give --by {POSITION}"
+            f"--by {By.NAME_NUMBER}: {_ambiguity(files)}. Rename the files, "
+            f"or give --by {By.POSITION}"
         )
     places = {number: place for place, number in enumerate(numbers)}
     return _joined(indices.numbers.tolist(), places, by)
 
 
-def _joined(listed: Sequence[_T], places: Mapping[_T, int], by: str) -> Joined:
+def _joined(listed: Sequence[_T], places: Mapping[_T, int], by: By) -> Joined:
     positions = np.array([places[one] for one in listed if one in places], dtype=np.int64)
     return Joined(positions, tuple(one for one in listed if one not in places), by)
 
@@ -158,16 +155,17 @@ def _only_reading(indices: Indices, files: ImageFiles) -> Joined:
     if _numbers(files, is_whole_name=True) is None:
         raise UsageError(
             f"the file names in {files.tree.place} are not all numbers, each once, so it is not "
-            f"clear what the indices mean. Give --by {POSITION}, or --by {NAME_NUMBER}"
+            f"clear what the indices mean. Give --by {By.POSITION}, or --by {By.NAME_NUMBER}"
         )
-    named, placed = (join(indices, files, by) for by in (NAME_NUMBER, POSITION))
+    named, placed = (join(indices, files, by) for by in (By.NAME_NUMBER, By.POSITION))
     is_only = not len(placed.positions) or (placed.missing and not named.missing)
     if is_only or np.array_equal(named.positions, placed.positions):
         return named
     raise UsageError(
         f"it is not clear what the indices mean: as numbers in file names {len(named.positions)} "
         f"of {len(indices)} have a file, as positions {len(placed.positions)}, and not the same. "
-        f"Give --by {NAME_NUMBER} (released files, e.g. DQ's), or --by {POSITION} (a kept.npy)"
+        f"Give --by {By.NAME_NUMBER} (released files, e.g. DQ's), "
+        f"or --by {By.POSITION} (a kept.npy)"
     )
 
 
@@ -217,19 +215,19 @@ def _from_csv(path: Path) -> Indices:
     head, *body = rows or [[""]]
     named = [name.strip().lower() for name in head]
     column = next((named.index(name) for name in _COLUMNS if name in named), None)
-    if FILE in named:
-        names = tuple(row[named.index(FILE)] for row in body)
+    if By.FILE in named:
+        names = tuple(row[named.index(By.FILE)] for row in body)
         written = [] if column is None else [row[column] for row in body]
         # synthetic images have no position
         numbers = _whole(written) if all(written) else _no_numbers()
-        return Indices(numbers, names, by=FILE)
+        return Indices(numbers, names, by=By.FILE)
     if column is None and len(head) > 1:
         raise ValueError(f"none of its {len(head)} columns is called file, position or index")
     if column is None and named[0].isdigit():
         body = rows
     numbers = _whole([row[column or 0] for row in body])
-    is_told = column is not None and named[column] == POSITION
-    return Indices(numbers, by=POSITION if is_told else None)
+    is_told = column is not None and named[column] == By.POSITION
+    return Indices(numbers, by=By.POSITION if is_told else None)
 
 
 def _from_lines(path: Path) -> Indices:

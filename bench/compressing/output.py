@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from bench.compressing.choices import Link
 from bench.datasets.files import Entry, FileTree, Folder
 from bench.errors import DamagedFileError, DataError, StorageError, UsageError
 from bench.identity import digest
@@ -25,7 +26,6 @@ from bench.storage import told_as_storage_error
 if TYPE_CHECKING:
     from bench.compressing.source import ImageFiles
 
-HARD, COPY, SYMBOLIC = "hard", "copy", "symbolic"
 MANIFEST = "compression.json"
 INDEX = "kept.csv"
 POSITIONS = "kept.npy"
@@ -38,13 +38,13 @@ class Writer:
     """Receives the files of one output."""
 
     def __init__(self) -> None:
-        self.ways: Counter[str] = Counter()
+        self.ways: Counter[Link] = Counter()
         """Images written, by how: hard link, symbolic link, copy."""
 
     def keep(self, tree: FileTree, entry: Entry) -> None:
         """Add an image file of the input under its own path, its bytes unchanged."""
         self.write(entry.path, tree.content(entry))
-        self.ways[COPY] += 1
+        self.ways[Link.COPY] += 1
 
     @abstractmethod
     def write(self, path: PurePosixPath, content: bytes) -> None:
@@ -54,7 +54,7 @@ class Writer:
 class FolderWriter(Writer):
     """Writes below a folder, with links where they are asked for and possible."""
 
-    def __init__(self, folder: Path, link: str) -> None:
+    def __init__(self, folder: Path, link: Link) -> None:
         super().__init__()
         self._folder = folder
         self._link = link
@@ -75,20 +75,20 @@ class FolderWriter(Writer):
         with told_as_storage_error(target):
             target.write_bytes(content)
 
-    def _linked(self, source: str, target: Path) -> str:
+    def _linked(self, source: str, target: Path) -> Link:
         """Link or copy a file; return how."""
-        if self._link == SYMBOLIC:
+        if self._link is Link.SYMBOLIC:
             os.symlink(source, target)
-            return SYMBOLIC
-        if self._link == HARD:
+            return Link.SYMBOLIC
+        if self._link is Link.HARD:
             try:
                 os.link(source, target)
-                return HARD
+                return Link.HARD
             except OSError as error:
                 if error.errno not in _NO_LINK:
                     raise
         shutil.copy2(source, target)
-        return COPY
+        return Link.COPY
 
     def _place(self, path: PurePosixPath) -> Path:
         target = self._folder / path
@@ -191,7 +191,7 @@ class Output:
             return archive.read(name)
 
     @contextmanager
-    def writing(self, link: str) -> Iterator[Writer]:
+    def writing(self, link: Link) -> Iterator[Writer]:
         """Give a writer; the output appears once the block is through."""
         with told_as_storage_error(self.work):
             self.work.mkdir(parents=True, exist_ok=True)

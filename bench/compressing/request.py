@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.compressing.indices import FILE
+from bench.compressing.choices import By
 from bench.compressing.looking import DECODING
 from bench.identity import IDENTITY_VERSION, identifier
 
 if TYPE_CHECKING:
     from bench.budgets import Budget
+    from bench.compressing.choices import Link
     from bench.compressing.indices import Indices
     from bench.contract import Method
 
@@ -64,7 +65,7 @@ class ByIndices:
         The index file.
     indices : Indices
         What it holds.
-    by : str or None
+    by : By or None
         How indices and files are joined; None where the index file and the names decide.
     allow_missing : bool
         Go on where an index has no file.
@@ -72,7 +73,7 @@ class ByIndices:
 
     path: Path
     indices: Indices
-    by: str | None
+    by: By | None
     allow_missing: bool
 
     @property
@@ -82,15 +83,15 @@ class ByIndices:
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the result, as JSON values."""
-        by = self.by or self.indices.by
+        by, indices = self.by or self.indices.by, self.indices
         return {
-            "indices": list(self.indices.listed) if by == FILE else self.indices.numbers.tolist(),
+            "indices": list(indices.listed) if by is By.FILE else indices.numbers.tolist(),
             "by": by,
             "allow_missing": self.allow_missing,
         }
 
 
-def request_id(asked: ByMethod | ByIndices, fingerprint: str, link: str) -> str:
+def request_id(asked: ByMethod | ByIndices, fingerprint: str, link: Link) -> str:
     """Return the id of a request on these files: the same id means the same output."""
     identity = {
         "identity_version": IDENTITY_VERSION,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.compressing.choices import Link
 from bench.compressing.choosing import Chosen, choose_by_indices, choose_by_method
 from bench.compressing.encoding import JPEG_SUFFIXES, LOSSLESS, Format, format_like, usual_format
 from bench.compressing.looking import View
@@ -24,7 +25,6 @@ from bench.compressing.output import (
     MANIFEST,
     OUR_FILES,
     POSITIONS,
-    SYMBOLIC,
     Output,
     Writer,
     index_bytes,
@@ -61,7 +61,7 @@ class Settings:
 
     Parameters
     ----------
-    link : {"hard", "copy", "symbolic"}
+    link : Link
         How kept files get into an output folder.
     device : str
         Where heavy computations run: auto, cpu, cuda or cuda:N.
@@ -75,7 +75,7 @@ class Settings:
         Leave the work folder, for another run with the same output's name.
     """
 
-    link: str = "hard"
+    link: Link = Link.HARD
     device: str = "cpu"
     memory: int | None = None
     threads: int | None = None
@@ -109,9 +109,9 @@ def compress(
     output.refuse_within(files)
     if taken := OUR_FILES & {entry.path.parts[0] for entry in files.entries}:
         raise DataError(f"a folder called {min(taken)} is in the way of our own file. Rename it")
-    if settings.link == SYMBOLIC and not isinstance(files.tree, Folder):
+    if settings.link is Link.SYMBOLIC and not isinstance(files.tree, Folder):
         raise UsageError("--link symbolic needs a folder of images. Unpack the zip file first")
-    if settings.link == SYMBOLIC and output.is_zip:
+    if settings.link is Link.SYMBOLIC and output.is_zip:
         raise UsageError("--link symbolic needs a folder as --out. Name one without .zip")
     request = request_id(asked, files.fingerprint, settings.link)
     manifest = output.finished(request)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.augment import Normalisation
@@ -40,8 +40,8 @@ class TimmNetwork(Network):
     Raises
     ------
     UsageError
-        When timm does not know the architecture, or cannot make it with these settings, or the
-        weights are out of reach.
+        When timm does not know the architecture, or cannot make it with these settings, when the
+        weights are out of reach, or when the network ends in more than one classifier.
     """
 
     def __init__(
@@ -77,6 +77,11 @@ class TimmNetwork(Network):
                 f"timm cannot make '{architecture}'{source}: {_first_line(error)}. "
                 "Name another architecture" + ", or put the right file there" * bool(source)
             ) from error
+        if not isinstance(body.get_classifier(), nn.Module):
+            raise UsageError(
+                f"timm's '{architecture}' ends in two classifiers, one of them for distillation. "
+                "Name an architecture with one, e.g. deit_tiny_patch16_224"
+            )
         self.body: Any = body
         configuration = body.pretrained_cfg
         self.input_size = input_size or tuple(configuration["input_size"][1:])

@@ -21,6 +21,7 @@ from compressions import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.compressing.choices import By
 from bench.compressing.indices import Indices, join, read_indices
 from bench.compressing.request import ByIndices
 from bench.compressing.source import ImageFiles, find_images
@@ -94,19 +95,19 @@ class TestIndices:
     def test_what_is_ambiguous_is_refused(self, tmp_path: Path, names: list[str]) -> None:
         files = self.numbered(tmp_path, names)
         assert "--by position" in refusal(UsageError, lambda: join(Indices(np.array([0])), files))
-        assert join(Indices(np.array([0])), files, "position").positions.tolist() == [0]
+        assert join(Indices(np.array([0])), files, By.POSITION).positions.tolist() == [0]
 
     def test_one_number_in_a_longer_name_must_be_asked_for(self, tmp_path: Path) -> None:
         files = self.numbered(tmp_path, ["a/img_07.png", "b/img_12.png"])
-        assert join(Indices(np.array([12])), files, "name-number").positions.tolist() == [1]
+        assert join(Indices(np.array([12])), files, By.NAME_NUMBER).positions.tolist() == [1]
         more = self.numbered(tmp_path, ["b/3_of_4.png"])
         assert "does not hold one number" in refusal(
-            UsageError, lambda: join(Indices(np.array([12])), more, "name-number")
+            UsageError, lambda: join(Indices(np.array([12])), more, By.NAME_NUMBER)
         )
         (tmp_path / "b" / "3_of_4.png").rename(tmp_path / "b" / "x7.png")
         same = find_images(tmp_path)
         assert "2 files have the number 7" in refusal(
-            UsageError, lambda: join(Indices(np.array([12])), same, "name-number")
+            UsageError, lambda: join(Indices(np.array([12])), same, By.NAME_NUMBER)
         )
 
     def asked(self, path: Path, **options: Any) -> ByIndices:
@@ -118,7 +119,7 @@ class TestIndices:
     ) -> None:
         _, images = run(photos, tmp_path / "out", ask(Last()))
         for name in ("kept.csv", "kept.npy"):
-            asked = self.asked(tmp_path / "out" / name, by="position")
+            asked = self.asked(tmp_path / "out" / name, by=By.POSITION)
             manifest, again = run(photos, tmp_path / name.replace(".", "-"), asked)
             assert again == images
             assert manifest["notes"][0].startswith("4 of the 4 indices")
@@ -131,9 +132,9 @@ class TestIndices:
             save(root / "abc"[number % 3] / f"{number:05d}.png", number)
         return root
 
-    @pytest.mark.parametrize(("name", "by"), [("kept.csv", "file"), ("kept.npy", "position")])
+    @pytest.mark.parametrize(("name", "by"), [("kept.csv", By.FILE), ("kept.npy", By.POSITION)])
     def test_our_own_index_files_say_what_they_mean(
-        self, tmp_path: Path, name: str, by: str
+        self, tmp_path: Path, name: str, by: By
     ) -> None:
         place = self.numbered_photos(tmp_path / "photos")
         _, images = run(place, tmp_path / "out", ask(Last()))
@@ -147,9 +148,9 @@ class TestIndices:
         text = refusal(UsageError, lambda: run(place, tmp_path / "out", self.asked(bare)))
         assert "--by name-number" in text
         assert "--by position" in text
-        asked = self.asked(bare, by="name-number")
+        asked = self.asked(bare, by=By.NAME_NUMBER)
         assert run(place, tmp_path / "n", asked)[1].keys() == {"b/00001.png", "c/00011.png"}
-        asked = self.asked(bare, by="position")
+        asked = self.asked(bare, by=By.POSITION)
         assert run(place, tmp_path / "p", asked)[1].keys() == {"a/00003.png", "c/00011.png"}
 
     def test_a_bare_array_is_no_matter_where_both_mean_the_same(self, tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ class TestIndices:
         place = self.numbered_photos(tmp_path / "photos")
         (place / "b" / "00001.png").unlink()
         bare = self.write(tmp_path / "a.npy", np.array([1, 10]))
-        for by in (None, "name-number"):
+        for by in (None, By.NAME_NUMBER):
             text = refusal(UsageError, partial(run, place, tmp_path / "o", self.asked(bare, by=by)))
             assert "--by position" in text
 
@@ -170,7 +171,7 @@ class TestIndices:
         assert "1 are missing, e.g. b/99.png" in refusal(
             UsageError, lambda: run(place, tmp_path / "out", self.asked(path))
         )
-        asked = self.asked(path, by="position")
+        asked = self.asked(path, by=By.POSITION)
         assert "Leave --by out" in refusal(UsageError, lambda: run(place, tmp_path / "out", asked))
 
     def test_missing_ones_are_counted_and_allowed_on_demand(
@@ -179,17 +180,17 @@ class TestIndices:
         path = self.write(tmp_path / "a.txt", "3\n99\n98\n")
         text = refusal(
             UsageError,
-            lambda: run(photos, tmp_path / "out", self.asked(path, by="position")),
+            lambda: run(photos, tmp_path / "out", self.asked(path, by=By.POSITION)),
         )
         assert "1 of the 3 indices" in text
         assert "2 are missing, e.g. 99, 98" in text
-        asked = self.asked(path, by="position", allow_missing=True)
+        asked = self.asked(path, by=By.POSITION, allow_missing=True)
         _, images = run(photos, tmp_path / "out", asked)
         assert images.keys() == {"cat/03.png"}
 
     def test_without_any_file_it_is_refused(self, photos: Path, tmp_path: Path) -> None:
         path = self.write(tmp_path / "a.txt", "99\n")
-        asked = self.asked(path, by="position", allow_missing=True)
+        asked = self.asked(path, by=By.POSITION, allow_missing=True)
         assert "0 of the 1 indices" in refusal(
             UsageError, lambda: run(photos, tmp_path / "out", asked)
         )
@@ -203,9 +204,9 @@ class TestIndices:
         place = shared_data / "cifar10-mini.zip"
         released = np.load(path)
         text = refusal(
-            UsageError, lambda: run(place, tmp_path / "out", self.asked(path, by="name-number"))
+            UsageError, lambda: run(place, tmp_path / "out", self.asked(path, by=By.NAME_NUMBER))
         )
-        asked = self.asked(path, by="name-number", allow_missing=True)
+        asked = self.asked(path, by=By.NAME_NUMBER, allow_missing=True)
         _, images = run(place, tmp_path / "out", asked)
         names = {Path(name).name for name in images}
         with zipfile.ZipFile(place) as archive:

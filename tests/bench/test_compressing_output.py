@@ -27,6 +27,7 @@ from compressions import (
 )
 from PIL import Image
 
+from bench.compressing.choices import Link
 from bench.compressing.output import Output
 from bench.compressing.run import Settings, compress
 from bench.compressing.source import find_images
@@ -60,13 +61,13 @@ class TestKeptFiles:
         keys = find_images(photos).keys
         assert [keys[p] for p in positions] == [row["file"] for row in rows]
 
-    @pytest.mark.parametrize("link", ["copy", "symbolic"])
-    def test_copies_and_symbolic_links(self, photos: Path, tmp_path: Path, link: str) -> None:
+    @pytest.mark.parametrize("link", [Link.COPY, Link.SYMBOLIC])
+    def test_copies_and_symbolic_links(self, photos: Path, tmp_path: Path, link: Link) -> None:
         manifest, images = run(photos, tmp_path / "out", ask(Last()), link=link)
         assert manifest["written"] == {link: 4}
         kept = tmp_path / "out" / "cat" / "07.png"
-        assert kept.is_symlink() == (link == "symbolic")
-        assert kept.samefile(photos / "cat" / "07.png") == (link == "symbolic")
+        assert kept.is_symlink() == (link is Link.SYMBOLIC)
+        assert kept.samefile(photos / "cat" / "07.png") == (link is Link.SYMBOLIC)
         assert images["cat/07.png"] == (photos / "cat" / "07.png").read_bytes()
         assert kept.stat().st_mtime_ns == (photos / "cat" / "07.png").stat().st_mtime_ns
 
@@ -203,7 +204,7 @@ class TestOutputs:
     def test_other_links_are_another_request(self, photos: Path, tmp_path: Path) -> None:
         run(photos, tmp_path / "out", ask(Last()))
         assert "another command" in refusal(
-            UsageError, lambda: run(photos, tmp_path / "out", ask(Last()), link="copy")
+            UsageError, lambda: run(photos, tmp_path / "out", ask(Last()), link=Link.COPY)
         )
 
     def test_what_a_killed_run_had_written_is_removed(self, photos: Path, tmp_path: Path) -> None:
@@ -292,7 +293,7 @@ class TestOutputs:
         for source, out in ((place, "out"), (photos, "out.zip")):
             assert "--link symbolic needs a folder" in refusal(
                 UsageError,
-                lambda s=source, o=out: run(s, tmp_path / o, ask(Last()), link="symbolic"),
+                lambda s=source, o=out: run(s, tmp_path / o, ask(Last()), link=Link.SYMBOLIC),
             )
 
     def test_a_class_in_the_way_of_our_files_is_refused(self, tmp_path: Path) -> None:

@@ -45,6 +45,11 @@ def test_an_unknown_timm_architecture_is_told_with_a_hint():
         MODELS.make_one("timm[architecture=resnet81]").build((32, 32, 3), 10)
 
 
+def test_a_timm_network_with_a_second_classifier_is_refused():
+    with pytest.raises(UsageError, match="'levit_128s' ends in two classifiers"):
+        MODELS.make_one("timm[architecture=levit_128s]").build((32, 32, 3), 10)
+
+
 def test_the_convnet_has_the_literatures_parameters_and_features():
     network = MODELS.make_one("convnet3").build((32, 32, 3), 10)
     assert sum(parameter.numel() for parameter in network.parameters()) == 320_010
