@@ -91,7 +91,7 @@ def test_pages_have_the_same_parts(name):
     for wanted in SECTIONS:
         assert wanted in headings
     assert len(list(code_of(page, "math"))) >= 1
-    assert 40 <= len(page.splitlines()) <= 110
+    assert 40 <= len(page.splitlines()) <= 140
 
 
 @pytest.mark.parametrize("name", built_in())
