@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from bench.components import Component, parameters
+from bench.components import Component, parameters, written
 from bench.errors import UsageError, unknown
-from bench.specs import expand, split_list
+from bench.specs import Spec, expand, split_list
 
 C = TypeVar("C", bound=Component)
 _OURS = "builtin"
 """Our entry point; it is loaded first, so that no plugin takes a name of ours."""
+
+
+@dataclass(frozen=True)
+class Others:
+    """Names that a library keeps; each stands for a value of a parameter of one component.
+
+    Only a name that no component has is asked for there, since the library may be slow to import.
+    """
+
+    library: str
+    component: str
+    parameter: str
+    has: Callable[[str], bool]
+    matching: Callable[[str], list[str]]
+    """The names that a pattern with ``*`` and ``?`` matches."""
+    nearest: Callable[[str], list[str]]
+    """The names that a wrong one may have meant, best first."""
+    told: Callable[[str], dict[str, str]]
+    """What the library knows of a name, by what it is."""
+
+    def spec(self, name: str, parameters: tuple[tuple[str, str], ...] = ()) -> Spec:
+        """Return what a name stands for."""
+        if self.parameter in dict(parameters):
+            raise UsageError(
+                f"'{name}' stands for {self.component}[{self.parameter}={name}]. "
+                f"Leave out the other {self.parameter}"
+            )
+        return Spec(self.component, ((self.parameter, name), *parameters))
 
 
 class Registry(Generic[C]):
@@ -26,10 +56,15 @@ class Registry(Generic[C]):
         What each of them must derive from.
     plugins : str
         The entry-point group whose modules register more of them when they are imported.
+    others : Others, optional
+        More names, which a library keeps.
     """
 
-    def __init__(self, kind: str, base: type, plugins: str = "") -> None:
+    def __init__(
+        self, kind: str, base: type, plugins: str = "", others: Others | None = None
+    ) -> None:
         self.kind = kind
+        self.others = others
         self._base = base
         self._plugins = plugins
         self._loaded = not plugins
@@ -64,6 +99,12 @@ class Registry(Generic[C]):
         self._load_plugins()
         return sorted(self._classes)
 
+    def matching(self, pattern: str) -> tuple[list[str], list[str]]:
+        """Return the names that a pattern matches: those of components, and others beside them."""
+        own = [name for name in self.names() if fnmatchcase(name, pattern)]
+        others = self.others.matching(pattern) if self.others else []
+        return own, [name for name in others if name not in self._classes]
+
     def broken(self) -> dict[str, str]:
         """Return the plugins that could not be imported, with the reason."""
         self._load_plugins()
@@ -75,15 +116,40 @@ class Registry(Generic[C]):
         try:
             return self._classes[name]
         except KeyError:
-            reason = f" ({self._broken[name]})" if name in self._broken else ""
-            then = f"See: bench list {self.kind}s{reason}"
-            raise unknown(self.kind, name, self._classes, then) from None
+            raise self._unknown(name) from None
+
+    def meant(self, spec: Spec) -> Spec:
+        """Return the spec itself, or what it stands for where its name is one of the others."""
+        self._load_plugins()
+        if spec.name in self._classes or self.others is None or not self.others.has(spec.name):
+            return spec
+        return self.others.spec(spec.name, spec.parameters)
+
+    def long_form(self, name: str) -> str:
+        """Return the spec that a name stands for if it is one of the others; asks no library."""
+        if self.others is None:
+            return name
+        spec = self.others.spec(name)
+        return written(spec.name, dict(spec.parameters))
+
+    def _unknown(self, name: str) -> UsageError:
+        see, near = f"bench list {self.kind}s", ""
+        then = f"See: {see}"
+        if self.others is not None:
+            library = self.others.library
+            alike = [one for one in self.others.nearest(name) if one not in self._classes]
+            near = f"Nearest of {library}: {', '.join(alike)}.\n" if alike else ""
+            then += f"; of {library}: {see} '{name[:3].lower() if alike else ''}*'"
+        if name in self._broken:
+            then += f" ({self._broken[name]})"
+        return unknown(self.kind, name, self._classes, near + then)
 
     def make(self, text: str) -> list[C]:
         """Return the components that a comma list of specs names, grids expanded, each once."""
         made: dict[str, C] = {}
         for item in split_list(text):
             for spec in expand(item):
+                spec = self.meant(spec)
                 component = self.get(spec.name).from_parameters(dict(spec.parameters))
                 if component.spec in made:
                     raise UsageError(

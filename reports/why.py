@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.errors import UsageError, unknown
+from bench.models import MODELS
 from reports.collection import Collection, Key, Setting
 from reports.durations import duration
 from reports.reading import Row
@@ -67,11 +68,12 @@ def _value(axis: str, setting: Setting, key: Key) -> str:
 
 
 def _meant(axis: str, wanted: str, values: set[str]) -> set[str]:
-    """Return the values that a text means: itself, or those of that name."""
+    """Return the values that a text means: itself, what it stands for, or those of that name."""
     if axis == "ratio":
         wanted = _ratio(wanted)
-    if wanted in values:
-        return {wanted}
+    for spelled in (wanted, MODELS.long_form(wanted) if axis == "model" else wanted):
+        if spelled in values:
+            return {spelled}
     found = {value for value in values if value.split("[")[0] == wanted}
     if not found:
         raise unknown(axis, wanted, values, f"Give {FORM}")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "pandas", "sklearn", "matplotlib")
+HEAVY = ("torch", "timm", "pandas", "sklearn", "matplotlib")
 FLOORS = {"bench": 0, "methods": 1, "reports": 2, "slurm": 2, "bench.cli": 3}
 ONLY_IN = {"matplotlib": "reports", "submitit": "slurm"}
 
@@ -157,7 +157,7 @@ def test_naming_listing_and_planning_import_nothing_heavy(module):
     assert answer.stdout == "[]\n"
 
 
-def test_registering_every_component_imports_nothing_heavy():
+def test_registering_and_naming_components_imports_nothing_heavy():
     code = (
         "import sys\n"
         "from bench.contract import METHODS\n"
@@ -165,6 +165,9 @@ def test_registering_every_component_imports_nothing_heavy():
         "from bench.models import MODELS\n"
         "from bench.protocols import PROTOCOLS\n"
         "assert all(registry.names() for registry in (METHODS, DATASETS, MODELS, PROTOCOLS))\n"
+        "METHODS.make('dq,adq[edition=released]')\n"
+        "named = MODELS.make_one('timm[architecture=resnet34]')\n"
+        "assert MODELS.from_identity(named.identity()) == named\n"
         f"print([name for name in {HEAVY} if name in sys.modules])\n"
     )
     answer = subprocess.run(

@@ -14,11 +14,13 @@ from click.shell_completion import CompletionItem
 
 from bench.cli.options import debug_option, json_option, registry
 from bench.components import EDITION, parameters
-from bench.errors import unknown
+from bench.errors import UsageError, unknown
+from bench.specs import Spec
 
 if TYPE_CHECKING:
     from bench.components import Parameter
     from bench.contract import MethodInfo
+    from bench.registry import Registry
 
 KINDS = ("methods", "datasets", "models", "protocols")
 _MOST_COLUMNS = 100
@@ -52,24 +54,46 @@ def listing(kind: str, name: str | None, as_json: bool) -> None:
     KIND is methods, datasets, models or protocols.
 
     NAME tells the parameters with their types, defaults and allowed values, what each edition
-    sets, and where it comes from.
+    sets, and where it comes from. With * and ? it is a pattern: 'resnet*' lists the models that
+    begin so, timm's too.
     """
     components = registry(kind)
-    names = components.names() if name is None else [name]
-    described = [_described(components.get(one)) for one in names]
-    broken = components.broken() if name is None else {}
-    if as_json:
-        content: dict[str, Any] = {kind: described} | ({"broken": broken} if broken else {})
-        click.echo(json.dumps(content, indent=1))
+    if name is not None and not any(sign in name for sign in "*?"):
+        entry = _entry(components, name)
+        click.echo(json.dumps({kind: [entry]}, indent=1) if as_json else _in_full(entry))
         return
-    if name is not None:
-        click.echo(_in_full(described[0]))
+    names, others = (components.names(), []) if name is None else components.matching(name)
+    if not names and not others:
+        raise UsageError(f"no {components.kind} is like '{name}'. See: bench list {kind}")
+    described = [_described(components.get(one)) for one in names]
+    broken = components.broken()
+    library = components.others.library if components.others else ""
+    if as_json:
+        more = {library: others, "broken": broken}
+        content = {kind: described} | {key: found for key, found in more.items() if found}
+        click.echo(json.dumps(content, indent=1))
         return
     for entry in described:
         click.echo(_line(entry))
+    for other in others:
+        click.echo(f"{other}: of {library}")
     for plugin, reason in broken.items():
         click.echo(f"{plugin}: broken plugin, not available ({reason})")
-    click.echo(f"\nOne in full: bench list {kind} NAME")
+    also = f"; of {library}: bench list {kind} 'vit*'" if library and name is None else ""
+    click.echo(f"\nOne in full: bench list {kind} NAME{also}")
+
+
+def _entry(components: Registry[Any], name: str) -> dict[str, Any]:
+    """Return what is known of a component's name, or of another one and what it stands for."""
+    meant = components.meant(Spec(name))
+    told = _described(components.get(meant.name))
+    if components.others is None or meant.name == name:
+        return told
+    component = components.get(meant.name).from_parameters(dict(meant.parameters))
+    for parameter in told["parameters"]:
+        parameter["default"] = getattr(component, parameter["name"])
+    facts = {"stands for": component.spec} | components.others.told(name)
+    return told | {"name": name, "facts": facts}
 
 
 def _line(entry: dict[str, Any]) -> str:
@@ -119,6 +143,7 @@ def _parameter(component: Any, parameter: Parameter) -> dict[str, Any]:
 
 def _in_full(entry: dict[str, Any]) -> str:
     facts = [("source", entry["source"]), ("version", entry["version"])]
+    facts = [*entry.get("facts", {}).items(), *facts]
     if "kind" in entry:
         year = [("year", entry["year"])] if entry["year"] else []
         facts = [

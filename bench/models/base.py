@@ -6,7 +6,8 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.components import Component
-from bench.registry import Registry
+from bench.models import timm_names
+from bench.registry import Others, Registry
 
 if TYPE_CHECKING:
     from bench.models.networks import Network
@@ -39,7 +40,19 @@ class Model(Component):
         """Return the network with fresh weights, drawn from torch's global generator."""
 
 
-MODELS: Registry[Model] = Registry("model", Model)
+MODELS: Registry[Model] = Registry(
+    "model",
+    Model,
+    others=Others(
+        library="timm",
+        component="timm",
+        parameter="architecture",
+        has=timm_names.has,
+        matching=timm_names.matching,
+        nearest=timm_names.nearest,
+        told=timm_names.told,
+    ),
+)
 
 
 class NamesModel:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
+from bench.models.timm_names import tagged
 from bench.weights import weights_folder
 
 _SUFFIXES = (".safetensors", ".pth", ".bin")
@@ -85,26 +86,18 @@ class TimmWeights:
     def _configuration(self) -> Any:
         import timm
 
-        if self.name not in _tagged(self.name):
+        if self.name not in tagged(self.name):
             raise unknown_weights(self.name)
         return timm.get_pretrained_cfg(self.name)
 
 
 def unknown_weights(name: str) -> UsageError:
     """Return the error for weights that timm does not know, or a name without its tag."""
-    known = ", ".join(_tagged(name)[:8]) or "none; see timm.list_pretrained()"
+    known = ", ".join(tagged(name)[:8]) or "none; see timm.list_pretrained()"
     said = "leaves open which weights" if "." not in name else "names weights timm does not know"
     return UsageError(
         f"timm: architecture={name} with pretrained=true {said}. Give one with its tag: {known}"
     )
-
-
-def _tagged(name: str) -> list[str]:
-    """Return timm's names of all weights of an architecture."""
-    import timm
-
-    names: list[str] = timm.list_pretrained(f"{name.partition('.')[0]}.*")
-    return names
 
 
 def _cached(repository: str, names: tuple[str, ...] = _HUB_FILES) -> Path | None:

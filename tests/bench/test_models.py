@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bench.contract import METHODS
 from bench.errors import UsageError
 from bench.models import MODELS
 
@@ -48,6 +49,67 @@ def test_an_unknown_timm_architecture_is_told_with_a_hint():
 def test_a_timm_network_with_a_second_classifier_is_refused():
     with pytest.raises(UsageError, match="'levit_128s' ends in two classifiers"):
         MODELS.make_one("timm[architecture=levit_128s]").build((32, 32, 3), 10)
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ("resnet34", "timm[architecture=resnet34]"),
+        ("resnet18.tv_in1k", "timm[architecture=resnet18.tv_in1k]"),
+        ("vit_tiny_patch16_224", "timm[architecture=vit_tiny_patch16_224]"),
+        (
+            "resnet18.tv_in1k[pretrained=true]",
+            "timm[architecture=resnet18.tv_in1k,pretrained=true]",
+        ),
+    ],
+)
+def test_a_bare_name_of_timm_is_the_same_model_as_with_its_long_form(short, long):
+    named = MODELS.make_one(short)
+    assert named == MODELS.make_one(long)
+    assert named.identity() == MODELS.make_one(long).identity()
+    assert named.spec == long
+    assert MODELS.long_form(short.partition("[")[0]) == f"{long.split(',')[0].rstrip(']')}]"
+    method = METHODS.make_one(f"adq[extractor={short}]")
+    assert method.identity() == METHODS.make_one(f"adq[extractor={long}]").identity()
+    assert method.spec == f"adq[extractor={long}]"
+
+
+def test_a_name_of_ours_and_of_timm_is_ours():
+    assert MODELS.make_one("resnet18").spec == "resnet18"
+
+
+def test_both_forms_of_a_name_are_one_model():
+    with pytest.raises(UsageError, match="named twice"):
+        MODELS.make("resnet34,timm[architecture=resnet34]")
+
+
+def test_a_short_form_has_one_architecture():
+    with pytest.raises(UsageError, match="Leave out the other architecture"):
+        MODELS.make("resnet34[architecture=resnet26]")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("resnt34", r"Nearest of timm: resnet34, "),
+        ("vit_tiny", r"Nearest of timm: vit_tiny_patch16_224, "),
+        ("resnet18.best", r"Nearest of timm: resnet18\.a1_in1k, "),
+        ("resnet9", r"Did you mean 'resnet8'\?"),
+    ],
+)
+def test_a_name_of_nobody_is_told_with_ours_the_nearest_of_timm_and_how_to_list_them(name, told):
+    with pytest.raises(UsageError, match=told) as caught:
+        MODELS.make_one(name)
+    assert "Known: convnet3, " in str(caught.value)
+    pattern = f"{name[:3]}*"
+    assert str(caught.value).endswith(f"bench list models; of timm: bench list models '{pattern}'")
+    assert MODELS.matching(pattern)[1]
+
+
+def test_a_name_like_no_other_is_told_without_a_nearest_one():
+    with pytest.raises(UsageError, match=r"See: .* bench list models '\*'") as caught:
+        MODELS.make_one("zzzz")
+    assert "Nearest" not in str(caught.value)
 
 
 def test_the_convnet_has_the_literatures_parameters_and_features():

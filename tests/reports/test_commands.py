@@ -128,6 +128,13 @@ def test_brackets_may_hold_colons(record):
     assert len(asked(made, [], "dq[extractor=a:b]:10")) == 1
 
 
+def test_a_model_of_timm_is_found_by_its_short_name(record):
+    models = ("timm[architecture=resnet34]", "timm[architecture=resnet26]")
+    made = [record("dq", "10", 0, 90.0, specs={"model": model}) for model in models]
+    assert len(asked(made, [], "dq:10:resnet34")) == 1
+    assert len(asked(made, [], "dq:10:timm")) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [("dq:15", "unknown ratio '15'"), ("dq:10:vit", "unknown model 'vit'"),
