@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from bench.identity import digest
 from bench.memory import uncollected
+from reports.copies import dataset_label
 from reports.reading import Row, cell_row, failure_row
 from reports.statistics import Effect, Estimate, Runs, interval_over_seeds, paired_effect
 from reports.tables import Column, ascii_name
@@ -35,7 +36,12 @@ class Setting(NamedTuple):
     @property
     def title(self) -> str:
         """The setting in words."""
-        return f"{self.dataset}, {self.model}, protocol {self.protocol}"
+        return f"{self.data}, {self.model}, protocol {self.protocol}"
+
+    @property
+    def data(self) -> str:
+        """What the data set is called: its spec, or what it is known to be a copy of."""
+        return dataset_label(self.dataset, self.fingerprint)
 
 
 class Key(NamedTuple):
@@ -185,7 +191,7 @@ class Collection:
     @cached_property
     def _slugs(self) -> dict[Setting, str]:
         plain = {
-            setting: ascii_name(f"{setting.dataset} {setting.model} {setting.protocol}")
+            setting: ascii_name(f"{setting.data} {setting.model} {setting.protocol}")
             for setting in self._by_setting
         }
         times = Counter(plain.values())

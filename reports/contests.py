@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from reports.claims import dataset_label
 from reports.collection import Collection, Key, Setting
+from reports.copies import dataset_label
 from reports.statistics import Runs, matched
 
 _FULL = "full"

@@ -262,7 +262,7 @@ def _accuracy_notes(here: Collection, setting: Setting) -> list[str]:
         "(Student's t) over n runs; one run has no interval.",
         "Vs random: paired over common seeds, same budget and training.",
         "Best epoch: chosen on the test split, optimistic; for comparison only.",
-        f"Data: {setting.dataset} ({setting.fingerprint}). {_protocol(setting)}",
+        f"Data: {setting.data} ({setting.fingerprint}). {_protocol(setting)}",
         _seeds(here),
     ]
     if any(row["reconstruction"] for row in here.rows):

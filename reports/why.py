@@ -8,6 +8,7 @@ from typing import Any
 from bench.errors import UsageError, unknown
 from bench.models import MODELS
 from reports.collection import Collection, Key, Setting
+from reports.copies import dataset_label
 from reports.durations import duration
 from reports.reading import Row
 from reports.tables import Column, Table, difference, number, percent
@@ -118,7 +119,7 @@ def _notes(here: Collection, key: Key, group: Sequence[Row]) -> list[str]:
         "or found. Seeds: selection/training.",
         f"Kept: {number(first['images'])} of {number(first['full_images'])} images, "
         f"{number(first['bytes'])} bytes; {number(first['steps'])} steps. "
-        f"Data: {first['dataset']} ({first['fingerprint']}).",
+        f"Data: {dataset_label(first['dataset'], first['fingerprint'])} ({first['fingerprint']}).",
     ]
     control = [
         other

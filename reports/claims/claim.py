@@ -6,14 +6,12 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import UsageError, unknown
+from reports.copies import COPIES, PUBLISHED
 
-PUBLISHED = Path(__file__).parent.parent / "published"
-COPIES = "copies.toml"
 NOT_PUBLISHED = "not published"
 FULL = "full"
 LARGEST_MARGIN = 1.0
@@ -183,18 +181,6 @@ class Claim:
         return -margin, margin
 
 
-@dataclass(frozen=True)
-class Copy:
-    """A folder of images that holds a published data set, not byte by byte."""
-
-    of: str
-    label: str
-    fingerprint: str
-    datasets: tuple[str, ...]
-    address: str
-    why: str
-
-
 def read_claims(paths: Iterable[Path] | None = None) -> list[Claim]:
     """Return the claims of these files, or all that are shipped.
 
@@ -216,26 +202,6 @@ def read_claims(paths: Iterable[Path] | None = None) -> list[Claim]:
             raise UsageError(f"claim {claim.id} is there twice. Keep one, or name another place")
         seen.add(claim.id)
     return claims
-
-
-def read_copies(path: Path = PUBLISHED / COPIES) -> list[Copy]:
-    """Return the copies of published data sets that are known by their fingerprints."""
-    return [
-        Copy(**{**entry, "datasets": tuple(entry["datasets"])}) for entry in _toml(path)["copy"]
-    ]
-
-
-def dataset_label(dataset: str, fingerprint: str) -> str:
-    """Return what a data set is called: its spec, or what it is known to be a copy of."""
-    for copy in _known_copies():
-        if copy.fingerprint == fingerprint and dataset in copy.datasets:
-            return copy.label
-    return dataset
-
-
-@cache
-def _known_copies() -> list[Copy]:
-    return read_copies()
 
 
 _LISTS = ("methods", "models", "ratios", "same_protocols", "stand_ins", "differs")

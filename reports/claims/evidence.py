@@ -9,7 +9,8 @@ from itertools import product
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from reports.claims.claim import FULL, Claim, Copy
+from reports.claims.claim import FULL, Claim
+from reports.copies import Copy
 from reports.statistics import Effect, effect_over_seeds, matched
 
 Row = Mapping[str, Any]

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from reports.claims.claim import Claim, Copy, read_copies
+from reports.claims.claim import Claim
 from reports.claims.evidence import Evidence, Index, Row, evidence
 from reports.claims.judging import Verdict, judge
+from reports.copies import Copy, read_copies
 from reports.statistics import Estimate
 from reports.tables import Column, Table, number
 

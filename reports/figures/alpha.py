@@ -32,7 +32,9 @@ def alpha_drawings(series: Sequence[Series]) -> Iterator[Drawing]:
     for one in series:
         if one.name == "adq" and "scores" not in one.given and one.of == "images":
             kind = tuple(sorted((k, v) for k, v in one.given.items() if k != "alpha"))
-            found[(*one.setting[:2], one.setting.protocol, kind)].append(one)
+            found[(one.setting.data, one.setting.fingerprint, one.setting.protocol, kind)].append(
+                one
+            )
     for (dataset, fingerprint, protocol, kind), members in found.items():
         cells: dict[tuple[str, float], list[Series]] = defaultdict(list)
         for one in members:

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.errors import DamagedFileError
 from bench.results import STUDIES
+from reports.copies import dataset_label
 from reports.figures.style import COLOURS, LINES, MARKERS, Drawing, grid, legend, panels, style
 from reports.statistics import t_interval
 from reports.tables import ascii_name
@@ -40,7 +41,8 @@ def trajectory_drawings(studies: Sequence[Mapping[str, Any]]) -> Iterator[Drawin
     for study in studies:
         if study.get("kind") == KIND:
             specs = study["specs"]
-            key = (specs["dataset"], study["fingerprint"], specs["model"], specs["protocol"])
+            data = dataset_label(specs["dataset"], study["fingerprint"])
+            key = (data, study["fingerprint"], specs["model"], specs["protocol"])
             groups.setdefault(key, []).append(study)
     for (dataset, fingerprint, model, protocol), members in groups.items():
         where = f"{dataset}, {model}, protocol {protocol}"

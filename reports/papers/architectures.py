@@ -82,7 +82,7 @@ def _families(settings: Iterable[Setting]) -> dict[str, list[Setting]]:
     plain = [one for one in settings if one not in twins]
     found: dict[str, list[Setting]] = defaultdict(list)
     for one in plain or twins:
-        found[f"{one.dataset} ({one.fingerprint}), protocol {one.protocol}"].append(one)
+        found[f"{one.data} ({one.fingerprint}), protocol {one.protocol}"].append(one)
     for members in found.values():
         own = members[0]
         members += [

@@ -14,7 +14,7 @@ def budget_tables(series: Iterable[Series]) -> list[Table]:
     """Return what is kept for what was asked, in images and in bytes, a table for a data set."""
     found: dict[tuple[str, str], dict[tuple[Any, ...], Series]] = {}
     for one in series:
-        place = found.setdefault((one.setting.dataset, one.setting.fingerprint), {})
+        place = found.setdefault((one.setting.data, one.setting.fingerprint), {})
         place.setdefault((*one.method, one.of, one.percent), one)
     return [_budgets(*place, list(members.values())) for place, members in found.items()]
 

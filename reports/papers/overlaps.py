@@ -14,6 +14,7 @@ import numpy as np
 from bench.errors import DataError
 from bench.results import RELEASED
 from reports.collection import with_axis
+from reports.copies import dataset_label
 from reports.overlap import common, expected_overlap, jaccard
 from reports.papers.layout import Cells
 from reports.reading import selection_of
@@ -184,8 +185,9 @@ def _measures(pairs: list[Pair], full: int) -> Row:
 
 
 def _table(dataset: str, fingerprint: str, rows: list[Row], links: Cells) -> Table:
+    called = dataset_label(dataset, fingerprint)
     notes = [
-        f"Data: {dataset} ({fingerprint}). First, second: images kept, of the first seed. Common, "
+        f"Data: {called} ({fingerprint}). First, second: images kept, of the first seed. Common, "
         "Jaccard (common images of those in either): mean ± half of the 95 % interval over n "
         "selection seeds. How the sets are trained on (the protocol) does not matter.",
         "By chance: common images of two independent random draws of as many, mean ± one standard "
@@ -196,8 +198,8 @@ def _table(dataset: str, fingerprint: str, rows: list[Row], links: Cells) -> Tab
         "order that they were made for.",
     ]
     return Table(
-        f"Overlap of selections: {dataset}", with_axis(_COLUMNS, rows), rows, notes,
-        links=links, name=ascii_name(f"overlap {dataset} {fingerprint}"),
+        f"Overlap of selections: {called}", with_axis(_COLUMNS, rows), rows, notes,
+        links=links, name=ascii_name(f"overlap {called} {fingerprint}"),
     )  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from bench.datasets import DATASETS
 from bench.models import MODELS
 from bench.protocols import PROTOCOLS
 from reports.arithmetic import Agreement, agreement, arithmetic_table, checks, statements
-from reports.claims import PUBLISHED, read_claims, read_copies
+from reports.claims import read_claims
+from reports.copies import PUBLISHED, read_copies
 from reports.tables import as_markdown
 
 CLAIMS = read_claims()

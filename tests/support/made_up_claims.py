@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import numpy as np
 
-from reports.claims import Claim, Copy, findings
+from reports.claims import Claim, findings
+from reports.copies import Copy
 
 COPY = Copy("cifar10", "a JPEG copy", "files-copy", ("imagefolder",), "https://example.org", "")
 
