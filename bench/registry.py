@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from bench.components import Component, parameters, written
+from bench.components import Component, missing, parameters, written
 from bench.errors import UsageError, unknown
-from bench.specs import Spec, expand, split_list
+from bench.specs import Spec, expand, is_name, split_list
 
 C = TypeVar("C", bound=Component)
 _OURS = "builtin"
@@ -75,6 +75,8 @@ class Registry(Generic[C]):
         """Return the decorator that enters a component class under a name."""
 
         def enter(component: type[C]) -> type[C]:
+            if not is_name(name):
+                raise TypeError(f"{self.kind} '{name}': a name has no space, comma, = or bracket")
             if not issubclass(component, self._base):
                 raise TypeError(f"{self.kind} '{name}': {component} must derive from {self._base}")
             present = self._classes.get(name)
@@ -88,6 +90,8 @@ class Registry(Generic[C]):
                     "Write @dataclass(frozen=True) between the registration and the class"
                 )
             parameters(component)  # raises a TypeError for one that users could not type
+            if open_ends := missing(component):
+                raise TypeError(f"{self.kind} '{name}': {component} {open_ends}")
             component.name = name
             self._classes[name] = component
             return component

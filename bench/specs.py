@@ -12,7 +12,8 @@ from bench.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SPEC = re.compile(r"(?P<name>[^\[\]=,\s]+)\s*(?:\[(?P<body>.*)\])?", re.DOTALL)
+_NAME = r"[^\[\]=,\s]+"
+_SPEC = re.compile(rf"(?P<name>{_NAME})\s*(?:\[(?P<body>.*)\])?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class Spec:
 
     name: str
     parameters: tuple[tuple[str, str], ...] = ()
+
+
+def is_name(text: str) -> bool:
+    """Return whether a component of this name could be typed."""
+    return re.fullmatch(_NAME, text) is not None
 
 
 def split_list(text: str) -> list[str]:

@@ -33,7 +33,9 @@ def register(monkeypatch):
         class Made(Method):
             info: ClassVar[MethodInfo] = INFO
 
-        Made.compress = compress
+            def compress(self, train, budget, ctx):
+                return compress(self, train, budget, ctx)
+
         return METHODS.make_one(name)
 
     METHODS.names()

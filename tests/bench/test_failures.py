@@ -51,7 +51,8 @@ def method(monkeypatch):
                 title="t", paper="none", year=2026, kind="selection", code="here"
             )
 
-        Made.compress = compress
+            def compress(self, train, budget, ctx):
+                return compress(self, train, budget, ctx)
 
     return register
 

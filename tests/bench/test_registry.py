@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from abc import abstractmethod
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.components import Between, Component
-from bench.contract import METHODS
+from bench.contract import METHODS, MethodInfo
 from bench.datasets import DATASETS
 from bench.errors import UsageError
 from bench.models import MODELS
@@ -195,6 +196,40 @@ def test_a_class_with_a_parameter_that_cannot_be_typed_is_refused_where_it_is_wr
     assert registry.names() == []
 
 
+class Asking(Thing):
+    """A base that asks for more than parameters."""
+
+    info: ClassVar[MethodInfo]
+
+    @abstractmethod
+    def compress(self) -> None:
+        """Be defined."""
+
+
+INFO = MethodInfo(title="t", paper="p", year=2025, kind="selection", code="c")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"compress": print}, r"has no info. Give it one, info = MethodInfo\("),
+        ({"compress": print, "info": "t"}, "has info='t', which is no MethodInfo"),
+        ({"info": INFO}, r"does not define compress\(\)"),
+    ],
+)
+def test_a_class_that_lacks_what_its_base_asks_for_is_refused_where_it_is_written(body, reason):
+    registry: Registry[Asking] = Registry("thing", Asking)
+    with pytest.raises(TypeError, match=reason):
+        registry.register("thing")(dataclass(frozen=True)(type("Made", (Asking,), body)))
+    assert registry.names() == []
+
+
+@pytest.mark.parametrize("name", ["", "two words", "a,b", "a=b", "a[b]"])
+def test_a_name_that_cannot_be_typed_is_refused(name):
+    with pytest.raises(TypeError, match="a name has no space"):
+        Registry("thing", Thing).register(name)(Toy)
+
+
 # plugins
 
 
@@ -252,6 +287,9 @@ INFO = MethodInfo(title="t", paper="p", year=2025, kind="selection", code="c")
 class Mine(Method):
     info: ClassVar[MethodInfo] = INFO
     alpha: float = 0.5
+
+    def compress(self, train, budget, ctx):
+        raise NotImplementedError
 
 @register("random")
 @dataclass(frozen=True)

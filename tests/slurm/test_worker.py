@@ -47,7 +47,9 @@ def register(monkeypatch):
         class Made(Method):
             info: ClassVar[MethodInfo] = INFO
 
-        Made.compress = compress
+            def compress(self, train, budget, ctx):
+                return compress(self, train, budget, ctx)
+
         Made.artefacts = artefacts
         return "made"
 
