@@ -12,6 +12,7 @@ from typing import Any
 from reports.aggregates import aggregates_table
 from reports.collection import Collection
 from reports.contests import Contest, Place, contests, left_out
+from reports.single_changes import protocol_table, single_change_table
 from reports.statistics import (
     LEVEL,
     POWER,
@@ -33,8 +34,8 @@ def statistics_tables(results: Collection) -> list[Table]:
     """Return the tables that have rows."""
     found = contests(results)
     made = [
-        comparisons_table(found), aggregates_table(found), orders_table(found),
-        optimism_table(found),
+        comparisons_table(found), single_change_table(found), protocol_table(found),
+        aggregates_table(found), orders_table(found), optimism_table(found),
     ]  # fmt: skip
     others = left_out(results)
     if others:
