@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from bench.contract import MethodInfo, register
+from bench.datasets.lazy_images import available_memory
+from bench.errors import UsageError
 from methods.parts.selection import ClasswiseSelection
 
 if TYPE_CHECKING:
@@ -40,10 +42,19 @@ class FacilityLocation(ClasswiseSelection):
     )
 
     def pick(self, features: Float32Array, count: int) -> IntArray:
-        """Return the greedy picks; n x n similarities of one class are held in memory."""
+        """Return the greedy picks; n x n similarities of one class are held in memory.
+
+        Raises
+        ------
+        UsageError
+            When they do not fit.
+        """
         length = np.linalg.norm(features, axis=1, keepdims=True)
         unit = features / np.where(length > 0, length, 1)
-        similarity = 0.5 + 0.5 * (unit @ unit.T)
+        _refuse_too_many(len(unit))
+        similarity = unit @ unit.T
+        similarity *= 0.5
+        similarity += 0.5
         best = np.zeros(len(unit), dtype=similarity.dtype)
         bound = np.full(len(unit), np.inf)
         picked = np.empty(count, dtype=np.int64)
@@ -52,6 +63,16 @@ class FacilityLocation(ClasswiseSelection):
             best = np.maximum(best, similarity[picked[k]])
             bound[picked[k]] = -np.inf
         return picked
+
+
+def _refuse_too_many(images: int) -> None:
+    needed, free = 4 * images**2, available_memory()
+    if needed > free:
+        raise UsageError(
+            f"facility-location compares all pairs of a class: those of {images:,} images take "
+            f"{needed / 2**30:.3g} GiB, and {free / 2**30:.3g} are free. Take a method that does "
+            "not, e.g. kcenter or graphcut"
+        )
 
 
 def _highest_gain(similarity: np.ndarray, best: np.ndarray, bound: np.ndarray) -> int:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class Moderate(ClasswiseSelection):
     r"""Keep the images whose distance to their class's mean is closest to the median distance.
 
-    :math:`| \|x - \mu\| - \mathrm{median}_i \|x_i - \mu\| |` ascending (Xia et al. 2023, Sec. 3.2).
-    Ties go to the lowest index.
+    :math:`| \|x - \mu\| - \mathrm{median}_i \|x_i - \mu\| |` ascending (Xia et al. 2023), with the
+    median of each class (our choice; the released code ranks all classes together). Ties go to
+    the lowest index.
 
     Parameters
     ----------

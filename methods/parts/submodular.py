@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bench.datasets.lazy_images import available_memory
 from methods.parts.gradients import Gradients
 from methods.parts.greedy import greedy
 from methods.parts.points import KERNELS, Index, points_of
@@ -157,15 +156,6 @@ def graphcut_selection(
             raise ValueError(f"counts: {count} of class {name!r}; allowed: 0 to {allowed}")
     sizes = {name: [wanted.get(name, 0)] for name in pools}
     return _select(values, pools, sizes, 1, kernel, memory_limit)
-
-
-def available_memory() -> int:
-    """Return the bytes that are free: MemAvailable, else the physical memory."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(s.split()[1]) * 1024 for s in lines if s.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _select(

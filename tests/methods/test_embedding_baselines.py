@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bench.contract import METHODS
+from bench.errors import UsageError
 
 
 def features_of(kind, n=60, d=6):
@@ -95,3 +96,9 @@ def test_a_smaller_budget_takes_the_first_picks(name):
     x = features_of("clustered")
     method = METHODS.make_one(name)
     assert method.pick(x, 25).tolist()[:9] == method.pick(x, 9).tolist()
+
+
+def test_a_class_whose_pairs_do_not_fit_is_refused_in_a_line(monkeypatch):
+    monkeypatch.setattr("methods.facility_location.available_memory", lambda: 10_000)
+    with pytest.raises(UsageError, match=r"those of 60 images take .* GiB.*e\.g\. kcenter"):
+        METHODS.make_one("facility-location").pick(features_of("normal"), 3)
