@@ -28,6 +28,7 @@ from methods.parts.released import (
     adq_segment_counts,
     adq_segments,
     fraction_of,
+    in_dataset_order,
 )
 from methods.parts.texture import texture_level
 
@@ -74,9 +75,10 @@ class AdaptiveDatasetQuantization(DatasetQuantization):
         Of the diversity's similarities; not stated in the paper (released class default 0.07).
     diversity : {"infonce", "gram"}
         Eq. 5, or the inverse mean of a Gram matrix under an untrained head (``diversity.py``).
-    shares : {"budget", "literal", "product", "segments"}
+    shares : {"budget", "literal", "product", "position-segments"}
         What the importances do: shares of the budget; Eq. 9 and 10 as they are printed; shares
-        proportional to size times importance; or the same for the ten segments of every bin.
+        proportional to size times importance; or the same for the ten segments of every bin. With
+        ``greedy=released`` the last bin's are in the data set's own order, in which it is saved.
     rounding : {"exact", "floor", "released"}
         The budget is met exactly, by largest remainder; or every bin's (or segment's) number is
         rounded down (Eq. 10), or to the nearest, halves to even (released code).
@@ -99,7 +101,7 @@ class AdaptiveDatasetQuantization(DatasetQuantization):
     version: ClassVar[int] = 2  # 1 took the vectors of all images at once: other last bits
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "literal": {"shares": "literal"},
-        "released": {**_RELEASED, "shares": "segments"},
+        "released": {**_RELEASED, "shares": "position-segments"},
         "released-intended": {**_RELEASED, "shares": "product"},
     }
     edition: Literal["paper", "literal", "released", "released-intended"] = "paper"  # type: ignore[assignment]
@@ -108,18 +110,18 @@ class AdaptiveDatasetQuantization(DatasetQuantization):
     scores: Literal["none", "rs", "ds", "rs+ds", "released"] = "rs+ds"
     temperature: Annotated[float, Between(0.001, 100)] = 0.07
     diversity: Literal["infonce", "gram"] = "infonce"
-    shares: Literal["budget", "literal", "product", "segments"] = "budget"
+    shares: Literal["budget", "literal", "product", "position-segments"] = "budget"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.shares == "segments" and self.scores not in ("none", "released"):
+        if self.shares == "position-segments" and self.scores not in ("none", "released"):
             raise UsageError(
-                f"{self.name}: shares=segments weighs parts of a bin, and scores={self.scores} "
-                "are of whole bins. Give scores=released or none"
+                f"{self.name}: shares=position-segments weighs parts of a bin, and "
+                f"scores={self.scores} are of whole bins. Give scores=released or none"
             )
-        if self.shares == "segments" and self.class_quota:
+        if self.shares == "position-segments" and self.class_quota:
             raise UsageError(
-                f"{self.name}: shares=segments draws by position and not by class. "
+                f"{self.name}: shares=position-segments draws by position and not by class. "
                 "Give class_quota=false"
             )
         if self.shares == "literal" and self.scores == "none":
@@ -145,7 +147,7 @@ class AdaptiveDatasetQuantization(DatasetQuantization):
     @property
     def score_names(self) -> tuple[str, ...]:
         """The scores that are computed: of ``rs`` and ``ds``."""
-        if self.shares == "segments" or self.scores == "none" or self._has_constants:
+        if self.shares == "position-segments" or self.scores == "none" or self._has_constants:
             return ()
         if self.alpha == 0 and self.shares == "budget":
             return ()
@@ -165,7 +167,7 @@ class AdaptiveDatasetQuantization(DatasetQuantization):
     def importance(self, train: ImageDataset, ctx: Context) -> FloatArray | None:
         """Return the bins' importances, float64 [M] in 0 ... 2."""
         if not self.score_names:
-            has_own = self._has_constants and self.shares != "segments"
+            has_own = self._has_constants and self.shares != "position-segments"
             return np.array(ADQ_IMPORTANCES) if has_own else None
         scores = self._scores_of(self.bins_of(train, ctx), train, ctx)
         importance = np.zeros(self.bins)
@@ -199,9 +201,11 @@ class AdaptiveDatasetQuantization(DatasetQuantization):
         importance: FloatArray | None,
     ) -> tuple[list[list[Pool]], dict[str, Any]]:
         """Return the pools of each bin with what is drawn of them, and notes for the record."""
-        if self.shares != "segments":
+        if self.shares != "position-segments":
             return super().plan(bins, train, budget, importance)
         segments = self._segments([len(one) for one in bins], budget)
+        if self.greedy == "released":
+            bins = [*bins[:-1], in_dataset_order(bins[-1], train.keys)]
         plan = [parts.of(one) for one, parts in zip(bins, segments, strict=True)]
         notes = {
             "segment_importance": list(self._segment_importance),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,6 +12,7 @@ from bench.errors import UsageError
 from bench.weights import sha256_of
 from methods.parts import mae
 from methods.parts.patches import Edition, PatchGrid, masks_of, most_important
+from methods.parts.released import dataset_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -252,8 +251,8 @@ def misaligned_positions(labels: IntArray, keys: Sequence[str], indices: IntArra
     labels : int64 [N]
         Of the training images.
     keys : sequence of str
-        Their keys. Where all end in different numbers, as ``airplane/00029.jpg``, these give
-        the images' order in the data set; otherwise the keys themselves do.
+        Their keys, which tell the images' order in the data set
+        (:func:`methods.parts.released.dataset_numbers`).
     indices : int64 [K]
         Positions of the images that are meant.
 
@@ -262,16 +261,6 @@ def misaligned_positions(labels: IntArray, keys: Sequence[str], indices: IntArra
     Every image keeps its own label. With more than ten classes the released code would also
     exchange labels, since folder ``10`` comes before folder ``2``.
     """
-    numbers = _numbers(keys)
+    numbers = dataset_numbers(keys)
     as_read = sorted(range(len(keys)), key=lambda i: (str(labels[i]), f"{numbers[i]}.png"))
     return np.array(as_read, dtype=np.int64)[numbers[indices]]
-
-
-def _numbers(keys: Sequence[str]) -> IntArray:
-    """Return each image's number in the data set, int64 [N]: a permutation of 0 ... N - 1."""
-    found = [re.search(r"(\d+)$", PurePosixPath(key).stem) for key in keys]
-    given = [int(match.group()) for match in found if match]
-    order = np.argsort(given if len(set(given)) == len(keys) else np.array(keys), kind="stable")
-    numbers = np.empty(len(keys), dtype=np.int64)
-    numbers[order] = np.arange(len(keys))
-    return numbers

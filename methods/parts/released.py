@@ -7,7 +7,9 @@ run's seed anew for every bin.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -119,3 +121,27 @@ def adq_segment_counts(size: int, fraction: float, importances: Sequence[float])
     wanted = np.array([round(weight / all_weights * total) for weight in weights], dtype=np.int64)
     counts = np.minimum(wanted, sizes)
     return Segments(sizes, counts, bool((wanted > sizes).any()))
+
+
+def dataset_numbers(keys: Sequence[str]) -> IntArray:
+    """Return each image's number in its data set, int64 [N]: a permutation of 0 ... N - 1.
+
+    The released codes number images by their places in it. Where all keys end in different
+    numbers, as ``airplane/00029.jpg`` of a folder that was made of CIFAR-10, these tell the places;
+    otherwise the keys themselves do, in the order of texts.
+    """
+    found = [re.search(r"(\d+)$", PurePosixPath(key).stem) for key in keys]
+    given = [int(match.group()) for match in found if match]
+    order = np.argsort(given if len(set(given)) == len(keys) else np.array(keys), kind="stable")
+    numbers = np.empty(len(keys), dtype=np.int64)
+    numbers[order] = np.arange(len(keys))
+    return numbers
+
+
+def in_dataset_order(members: IntArray, keys: Sequence[str]) -> IntArray:
+    """Return positions sorted by the images' numbers in the data set.
+
+    So ``quantize_sample.py:109-114`` saves what remains for the last bin; other bins it saves class
+    by class.
+    """
+    return members[np.argsort(dataset_numbers(keys)[members])]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -41,16 +43,46 @@ def test_released_adq_draws_segments_of_every_bin(digits, context):
 def test_bins_of_5000_have_the_released_segments():
     method = METHODS.make_one("adq[edition=released]")
     bins = [np.arange(5000) + 5000 * n for n in range(10)]
-    train = type("Train", (), {"labels": np.zeros(50000, int), "classes": ("a",)})()
-    plan, notes = method.plan(bins, train, EIGHTH, None)
+    plan, notes = method.plan(bins, keyed(f"{n:05d}" for n in range(50_000)), EIGHTH, None)
     assert [[len(part) for part, _ in pools] for pools in plan] == [list(ADQ_SEGMENTS)] * 10
     assert [sum(count for _, count in pools) for pools in plan] == [625] * 10
     assert notes["scaled_segments"] is False
 
 
+@pytest.mark.parametrize(
+    ("name", "greedy", "last"),
+    [
+        ("{label}/{number:03d}.png", "released", lambda number, place: number),
+        ("{label}/{place}.png", "released", lambda number, place: place),
+        ("{label}/{number:03d}.png", "exact", lambda number, place: place),
+    ],
+)
+def test_the_last_released_bin_lies_in_the_order_of_the_data_set(name, greedy, last):
+    """A folder of CIFAR-10 is read class by class, but the official order mixes the classes."""
+    numbers = np.random.default_rng(0).permutation(60)  # of the images, class after class
+    numbers = np.sort(numbers.reshape(3, 20)).ravel()
+    names = [
+        name.format(label="abc"[i // 20], number=n, place=f"{i % 20:02d}")
+        for i, n in enumerate(numbers.tolist())
+    ]
+    places = np.arange(60).reshape(3, 20)
+    bins = [np.sort(places[:, half], axis=1).ravel() for half in (slice(0, 10), slice(10, 20))]
+    method = METHODS.make_one(f"adq[edition=released,greedy={greedy},bins=2]")
+    plan, _ = method.plan(bins, keyed(names), EIGHTH, None)
+    first, second = (np.concatenate([part for part, _ in pools]) for pools in plan)
+    assert first.tolist() == bins[0].tolist()
+    assert second.tolist() == sorted(bins[1].tolist(), key=lambda i: last(numbers[i], i))
+
+
+def keyed(keys):
+    """A training split as :meth:`plan` needs it."""
+    keys = tuple(keys)
+    return SimpleNamespace(labels=np.zeros(len(keys), int), classes=("a",), keys=keys)
+
+
 def test_released_adq_without_importances_draws_segments_by_size():
     method = METHODS.make_one("adq[edition=released,scores=none]")
-    train = type("Train", (), {"labels": np.zeros(5000, int), "classes": ("a",)})()
+    train = keyed(f"{n:04d}" for n in range(5000))
     (pools,), notes = method.plan([np.arange(5000)], train, EIGHTH, None)
     assert [count for _, count in pools] == [round(n / 5000 * 625) for n in ADQ_SEGMENTS]
     assert notes["segment_importance"] == [1.0] * 10

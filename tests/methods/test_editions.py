@@ -45,7 +45,7 @@ def rounded_by_class(labels, fraction):
     [
         ("graphcut", {}),
         ("dq", {"draw": "released"}),
-        ("adq", {"draw": "released", "class_quota": False, "shares": "segments"}),
+        ("adq", {"draw": "released", "class_quota": False, "shares": "position-segments"}),
     ],
 )
 def test_the_released_edition_sets_every_difference(name, more):
@@ -93,8 +93,8 @@ DIFFERENCES = [
     "adq[rounding=released]",
     "adq[shares=literal]",
     "adq[shares=product]",
-    "adq[shares=segments,scores=released,class_quota=false]",
-    "adq[shares=segments,scores=none,class_quota=false,rounding=floor,bins=1]",
+    "adq[shares=position-segments,scores=released,class_quota=false]",
+    "adq[shares=position-segments,scores=none,class_quota=false,rounding=floor,bins=1]",
     "adq[scores=released,bins=10]",
     "adq[scores=released,bins=4]",
     "adq[diversity=gram,scores=ds]",
