@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +13,7 @@ import numpy as np
 
 from bench.context import RunContext
 from bench.contract import ImageDataset
+from bench.errors import BenchError, UsageError
 from bench.execution import check_budgets, expected_load, images_seen, pending_cells
 from bench.selecting import compressed_set
 from bench.weights import require as require_weights
@@ -19,7 +21,7 @@ from bench.weights import require as require_weights
 if TYPE_CHECKING:
     from bench.arrays import IntArray
     from bench.cells import Cell, Plan
-    from bench.contract import Artefact
+    from bench.contract import Artefact, Context, Method
     from bench.datasets import Source
     from bench.results import Results
     from bench.weights import Weights
@@ -147,7 +149,8 @@ def _looks(pending: Sequence[Cell], class_counts: IntArray, results: Results) ->
     sets = {(c.method.spec, c.budget.label, c.selection_seed): c for c in pending}
     found: dict[str, int] = defaultdict(int)
     for (method, _, _), cell in sets.items():
-        looks = cell.method.looks(class_counts, cell.budget)
+        with _telling(cell.method, "looks()"):
+            looks = cell.method.looks(class_counts, cell.budget)
         if looks and not _has_set(cell, results):
             found[method] += looks
     return dict(found)
@@ -197,8 +200,35 @@ def needed_weights(cells: Iterable[Cell], results: Results) -> list[Weights]:
 
 
 def _is_made(cell: Cell, results: Results) -> bool:
-    declared = cell.method.artefacts(NOT_LOADED, _context(cell, results))
-    return bool(declared) and all(results.artefacts.has(one.id) for one in declared)
+    needed = declared(cell.method, _context(cell, results))
+    return bool(needed) and all(results.artefacts.has(one.id) for one in needed)
+
+
+def declared(method: Method, context: Context) -> tuple[Artefact, ...]:
+    """Return what a method declares to read, asked before any image is loaded.
+
+    Raises
+    ------
+    UsageError
+        When the method fails, whatever it raises.
+    """
+    with _telling(method, "artefacts()"):
+        return tuple(method.artefacts(NOT_LOADED, context))
+
+
+@contextmanager
+def _telling(method: Method, what: str) -> Iterator[None]:
+    """Tell in a line what a method raises while a plan asks it."""
+    try:
+        yield
+    except BenchError:
+        raise
+    except Exception as error:  # a method from outside may raise anything
+        reason = (str(error).strip() or "no reason given").splitlines()[0]
+        raise UsageError(
+            f"{method.spec}: {what} failed ({type(error).__name__}: {reason}); a plan asks for it "
+            f"before images are loaded. Try: bench check {method.name}"
+        ) from error
 
 
 def _context(cell: Cell, results: Results) -> RunContext:
@@ -222,7 +252,7 @@ def _artefacts(
         alike[cell.method.spec, cell.selection_seed].append(cell)
     for members in alike.values():
         cell = members[0]
-        needed = closure(cell.method.artefacts(NOT_LOADED, _context(cell, results)))
+        needed = closure(declared(cell.method, _context(cell, results)))
         for artefact in needed.values():
             found[artefact.id] = artefact
             users[artefact.id].append(members)

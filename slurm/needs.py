@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bench.context import RunContext
 from bench.identity import canonical_json
-from bench.planning import NOT_LOADED, closure, forecast
+from bench.planning import NOT_LOADED, closure, declared, forecast
 from bench.selecting import compressed_set
 from slurm.requests import Need, Taught
 
@@ -132,7 +132,7 @@ class _Declared:
             checkpoint=results.checkpoint,
         )
         self._identity = cell.method.identity()
-        self._artefacts = tuple(cell.method.artefacts(NOT_LOADED, self.context))
+        self._artefacts = declared(cell.method, self.context)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._method, name)

@@ -243,6 +243,19 @@ def test_a_partial_time_is_no_total_and_says_what_is_missing(results, source):
     assert plan_table(told([cell()], results, source)).texts()[0][-1] == ""
 
 
+@pytest.mark.parametrize("asked", ["artefacts", "looks"])
+def test_a_method_that_fails_when_a_plan_asks_it_is_named_in_a_line(
+    monkeypatch, results, source, asked
+):
+    def fail(self, *_):
+        raise ValueError("no images\nhere")
+
+    monkeypatch.setattr(Binned, asked, fail)
+    reason = rf"^binned: {asked}\(\) failed \(ValueError: no images\); .* bench check binned$"
+    with pytest.raises(UsageError, match=reason):
+        told([cell(Binned())], results, source)
+
+
 def test_planning_every_method_imports_nothing_heavy(image_folder, tmp_path):
     code = f"""
 import sys
