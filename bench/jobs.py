@@ -41,6 +41,8 @@ class Curve:
     feeding_reason: str = ""
     is_captured: bool = False
     """Whether steps were replayed from a captured CUDA graph."""
+    capture_failure: str = ""
+    """Why a step could not be captured and was made operation by operation; empty for none."""
     unsaved: str = ""
     """Why a checkpoint could not be written, if one could not."""
 

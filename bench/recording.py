@@ -74,6 +74,7 @@ def engine_facts(job: Job, curve: Curve, packed: int, processes: int = 1) -> dic
         "precision_reason": curve.precision_reason,
         "batch_size": min(job.protocol.batch(job.load), len(job.train)),
         "is_captured": curve.is_captured,
+        "capture_failure": curve.capture_failure or None,
         "packed": packed,
         "processes": processes,
         "images": "streamed" if curve.is_streamed else "on the device",

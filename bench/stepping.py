@@ -37,6 +37,9 @@ class Trainer:
     and replayed from then on. :meth:`restart` gives the network other weights in the same place:
     the next seed, or the next compressed set, is trained by the graphs that are there.
 
+    Where a capture fails, :attr:`capture_failure` tells why; no further one is tried, and steps
+    without a graph are made operation by operation, which gives the same weights.
+
     Batches in shards are not captured, nor are networks that draw random numbers while they train,
     which the warm-up shows: how much a replayed graph takes from the generator is torch's own
     matter, and interrupted runs are to equal others.
@@ -72,6 +75,8 @@ class Trainer:
             captures and team.size == 1 and protocol.batch_shards == 1 and device.type == "cuda"
         )
         """Whether steps are to be captured; no more once the network has drawn random numbers."""
+        self.capture_failure = ""
+        """Why a step could not be captured; empty where none has failed."""
         self.loss_sum = torch.zeros((), device=device)
         """Sum of the losses of all images since :meth:`begin_epoch`, on the device."""
         self._loss = loss_of(protocol)
@@ -134,7 +139,9 @@ class Trainer:
                 self._eager(parts, batches)
                 self.captures = all(map(torch.equal, before, _generators(self.device)))
                 return
-            self._graphs[shape] = self._captured(part.images, targets)
+            if not self._capture(shape, part.images, targets):
+                self._eager(parts, batches)
+                return
         self._graphs[shape].replay(part.images, targets)
 
     @property
@@ -211,6 +218,22 @@ class Trainer:
         loss = self._loss(logits.float(), targets)
         self._together.weighted(loss, share).backward()  # type: ignore[no-untyped-call]
         self.loss_sum += loss.detach() * len(targets.labels)
+
+    def _capture(self, shape: _Shape, images: Tensor, targets: Targets) -> bool:
+        """Capture the step of a shape; return whether there is a graph of it now.
+
+        Nothing has run when a capture fails: weights and momenta are those of before. An error
+        that has other reasons comes again when the step is made operation by operation.
+        """
+        if self.capture_failure:
+            return False
+        try:
+            self._graphs[shape] = self._captured(images, targets)
+        except RuntimeError as error:  # an operation that cannot be captured, or no memory for it
+            first_line = (str(error).splitlines() or [""])[0]
+            self.capture_failure = f"{type(error).__name__}: {first_line}"
+            return False
+        return True
 
     def _captured(self, images: Tensor, targets: Targets) -> _Captured:
         """Capture a step; it is recorded and not run."""

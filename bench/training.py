@@ -197,6 +197,7 @@ def _epochs(
             pace.save(checkpoint, _state(epoch, trainer, curve, observer))
         progress(epoch, protocol.epochs)
     curve.unsaved, curve.is_captured = pace.problem, trainer.is_captured
+    curve.capture_failure = trainer.capture_failure
     if checkpoint and job.team.size > 1 and job.team.leads:  # it tells the others' result
         checkpoint.save(_state(protocol.epochs, trainer, curve, observer))
     return curve

@@ -14,6 +14,7 @@ from bench.augment import Normalisation
 from bench.datasets import DATASETS, Source
 from bench.models import MODELS, networks
 from bench.protocols import PROTOCOLS
+from bench.recording import engine_facts
 from bench.training import weights_digest
 
 
@@ -164,6 +165,54 @@ def test_networks_that_draw_random_numbers_are_not_captured(
     _, curve = training.run(job_of(train), trainers=trainers)
     assert curve.is_captured == is_captured
     assert trainers._kept[1].captured == is_captured
+
+
+class Refusing(Replaying):
+    """A trainer whose captures fail from some number on, and leave what a broken one leaves."""
+
+    fails_from = 0
+    tried = 0
+
+    def _captured(self, images, targets):
+        self.tried += 1
+        if self.tried <= self.fails_from:
+            return super()._captured(images, targets)
+        for parameter in self.network.parameters():
+            parameter.grad = torch.full_like(parameter, torch.nan)
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
+
+
+TOLD = "RuntimeError: CUDA error: operation not permitted when stream is capturing"
+
+
+@pytest.mark.parametrize(("fails_from", "is_captured"), [(0, False), (1, True)])
+def test_where_a_capture_fails_steps_are_made_one_by_one_and_the_record_tells_why(
+    train, monkeypatch, fails_from, is_captured
+):
+    spec = "smoke[epochs=6]"  # enough steps for the smaller last batch to be captured too
+    eager, _ = training.run(job_of(train, spec))
+    monkeypatch.setattr(training, "Trainer", Refusing)
+    monkeypatch.setattr(Refusing, "fails_from", fails_from)
+    trainers = training.Trainers()
+    job = job_of(train, spec)
+    network, curve = training.run(job, trainers=trainers)
+    assert weights_digest(network) == weights_digest(eager)
+    assert (curve.is_captured, curve.capture_failure) == (is_captured, TOLD)
+    told = engine_facts(job, curve, packed=1)
+    assert (told["is_captured"], told["capture_failure"]) == (is_captured, TOLD)
+
+    again, curve = training.run(job_of(train, spec, seed=1), trainers=trainers)
+    assert trainers._kept[1].tried == fails_from + 1  # the next seed does not try again
+    assert curve.capture_failure == TOLD
+    digest = weights_digest(again)
+    monkeypatch.undo()
+    assert digest == weights_digest(training.run(job_of(train, spec, seed=1))[0])
+
+
+def test_a_run_without_captures_tells_of_no_failure(train):
+    job = job_of(train, "smoke[epochs=1]")
+    _, curve = training.run(job)
+    assert engine_facts(job, curve, packed=1)["capture_failure"] is None
 
 
 def test_the_rules_of_determinism_are_put_back_after_a_run(train):
