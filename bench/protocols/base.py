@@ -7,27 +7,7 @@ from typing import ClassVar
 
 from bench.components import Component
 from bench.errors import UsageError
-from bench.protocols.types import (
-    NO_POLICY,
-    Amount,
-    Augmentation,
-    Count,
-    CountOrNone,
-    CropShare,
-    Decays,
-    Fill,
-    Fraction,
-    LastBatch,
-    Looks,
-    Match,
-    NormalisedBy,
-    Optimizer,
-    Padding,
-    Policy,
-    PrecisionAsked,
-    Schedule,
-    Shards,
-)
+from bench.protocols import types
 from bench.registry import Registry
 
 LOW_SHARE = 0.1
@@ -143,35 +123,35 @@ class Protocol(Component):
     choice: ClassVar[str] = ""
     """What of it differs from its source, or is not said there; stands in every record."""
 
-    epochs: Count = 200
-    match: Match = "epochs"
-    batch_size: Count = 128
-    low_share_batch_size: CountOrNone = 0
-    last_batch: LastBatch = "keep"
-    batch_shards: Shards = 1
-    optimizer: Optimizer = "sgd"
-    learning_rate: Amount = 0.1
-    final_learning_rate: Amount = 0.0
-    momentum: Fraction = 0.9
-    weight_decay: Amount = 5e-4
-    decays: Decays = "all"
+    epochs: types.Count = 200
+    match: types.Match = "epochs"
+    batch_size: types.Count = 128
+    low_share_batch_size: types.CountOrNone = 0
+    last_batch: types.LastBatch = "keep"
+    batch_shards: types.Shards = 1
+    optimizer: types.Optimizer = "sgd"
+    learning_rate: types.Amount = 0.1
+    final_learning_rate: types.Amount = 0.0
+    momentum: types.Fraction = 0.9
+    weight_decay: types.Amount = 5e-4
+    decays: types.Decays = "all"
     nesterov: bool = False
-    schedule: Schedule = "epoch"
-    warmup_epochs: Amount = 0.0
-    warmup_learning_rate: Amount = 0.0
-    label_smoothing: Fraction = 0.0
-    augmentation: Augmentation = "crop+flip"
-    crop_padding: Padding = 4
-    crop_fill: Fill = "zeros"
-    rand_augment: Policy = NO_POLICY
-    augmentation_splits: Looks = 1
-    jsd_weight: Amount = 0.0
+    schedule: types.Schedule = "epoch"
+    warmup_epochs: types.Amount = 0.0
+    warmup_learning_rate: types.Amount = 0.0
+    label_smoothing: types.Fraction = 0.0
+    augmentation: types.Augmentation = "crop+flip"
+    crop_padding: types.Padding = 4
+    crop_fill: types.Fill = "zeros"
+    rand_augment: types.Policy = types.NO_POLICY
+    augmentation_splits: types.Looks = 1
+    jsd_weight: types.Amount = 0.0
     split_norm: bool = False
-    erasing: Fraction = 0.0
-    test_crop: CropShare = 1.0
-    normalisation: NormalisedBy = "dataset"
-    precision: PrecisionAsked = "auto"
-    test_every: Count = 1
+    erasing: types.Fraction = 0.0
+    test_crop: types.CropShare = 1.0
+    normalisation: types.NormalisedBy = "dataset"
+    precision: types.PrecisionAsked = "auto"
+    test_every: types.Count = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -207,7 +187,7 @@ class Protocol(Component):
     @property
     def policy(self) -> str | None:
         """The policy of RandAugment, if there is one."""
-        return None if self.rand_augment == NO_POLICY else self.rand_augment
+        return None if self.rand_augment == types.NO_POLICY else self.rand_augment
 
     @property
     def padding(self) -> int:

@@ -5,27 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from bench.protocols import types
 from bench.protocols.base import PROTOCOLS, Protocol
-from bench.protocols.types import (
-    Amount,
-    Augmentation,
-    Count,
-    CountOrNone,
-    CropShare,
-    Decays,
-    Fill,
-    Fraction,
-    LastBatch,
-    Looks,
-    Match,
-    NormalisedBy,
-    Optimizer,
-    Padding,
-    Policy,
-    PrecisionAsked,
-    Schedule,
-    Shards,
-)
 
 
 @PROTOCOLS.register("smoke")
@@ -35,16 +16,16 @@ class Smoke(Protocol):
 
     about: ClassVar[str] = "seconds a run, for images of 8 to 16 pixels; our choice"
 
-    epochs: Count = 30
-    batch_size: Count = 32
-    learning_rate: Amount = 0.05
+    epochs: types.Count = 30
+    batch_size: types.Count = 32
+    learning_rate: types.Amount = 0.05
     nesterov: bool = True
-    schedule: Schedule = "step"
-    warmup_epochs: Amount = 2.0
-    augmentation: Augmentation = "crop"
-    crop_padding: Padding = 1
-    precision: PrecisionAsked = "fp32"
-    test_every: Count = 5
+    schedule: types.Schedule = "step"
+    warmup_epochs: types.Amount = 2.0
+    augmentation: types.Augmentation = "crop"
+    crop_padding: types.Padding = 1
+    precision: types.PrecisionAsked = "fp32"
+    test_every: types.Count = 5
 
 
 @PROTOCOLS.register("cpu")
@@ -54,11 +35,11 @@ class Cpu(Protocol):
 
     about: ClassVar[str] = "CIFAR-size images without a GPU; our choice"
 
-    epochs: Count = 30
+    epochs: types.Count = 30
     nesterov: bool = True
-    schedule: Schedule = "step"
-    warmup_epochs: Amount = 2.0
-    test_every: Count = 10
+    schedule: types.Schedule = "step"
+    warmup_epochs: types.Amount = 2.0
+    test_every: types.Count = 10
 
 
 @PROTOCOLS.register("paper")
@@ -74,8 +55,8 @@ class Paper(Protocol):
     default_model: ClassVar[str] = "resnet18"
     about: ClassVar[str] = "DQ and ADQ as their text says, with the last epoch as the result"
 
-    normalisation: NormalisedBy = "released"
-    test_every: Count = 10
+    normalisation: types.NormalisedBy = "released"
+    test_every: types.Count = 10
 
 
 @PROTOCOLS.register("matched-steps")
@@ -89,7 +70,7 @@ class MatchedSteps(Paper):
 
     about: ClassVar[str] = "paper's recipe, the same number of steps for every set; our choice"
 
-    match: Match = "steps"
+    match: types.Match = "steps"
 
 
 @PROTOCOLS.register("released")
@@ -104,8 +85,8 @@ class Released(Paper):
 
     version: ClassVar[int] = 2  # 1 took the large batch where a tenth of the images was rounded up
 
-    low_share_batch_size: CountOrNone = 16
-    test_every: Count = 1
+    low_share_batch_size: types.CountOrNone = 16
+    test_every: types.Count = 1
 
 
 @PROTOCOLS.register("deepcore")
@@ -119,12 +100,12 @@ class DeepCore(Protocol):
     default_model: ClassVar[str] = "resnet18"
     about: ClassVar[str] = "DeepCore's recipe (arXiv 2204.08499), with the last epoch as the result"
 
-    final_learning_rate: Amount = 1e-4
+    final_learning_rate: types.Amount = 1e-4
     nesterov: bool = True
-    schedule: Schedule = "step"
-    crop_fill: Fill = "reflect"
-    normalisation: NormalisedBy = "deepcore"
-    test_every: Count = 10
+    schedule: types.Schedule = "step"
+    crop_fill: types.Fill = "reflect"
+    normalisation: types.NormalisedBy = "deepcore"
+    test_every: types.Count = 10
 
 
 @PROTOCOLS.register("transformer")
@@ -138,11 +119,11 @@ class Transformer(Paper):
     default_model: ClassVar[str] = "vit"
     about: ClassVar[str] = "AdamW, warm-up, 200 epochs; for ViT, Swin, ConvNeXt; our choice"
 
-    optimizer: Optimizer = "adamw"
-    learning_rate: Amount = 1e-3
-    weight_decay: Amount = 0.05
-    schedule: Schedule = "step"
-    warmup_epochs: Amount = 10.0
+    optimizer: types.Optimizer = "adamw"
+    learning_rate: types.Amount = 1e-3
+    weight_decay: types.Amount = 0.05
+    schedule: types.Schedule = "step"
+    warmup_epochs: types.Amount = 10.0
 
 
 @PROTOCOLS.register("dm")
@@ -153,13 +134,13 @@ class Condensation(Protocol):
     default_model: ClassVar[str] = "convnet3"
     about: ClassVar[str] = "DM's own evaluation: ConvNet, 1,001 epochs, DSA, the last epoch counts"
 
-    epochs: Count = 1001
-    batch_size: Count = 256
-    learning_rate: Amount = 0.01
-    schedule: Schedule = "drop"
-    augmentation: Augmentation = "dsa"
-    normalisation: NormalisedBy = "released"
-    test_every: Count = 200
+    epochs: types.Count = 1001
+    batch_size: types.Count = 256
+    learning_rate: types.Amount = 0.01
+    schedule: types.Schedule = "drop"
+    augmentation: types.Augmentation = "dsa"
+    normalisation: types.NormalisedBy = "released"
+    test_every: types.Count = 200
 
 
 @PROTOCOLS.register("imagenet")
@@ -192,25 +173,25 @@ class ImageNetRecipe(Protocol):
         "file name"
     )
 
-    epochs: Count = 260
-    batch_size: Count = 1024
-    last_batch: LastBatch = "drop"
-    batch_shards: Shards = 8
-    learning_rate: Amount = 0.6
-    final_learning_rate: Amount = 1e-6
-    weight_decay: Amount = 2e-5
-    decays: Decays = "matrices"
+    epochs: types.Count = 260
+    batch_size: types.Count = 1024
+    last_batch: types.LastBatch = "drop"
+    batch_shards: types.Shards = 8
+    learning_rate: types.Amount = 0.6
+    final_learning_rate: types.Amount = 1e-6
+    weight_decay: types.Amount = 2e-5
+    decays: types.Decays = "matrices"
     nesterov: bool = True
-    warmup_epochs: Amount = 3.0
-    warmup_learning_rate: Amount = 1e-4
-    label_smoothing: Fraction = 0.1
-    augmentation: Augmentation = "resized-crop+flip"
-    rand_augment: Policy = "rand-m9-mstd0.5-inc1"
-    augmentation_splits: Looks = 3
-    jsd_weight: Amount = 12.0
+    warmup_epochs: types.Amount = 3.0
+    warmup_learning_rate: types.Amount = 1e-4
+    label_smoothing: types.Fraction = 0.1
+    augmentation: types.Augmentation = "resized-crop+flip"
+    rand_augment: types.Policy = "rand-m9-mstd0.5-inc1"
+    augmentation_splits: types.Looks = 3
+    jsd_weight: types.Amount = 12.0
     split_norm: bool = True
-    erasing: Fraction = 0.6
-    test_crop: CropShare = 0.875
-    normalisation: NormalisedBy = "imagenet"
-    precision: PrecisionAsked = "bf16"
-    test_every: Count = 10
+    erasing: types.Fraction = 0.6
+    test_crop: types.CropShare = 0.875
+    normalisation: types.NormalisedBy = "imagenet"
+    precision: types.PrecisionAsked = "bf16"
+    test_every: types.Count = 10
