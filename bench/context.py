@@ -161,8 +161,8 @@ class RunContext:
             with self._leases.taken(artefact.id) as lease:
                 if lease is not None:
                     return self._store.load(artefact.id) or self._make(artefact)
-            owner = self._leases.owner(artefact.id)
-            self._progress.waiting(f"{artefact.kind} made by {owner}")
+            holder = self._leases.holder(artefact.id)
+            self._progress.waiting(f"{artefact.kind} made by {holder}")
             time.sleep(_POLL_S)
 
     def _make(self, artefact: LazyArtefact) -> StoredArtefact:

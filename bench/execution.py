@@ -160,7 +160,7 @@ def execute(
     dataset = pending[0].dataset
     available = sum(dataset.training_counts(source).values())
     work = {cell.id: images_seen(cell, available) for cell in pending}
-    progress.begin(pending, len(outcome.found), work)
+    progress.begin(pending, len(outcome.found), work, results.recorded)
     side = dataset.side(source)
     used = threads or default_threads(side)
     packed = 1
@@ -234,7 +234,8 @@ def _work_through(
                 outcome.of(state).append(cell.id)
                 passed_over = 0
         if queue and passed_over >= len(queue):
-            progress.waiting(f"{len(queue)} cells held by {results.leases.owner(queue[0].id)}")
+            count = "1 cell" if len(queue) == 1 else f"{len(queue)} cells, the first"
+            progress.waiting(f"{count} computed by {results.leases.holder(queue[0].id)}")
             time.sleep(_POLL_S)
 
 

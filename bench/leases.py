@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import socket
 import threading
@@ -91,6 +92,16 @@ class Leases:
         """Return who holds a lease, as ``host:process``; empty when nobody does."""
         return _owner(_read(self._folder / f"{name}.lease"))
 
+    def holder(self, name: str) -> str:
+        """Return who holds a lease, in words: which process of which run."""
+        content = _read(self._folder / f"{name}.lease")
+        if not content:
+            return "another bench run"  # which has just given it back
+        is_near = (content["host"], content["namespace"]) == _here()
+        is_ours = is_near and _is_sibling(content["process"])
+        run = "another process of this bench run" if is_ours else "another bench run"
+        return f"{run} (process {content['process']} on {content['host']})"
+
     def _create(self, path: Path) -> Lease | None:
         claim = _claim()
         with told_as_storage_error(path):
@@ -167,12 +178,26 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _process_start(process: int) -> str:
     """Return when a process of this host started; a recycled number has another start."""
+    fields = _status(process)
+    if not fields:
+        return "" if Path("/proc").exists() else _without_proc(process)
+    return "" if fields[0] in _DEAD else fields[19]
+
+
+def _is_sibling(process: int) -> bool:
+    """Return whether a process was started by the one that started this to share its work."""
+    parent = multiprocessing.parent_process()
+    fields = _status(process)
+    return parent is not None and bool(fields) and fields[1] == str(parent.pid)
+
+
+def _status(process: int) -> list[str]:
+    """Return what /proc tells of a process after its name; empty where it tells nothing."""
     try:
         status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
     except OSError:
-        return "" if Path("/proc").exists() else _without_proc(process)
-    state, *fields = status.rpartition(")")[2].split()
-    return "" if state in _DEAD else fields[18]
+        return []
+    return status.rpartition(")")[2].split()
 
 
 def _without_proc(process: int) -> str:

@@ -356,7 +356,7 @@ class _Telling(Progress):
         self._connection.send(("cell_failed", failure))
 
     def cell_elsewhere(self, cell: Cell) -> None:
-        """Tell that another worker was quicker."""
+        """Tell that another run was quicker."""
         self._connection.send(("cell_elsewhere",))
 
     def _seldom(self, *event: Any) -> None:

@@ -5,14 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from bench.cells import Cell
 
 
 class Progress:
     """Receives the events of a run; a display overrides what it wants to show."""
 
-    def begin(self, cells: list[Cell], done: int, work: dict[str, int]) -> None:
-        """Tell the cells still to be computed, how many are done, and each one's images."""
+    def begin(
+        self,
+        cells: list[Cell],
+        done: int,
+        work: dict[str, int],
+        recorded: Callable[[], Collection[str]],
+    ) -> None:
+        """Tell the cells still to be computed, how many are done, and each one's images.
+
+        ``recorded`` returns the ids of all cells that have a record by now: other runs in the
+        same folder compute some of these cells.
+        """
 
     def about(self, cell: Cell) -> None:
         """Tell which of several cells the next stage belongs to."""
@@ -24,7 +36,7 @@ class Progress:
         """Tell how far the cell's current stage has come; a total of 0 means unknown."""
 
     def waiting(self, reason: str) -> None:
-        """Tell that another worker is being waited for."""
+        """Tell which other process's work is being waited for."""
 
     def cell_finished(self, cell: Cell, record: dict[str, Any]) -> None:
         """Tell a cell's new record."""
@@ -33,7 +45,7 @@ class Progress:
         """Tell why a cell failed; the others go on."""
 
     def cell_elsewhere(self, cell: Cell) -> None:
-        """Tell that another worker has computed a cell."""
+        """Tell that another run has computed a cell."""
 
     def end(self) -> None:
         """Tell that nothing more will come."""

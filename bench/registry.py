@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from bench.components import Component, missing, parameters, written
+from bench.components import Component, missing, parameters
 from bench.errors import UsageError, unknown
 from bench.specs import Spec, expand, is_name, split_list
 
@@ -134,7 +134,7 @@ class Registry(Generic[C]):
         if self.others is None:
             return name
         spec = self.others.spec(name)
-        return written(spec.name, dict(spec.parameters))
+        return str(spec)
 
     def _unknown(self, name: str) -> UsageError:
         see, near = f"bench list {self.kind}s", ""
@@ -148,18 +148,25 @@ class Registry(Generic[C]):
             then += f" ({self._broken[name]})"
         return unknown(self.kind, name, self._classes, near + then)
 
+    def _twice(self, first: str, second: str, component: C) -> UsageError:
+        if first == second:
+            return UsageError(f"{self.kind} '{first}' is named twice. Name it once")
+        return UsageError(
+            f"{self.kind} '{component.spec}' is named twice, as '{first}' and as '{second}': what "
+            "is left out has its default. Leave one of them out"
+        )
+
     def make(self, text: str) -> list[C]:
         """Return the components that a comma list of specs names, grids expanded, each once."""
         made: dict[str, C] = {}
+        typed: dict[str, str] = {}
         for item in split_list(text):
             for spec in expand(item):
-                spec = self.meant(spec)
-                component = self.get(spec.name).from_parameters(dict(spec.parameters))
+                meant = self.meant(spec)
+                component = self.get(meant.name).from_parameters(dict(meant.parameters))
                 if component.spec in made:
-                    raise UsageError(
-                        f"{self.kind} '{component.spec}' is named twice in '{text}'. Name it once"
-                    )
-                made[component.spec] = component
+                    raise self._twice(typed[component.spec], str(spec), component)
+                made[component.spec], typed[component.spec] = component, str(spec)
         if not made:
             raise UsageError(f"no {self.kind} given. See: bench list {self.kind}s")
         return list(made.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -158,6 +159,14 @@ class Results:
             record = self.record(identifier)
             if record is not None:
                 yield record
+
+    def recorded(self) -> set[str]:
+        """Return the ids of the cells with a record of their own, by the names of files alone."""
+        try:
+            names = os.listdir(self.folder / "records")
+        except OSError:
+            return set()
+        return {name.removesuffix(".json") for name in names if name.startswith("cell-")}
 
     def failures(self, cell_ids: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the failures of these cells, or all there are, sorted by id.

@@ -23,6 +23,10 @@ class Spec:
     name: str
     parameters: tuple[tuple[str, str], ...] = ()
 
+    def __str__(self) -> str:
+        told = ",".join(f"{parameter}={value}" for parameter, value in self.parameters)
+        return f"{self.name}[{told}]" if told else self.name
+
 
 def is_name(text: str) -> bool:
     """Return whether a component of this name could be typed."""

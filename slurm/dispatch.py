@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+import re
 import shlex
 import sys
 import time
@@ -193,7 +195,8 @@ def submit(prepared: Prepared, results: Results) -> Submission:
 def _sent(executor: _Executor, work: list[Work], logs: Path, number: int, of: int) -> str:
     """Return Slurm's number of an array; raise an error where it has none, and leave nothing."""
     try:
-        with told_as_storage_error(logs):
+        # submitit prints what sbatch says besides raising it.
+        with told_as_storage_error(logs), contextlib.redirect_stderr(io.StringIO()):
             sent = executor.submit_array(work)
     except StorageError:
         # Slurm may have it already, and its jobs would not find what they are to do.
@@ -202,14 +205,22 @@ def _sent(executor: _Executor, work: list[Work], logs: Path, number: int, of: in
         raise
     except (FailedJobError, FailedSubmissionError) as error:
         _remove_unsent(logs)
-        told = commands.first_line(str(error))
+        then = "Nothing was submitted; the same command tries again"
+        if number:
+            then = "What was submitted before stays; the same command submits the rest"
         raise commands.ClusterError(
-            f"sbatch refused array {number + 1} of {of}: {told}. "
-            "What was submitted before stays; the same command submits the rest"
+            f"sbatch refused array {number + 1} of {of}: {_said(str(error))}.\n{then}. "
+            "Whether the cluster has what is asked for: bench doctor --slurm PROFILE"
         ) from None
     for link in logs.glob(".submission_file_*"):
         link.unlink()
     return str(sent[0].job_id).partition("_")[0]
+
+
+def _said(text: str) -> str:
+    """Return what sbatch said in one line, without its name at the beginning of each."""
+    lines = [re.sub(r"^sbatch: (error: |fatal: )?", "", line.strip()) for line in text.splitlines()]
+    return "; ".join(line.rstrip(".") for line in lines if line) or "it did not say why"
 
 
 def _remove_unsent(logs: Path) -> None:

@@ -144,11 +144,12 @@ class TestTwoRunsAtOnce:
 
 @dataclass(frozen=True)
 class Disturbed:
-    """A sweep that was interrupted in a cell, gone on with, killed in a cell, and ended."""
+    """A sweep that was interrupted and terminated in a cell, killed in a cell, and ended."""
 
     folder: Path
     interrupted: Ended
-    after_interrupt: dict[str, list[str]]
+    terminated: Ended
+    after_stops: dict[str, list[str]]
     """File names by folder."""
     marked: str
     """The cell that was killed; the first loss of its checkpoint is :data:`MARK`."""
@@ -162,11 +163,13 @@ def disturbed(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Dis
     folder = tmp_path_factory.mktemp("disturbed")
     results = folder / "results"
 
-    process = start(folder)
-    halt_in_a_cell(process, results)
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGCONT)
-    interrupted = ended(process)
+    stopped = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process = start(folder)
+        halt_in_a_cell(process, results)
+        process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
+        stopped.append(ended(process))
     left = {name: os.listdir(results / name) for name in ("leases", "checkpoints")}
 
     process = start(folder)
@@ -179,24 +182,31 @@ def disturbed(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Dis
     complete = set(records(folder))
 
     last = ended(start(folder))
-    return Disturbed(folder, interrupted, left, checkpoint.name, state["epoch"], complete, last)
+    return Disturbed(folder, *stopped, left, checkpoint.name, state["epoch"], complete, last)
 
 
 class TestInterruptedRuns:
-    def test_ctrl_c_says_how_to_go_on(self, disturbed: Disturbed) -> None:
-        assert disturbed.interrupted.code == 130
-        *_, last = disturbed.interrupted.err.splitlines()
-        assert "interrupted" in last
+    @pytest.mark.parametrize(
+        ("which", "code", "what"),
+        [("interrupted", 130, "interrupted: "), ("terminated", 143, "ended by SIGTERM: ")],
+    )
+    def test_ctrl_c_and_sigterm_say_how_to_go_on(
+        self, disturbed: Disturbed, which: str, code: int, what: str
+    ) -> None:
+        stopped: Ended = getattr(disturbed, which)
+        assert stopped.code == code
+        *_, last = stopped.err.splitlines()
+        assert last.startswith(what)
         assert f"of {CELLS} cells are complete and kept" in last
         assert "The same command goes on" in last
-        assert "Traceback" not in disturbed.interrupted.err
-        assert disturbed.interrupted.out == ""
+        assert "Traceback" not in stopped.err
+        assert stopped.out == ""
 
-    def test_ctrl_c_gives_the_leases_back_and_keeps_the_checkpoint(
+    def test_ctrl_c_and_sigterm_give_the_leases_back_and_keep_the_checkpoint(
         self, disturbed: Disturbed
     ) -> None:
-        assert disturbed.after_interrupt["leases"] == []
-        assert len(disturbed.after_interrupt["checkpoints"]) == 1
+        assert disturbed.after_stops["leases"] == []
+        assert len(disturbed.after_stops["checkpoints"]) == 1
 
     def test_the_same_command_ends_with_the_results_of_an_undisturbed_run(
         self, disturbed: Disturbed, together: Together

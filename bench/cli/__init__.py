@@ -21,9 +21,10 @@ from bench.cli import (
     pictures,
     reproduce,
     run,
+    stopping,
     store,
 )
-from bench.cli.codes import INTERRUPTED, SOME_FAILED, WRONG_USE
+from bench.cli.codes import SOME_FAILED, WRONG_USE
 from bench.errors import BenchError, ProcessError, UsageError
 
 
@@ -48,7 +49,11 @@ for command in (
 
 
 def main() -> NoReturn:
-    """Run the command and exit: 0 done, 1 some cells failed, 2 wrong use, 130 interrupted."""
+    """Run the command and exit.
+
+    0 done, 1 some cells failed, 2 wrong use, 130 interrupted, 143 ended by SIGTERM.
+    """
+    stopping.listen()
     try:
         code = cli.main(prog_name="bench", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -62,9 +67,8 @@ def main() -> NoReturn:
         code = _tell(error, WRONG_USE)
     except BenchError as error:
         code = _tell(error, SOME_FAILED)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted: the same command goes on from what is complete", err=True)
-        code = INTERRUPTED
+    except (KeyboardInterrupt, click.Abort) as stop:  # click makes one of the other
+        code = stopping.told(stop, "the same command goes on from what is complete")
     sys.exit(code or 0)
 
 

@@ -106,16 +106,20 @@ def renew_accounts(folder: Path) -> None:
 
 def _in_words(folder: Path, seen: Status, told: dict[str, Any]) -> str:
     from reports.durations import duration
+    from slurm.states import State
 
     counts = seen.counts()
-    states = ", ".join(f"{count} {state}" for state, count in counts.items())
+    is_of_here = not told["submissions"]
+    open_cells = counts.get(State.OPEN.value, 0)
+    names = {State.OPEN.value: "to compute"} if is_of_here else {}
+    states = ", ".join(f"{count} {names.get(state, state)}" for state, count in counts.items())
     lines = [f"{len(seen.cells)} cells: {states or 'none planned'}"]
     for state, reasons in seen.reasons().items():
         lines.append(f"  {state}: " + ", ".join(f"{count} {why}" for why, count in reasons.items()))
     lines += [f"  A plan is left out: {why}" for why in seen.unread]
     if seen.queue_error:
         lines.append(f"  Slurm does not tell of jobs: {seen.queue_error}")
-    if any(state in counts for state in _GOING):
+    if any(state in counts for state in _GOING) and not is_of_here:
         left = "not known yet" if seen.left_s is None else f"{duration(seen.left_s)} of jobs"
         lines.append(f"Left: {left}{_gpu_hours(seen.left_gpu_s)}")
     if "account_error" in told:
@@ -134,6 +138,8 @@ def _in_words(folder: Path, seen: Status, told: dict[str, Any]) -> str:
         lines.append("  This cluster keeps no accounts; the records tell the time that was used.")
     if any(state in counts for state in ("failed", "blocked", "lost")):
         lines.append(f"Once more: bench retry{where(folder)} (--slurm PROFILE for the cluster)")
+    elif is_of_here and open_cells and State.RUNNING.value not in counts:
+        lines.append(f"Go on: the same bench run, or bench retry{where(folder)}")
     return "\n".join(lines)
 
 

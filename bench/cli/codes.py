@@ -6,3 +6,5 @@ WRONG_USE = 2
 """The request is wrong; nothing was run."""
 INTERRUPTED = 130
 """Ctrl-C; the same command goes on."""
+TERMINATED = 143
+"""SIGTERM; the same command goes on."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 _QUIET_S = 30.0
 """Seconds after which a plain display tells that a long stage is still going on."""
+_LOOK_S = 5.0
+"""Seconds between two looks at what other runs have completed, at least."""
+_LOOK_SHARE = 0.01
+"""The most that these looks may take of the time."""
 
 
 def tell(message: str) -> None:
@@ -35,33 +40,68 @@ def display() -> Iterator[Progress]:
 
 
 class _Counting(Progress):
-    """Counts cells by state and estimates the time left from the images trained on so far."""
+    """Counts cells by state and estimates the time left from the images trained on so far.
 
-    def begin(self, cells: list[Cell], done: int, work: dict[str, int]) -> None:
+    What other runs in the same folder complete counts too, since they take work off this one.
+    """
+
+    def begin(
+        self,
+        cells: list[Cell],
+        done: int,
+        work: dict[str, int],
+        recorded: Callable[[], Collection[str]],
+    ) -> None:
         """Start counting."""
         self.total = len(cells) + done
-        self.done = done
-        self.failed = 0
+        self._before = done
         self._work = dict(work)
         self._all_work = max(1, sum(work.values()))
-        self._finished_work = 0.0
+        self._recorded = recorded
+        self._complete: set[str] = set()
+        self._failed: set[str] = set()
+        self._work_over = 0.0
         self._under_way: dict[str, float] = {}
         self._started = time.monotonic()
+        self._next_look = self._started + _LOOK_S
+
+    @property
+    def done(self) -> int:
+        """Cells that are complete, whoever computed them."""
+        return self._before + len(self._complete)
+
+    @property
+    def failed(self) -> int:
+        """Cells that failed here, and that nobody has completed since."""
+        return len(self._failed - self._complete)
 
     def _cell_over(self, cell: Cell, failed: bool = False) -> None:
-        self.done += not failed
-        self.failed += failed
-        self._finished_work += self._work.get(cell.id, 0)
-        self._under_way.pop(cell.id, None)
+        self._count({cell.id}, self._failed if failed else self._complete)
+        self._look()
 
     def _told_stage(self, cell: Cell | None, stage: str, done: int, total: int) -> None:
         if cell is not None and stage == "training" and total:
             self._under_way[cell.id] = self._work.get(cell.id, 0) * done / total
+        self._look()
+
+    def _look(self) -> None:
+        """Count what other runs have completed; seldom, where listing the records takes long."""
+        begun = time.monotonic()
+        if begun >= self._next_look:
+            self._count(self._work.keys() & self._recorded(), self._complete)
+            now = time.monotonic()
+            self._next_look = now + max(_LOOK_S, (now - begun) / _LOOK_SHARE)
+
+    def _count(self, cells: set[str], state: set[str]) -> None:
+        for cell in cells - self._complete - self._failed:
+            self._work_over += self._work.get(cell, 0)
+            self._under_way.pop(cell, None)
+        state |= cells
 
     @property
     def share_done(self) -> float:
         """Share of the work that is done, in 0 ... 1."""
-        done = self._finished_work + sum(self._under_way.values())
+        done = self._work_over + sum(self._under_way.values())
         return min(1.0, done / self._all_work)
 
     @property
@@ -79,7 +119,7 @@ class PlainDisplay(_Counting):
     def __init__(self) -> None:
         self._cell: Cell | None = None
         self._begun: dict[str, float] = {}
-        self._last_line = time.monotonic()
+        self._last_line = -math.inf  # what is done first is told at once
 
     def about(self, cell: Cell) -> None:
         """Remember the cell."""
@@ -113,9 +153,9 @@ class PlainDisplay(_Counting):
         self._line(_cause(cell, failure))
 
     def cell_elsewhere(self, cell: Cell) -> None:
-        """Tell that another worker was quicker."""
+        """Tell that another run was quicker."""
         self._cell_over(cell)
-        self._line(f"{cell.label}: computed by another worker")
+        self._line(f"{cell.label}: computed by another bench run")
 
     def _line(self, text: str) -> None:
         self._last_line = time.monotonic()
@@ -142,9 +182,15 @@ class LiveDisplay(_Counting):
         self._cells_bar = self._view.add_task("cells", total=1.0, told="")
         self._stage_bar = self._view.add_task("", total=1.0, told="", visible=False)
 
-    def begin(self, cells: list[Cell], done: int, work: dict[str, int]) -> None:
+    def begin(
+        self,
+        cells: list[Cell],
+        done: int,
+        work: dict[str, int],
+        recorded: Callable[[], Collection[str]],
+    ) -> None:
         """Show the view."""
-        super().begin(cells, done, work)
+        super().begin(cells, done, work, recorded)
         self._view.start()
         self._update()
 
@@ -183,9 +229,9 @@ class LiveDisplay(_Counting):
         self._print(_cause(cell, failure))
 
     def cell_elsewhere(self, cell: Cell) -> None:
-        """Count a cell that another worker computed."""
+        """Count a cell that another run computed."""
         self._cell_over(cell)
-        self._print(f"{cell.label}: computed by another worker")
+        self._print(f"{cell.label}: computed by another bench run")
 
     def end(self) -> None:
         """Take the view away."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.codes import INTERRUPTED, SOME_FAILED
+from bench.cli import stopping
+from bench.cli.codes import INTERRUPTED, SOME_FAILED, TERMINATED
 from bench.cli.display import display, tell
 from bench.cli.options import (
     SweepOptions,
@@ -103,7 +104,7 @@ def reproduce(
     if dry_run:
         return
     code = _compute(parts[0], folder, plan, device, threads, pack)
-    if code != INTERRUPTED:
+    if code not in (INTERRUPTED, TERMINATED):
         _present(name, folder, plan, as_json)
     context.exit(code)
 
@@ -239,14 +240,11 @@ def _compute(
     try:
         with display() as progress:
             outcome = execute(plan, folder, options.source, used, progress, threads, pack)
-    except KeyboardInterrupt:
-        done = len(plan.cells) - len(pending_cells(plan, folder))
-        click.echo(
-            f"interrupted: {done} of {len(plan.cells)} cells are complete and kept. "
-            "The same command goes on from here.",
-            err=True,
+    except KeyboardInterrupt as stop:
+        total = len(plan.cells)
+        return stopping.told(
+            stop, stopping.cells_kept(total - len(pending_cells(plan, folder)), total)
         )
-        return INTERRUPTED
     if outcome.failed:
         click.echo(f"Failed cells: {len(outcome.failed)}; see bench report.", err=True)
         return SOME_FAILED

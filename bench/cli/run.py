@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.codes import INTERRUPTED, SOME_FAILED
+from bench.cli import stopping
+from bench.cli.codes import SOME_FAILED
 from bench.cli.display import display, tell
 from bench.cli.options import (
     SweepOptions,
@@ -135,14 +136,11 @@ def _run(
         try:
             with display() as progress:
                 outcome = execute(plan, results, options.source, used, progress, **running)
-        except KeyboardInterrupt:
-            done = len(plan.cells) - len(pending_cells(plan, results))
-            click.echo(
-                f"interrupted: {done} of {len(plan.cells)} cells are complete and kept. "
-                "The same command goes on from here.",
-                err=True,
+        except KeyboardInterrupt as stop:
+            total = len(plan.cells)
+            return stopping.told(
+                stop, stopping.cells_kept(total - len(pending_cells(plan, results)), total)
             )
-            return INTERRUPTED
         failed = len(outcome.failed)
     _show_tables(results, plan, as_json)
     if failed:

@@ -91,6 +91,23 @@ def test_a_component_named_twice_is_refused_however_it_is_spelled(text):
         THINGS.make(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("toy,toy", "thing 'toy' is named twice. Name it once"),
+        (
+            "toy[bins=[5,10]],toy",
+            "thing 'toy' is named twice, as 'toy[bins=10]' and as 'toy': what is left out has its "
+            "default. Leave one of them out",
+        ),
+    ],
+)
+def test_both_spellings_of_what_is_named_twice_are_told(text, told):
+    with pytest.raises(UsageError) as caught:
+        THINGS.make(text)
+    assert str(caught.value) == told
+
+
 @pytest.mark.parametrize("text", ["", " , "])
 def test_an_empty_list_names_the_command_that_lists_what_there_is(text):
     with pytest.raises(UsageError, match=r"no thing given. See: bench list things"):

@@ -118,6 +118,28 @@ def test_a_refusal_is_told_and_what_was_accepted_is_known(submitted, plan, resul
     assert lessons(cells, results, [submission] * 3).exhausted == frozenset()
 
 
+UNREACHABLE = """\
+sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host
+sbatch: error: fetch_config: DNS SRV lookup failed
+sbatch: fatal: Could not establish a configuration source
+"""
+
+
+def test_a_cluster_out_of_reach_is_one_error(submitted, plan, results, fake_slurm, capfd):
+    (fake_slurm.folder / "said").write_text(UNREACHABLE)
+    fake_slurm.write("sbatch", f"#!/bin/sh\ncat '{fake_slurm.folder}/said' >&2\nexit 1\n")
+    with pytest.raises(ClusterError) as caught:
+        submitted(plan())
+    refused, then = str(caught.value).splitlines()
+    assert refused == (
+        "sbatch refused array 1 of 1: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host; "
+        "fetch_config: DNS SRV lookup failed; Could not establish a configuration source."
+    )
+    assert then.startswith("Nothing was submitted; the same command tries again.")
+    assert capfd.readouterr() == ("", "")
+    assert status(results.folder).counts() == {"not submitted": 2}
+
+
 @pytest.mark.parametrize(
     ("owner", "name", "sent"),
     [(DelayedSubmission, "dump", []), (JobPaths, "move_temporary_file", ["101"])],

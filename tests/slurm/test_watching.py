@@ -555,6 +555,27 @@ def test_a_damaged_submission_harms_nothing(submitted, plan, results):
     assert len(submissions.read_all(results.folder)) == 1
 
 
+def test_status_of_a_run_without_a_cluster_does_not_speak_of_jobs(plan, results):
+    sweep = plan(seeds=3)
+    results.save_plan(sweep)
+    execute(type(sweep)(sweep.cells[:1]), results, Source(), "cpu")
+    where = ["--results", str(results.folder)]
+    told = CliRunner().invoke(cli, ["status", *where]).output
+    assert told.splitlines() == [
+        "3 cells: 1 done, 2 to compute",
+        f"Go on: the same bench run, or bench retry {' '.join(where)}",
+    ]
+    with results.leases.taken(sweep.cells[1].id):
+        told = CliRunner().invoke(cli, ["status", *where]).output
+    assert told.splitlines()[0] == "3 cells: 1 done, 1 running, 1 to compute"
+    assert told.splitlines()[1].startswith("  running: 1 ")
+    assert len(told.splitlines()) == 2
+    fail(results, sweep.cells[1])
+    told = CliRunner().invoke(cli, ["status", *where]).output
+    assert told.splitlines()[0] == "3 cells: 1 done, 1 failed, 1 to compute"
+    assert told.splitlines()[-1].startswith("Once more: bench retry")
+
+
 def test_status_in_words_and_cancel(submitted, plan, results, fake_slurm):
     submission = submitted(plan(seeds=2))
     in_queue(fake_slurm, submission, ("RUNNING", "None"), ("PENDING", "Priority"))

@@ -1,0 +1,132 @@
+"""What a run tells without a terminal: at once what it does, seldom after, and the time left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from bench.cli import display
+from bench.cli.display import PlainDisplay
+
+
+@dataclass(frozen=True)
+class ACell:
+    id: str
+
+    @property
+    def label(self) -> str:
+        return f"label of {self.id}"
+
+
+class Clock:
+    """Time that a test lets pass."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+CELLS = [ACell(f"cell-{number}") for number in range(10)]
+RECORD = {"metrics": {"accuracy": 90.0}}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(display, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def recorded() -> set[str]:
+    """What is in the folder, by whoever put it there."""
+    return set()
+
+
+@pytest.fixture
+def shown(clock: Clock, recorded: set[str]) -> Any:
+    shown: Any = PlainDisplay()
+    shown.begin(CELLS, 2, {cell.id: 100 for cell in CELLS}, lambda: recorded)
+    return shown
+
+
+def test_the_first_thing_that_is_done_is_told_at_once_and_the_next_after_a_while(
+    shown: Any, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown.cell_started(CELLS[0])
+    shown.stage("making embeddings", 0, 0)
+    shown.stage("training", 1, 10)
+    clock.now += 29
+    shown.stage("training", 2, 10)
+    assert capsys.readouterr().err == "[ 2/12] label of cell-0: making embeddings\n"
+    clock.now += 2
+    shown.stage("training", 3, 10)
+    shown.waiting("bins made by another bench run (process 7 on here)")
+    assert capsys.readouterr().err == "[ 2/12] label of cell-0: training 3/10\n"
+
+
+def test_waiting_is_told_at_once_where_nothing_else_is_done(
+    shown: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown.cell_started(CELLS[0])
+    shown.waiting("bins made by another bench run (process 7 on here)")
+    told = "[ 2/12] waiting for bins made by another bench run (process 7 on here)\n"
+    assert capsys.readouterr().err == told
+
+
+def test_alone_the_time_left_follows_from_what_was_done_here(shown: Any, clock: Clock) -> None:
+    for cell in CELLS[:2]:
+        shown.cell_started(cell)
+        clock.now += 10
+        shown.cell_finished(cell, RECORD)
+    assert shown.share_done == pytest.approx(0.2)
+    assert shown.left == "1:20 left"
+
+
+def test_what_another_run_completes_meanwhile_counts(
+    shown: Any, clock: Clock, recorded: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for cell, others in ((CELLS[0], CELLS[9]), (CELLS[1], CELLS[8])):
+        shown.cell_started(cell)
+        clock.now += 10
+        recorded |= {cell.id, others.id, "cell-of-another-plan"}
+        shown.cell_finished(cell, RECORD)
+    assert (shown.done, shown.failed) == (2 + 4, 0)
+    assert shown.left == "0:30 left"
+    shown.cell_elsewhere(CELLS[9])  # its turn has come: it is counted already
+    assert shown.left == "0:30 left"
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == "[ 6/12] label of cell-9: computed by another bench run"
+
+
+def test_a_cell_that_failed_here_and_not_elsewhere_is_complete(
+    shown: Any, clock: Clock, recorded: set[str]
+) -> None:
+    shown.cell_started(CELLS[0])
+    shown.cell_failed(CELLS[0], {"phase": "training", "type": "E", "message": "m"})
+    assert (shown.done, shown.failed) == (2, 1)
+    clock.now += 10
+    recorded.add(CELLS[0].id)
+    shown.cell_started(CELLS[1])
+    shown.stage("training", 5, 10)
+    assert (shown.done, shown.failed) == (3, 0)
+    assert shown.share_done == pytest.approx(0.15)
+
+
+def test_a_folder_that_takes_long_to_list_is_looked_at_seldom(clock: Clock) -> None:
+    looks = []
+
+    def slow() -> set[str]:
+        looks.append(clock.now)
+        clock.now += 1
+        return set()
+
+    shown: Any = PlainDisplay()
+    shown.begin(CELLS, 0, {cell.id: 100 for cell in CELLS}, slow)
+    for _ in range(30):
+        clock.now += 5
+        shown.stage("training", 1, 10)
+    assert looks == [1005.0, 1106.0]
