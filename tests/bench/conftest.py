@@ -8,6 +8,12 @@ import pytest
 from compressions import (
     save,
 )
+from makers import DATASET
+
+from bench.artefacts import ArtefactStore
+from bench.context import RunContext
+from bench.leases import Leases
+from bench.results import Results
 
 
 @pytest.fixture
@@ -18,3 +24,26 @@ def photos(tmp_path: Path) -> Path:
         save(root / "cat" / f"{number:02d}.png", 10 * number + 5)
         save(root / "dog" / f"{number:02d}.png", 200 - 10 * number)
     return root
+
+
+@pytest.fixture
+def warnings():
+    return []
+
+
+@pytest.fixture
+def context_of(tmp_path, warnings):
+    """Return a function that makes the context of another selection on the same folder."""
+
+    def make(dataset=DATASET, selection_seed=0, device="cpu", progress=None):
+        return RunContext(
+            dataset=dataset,
+            selection_seed=selection_seed,
+            device=device,
+            store=ArtefactStore(tmp_path / "artefacts", warnings.append),
+            leases=Leases(tmp_path / "leases"),
+            checkpoint=Results(tmp_path).checkpoint,
+            progress=progress,
+        )
+
+    return make

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from pixel_stages import TINY
 
 from bench.artefacts import ArtefactStore
 from bench.checkpoints import Checkpoint
@@ -13,6 +15,10 @@ from bench.contract import ImageDataset
 from bench.datasets import DATASETS, Source
 from bench.leases import Leases
 from bench.models import MODELS
+from bench.weights import WeightsFile
+from methods.parts import mae
+from methods.parts.mae_network import MaskedAutoencoder
+from methods.parts.patches import PatchGrid
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +61,25 @@ def pretrained(monkeypatch):
     monkeypatch.setattr(
         MODELS.get("resnet8"), "uses_pretrained_weights", property(lambda self: True)
     )
+
+
+@pytest.fixture
+def small_autoencoder(monkeypatch) -> None:
+    """A smaller small autoencoder."""
+    # First what takes its value from the other one when it is imported, here perhaps.
+    monkeypatch.setattr("methods.parts.mae_training.SMALL", TINY)
+    monkeypatch.setattr(mae, "SMALL", TINY)
+
+
+@pytest.fixture
+def released_autoencoder(tmp_path, monkeypatch) -> MaskedAutoencoder:
+    """A miniature of the published checkpoint, where the stage looks for it."""
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    file = WeightsFile(mae.RELEASED.name, (tmp_path / "nowhere").as_uri())
+    monkeypatch.setattr(mae, "RELEASED", file)
+    monkeypatch.setattr(mae, "VIT_LARGE", TINY)
+    torch.manual_seed(0)
+    network = MaskedAutoencoder(PatchGrid.resized(8, 8, 14, 16), 3, TINY).eval()
+    network.initialise()
+    torch.save({"model": network.state_dict()}, file.path)
+    return network

@@ -1,137 +1,23 @@
+"""The pixel stage: what is dropped, painted, stored and charged."""
+
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from PIL import Image
+from pixel_stages import images_of, stage
 from torch.nn import functional
 
 from bench.budgets import Budget
 from bench.contract import METHODS, CompressedSet, ImageDataset, Keeps
-from bench.errors import DamagedFileError, UsageError
+from bench.errors import UsageError
 from bench.selecting import select
-from bench.weights import WeightsFile, sha256_of
-from methods.parts import mae
 from methods.parts.embeddings import Extractor
-from methods.parts.mae_network import MaskedAutoencoder
-from methods.parts.patches import PatchGrid, masks_of, most_important
-from methods.parts.pixels import PixelStage, misaligned_positions, with_pixels
+from methods.parts.pixels import misaligned_positions, with_pixels
 
-TINY = mae.Sizes(width=16, depth=1, heads=2, decoder_width=16, decoder_depth=1, decoder_heads=2)
-EXTRACTOR = Extractor("resnet8[width=4]", 1)
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch) -> None:
-    """A smaller small autoencoder."""
-    # First what takes its value from the other one when it is imported, here perhaps.
-    monkeypatch.setattr("methods.parts.mae_training.SMALL", TINY)
-    monkeypatch.setattr(mae, "SMALL", TINY)
-
-
-@pytest.fixture
-def released(tmp_path, monkeypatch) -> MaskedAutoencoder:
-    """A miniature of the published checkpoint, where the stage looks for it."""
-    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
-    file = WeightsFile(mae.RELEASED.name, (tmp_path / "nowhere").as_uri())
-    monkeypatch.setattr(mae, "RELEASED", file)
-    monkeypatch.setattr(mae, "VIT_LARGE", TINY)
-    torch.manual_seed(0)
-    network = MaskedAutoencoder(PatchGrid.resized(8, 8, 14, 16), 3, TINY).eval()
-    network.initialise()
-    torch.save({"model": network.state_dict()}, file.path)
-    return network
-
-
-def stage(**changes) -> PixelStage:
-    return PixelStage(**{"drop": 0.25, "extractor": EXTRACTOR, "mae_epochs": 1, **changes})
-
-
-def images_of(height, width, channels, count=6) -> ImageDataset:
-    rng = np.random.default_rng(height * width)
-    return ImageDataset(
-        rng.integers(0, 256, (count, height, width, channels), dtype=np.uint8),
-        np.arange(count) % 2,
-        ("one", "two"),
-        tuple(f"{number:05d}" for number in range(count)),
-    )
-
-
-# patches
-
-
-@pytest.mark.parametrize(
-    ("drop", "edition", "kept"),
-    [(0.25, "paper", 147), (0.25, "released", 147), (0.2, "released", 156), (0.2, "paper", 157),
-     (0.0, "paper", 196), (0.999, "paper", 1), (0.999, "released", 0)],
-)  # fmt: skip
-def test_kept_patches_are_those_of_the_decision_table(drop, edition, kept):
-    large = stage(drop=drop, edition=edition, mae="vit-large")
-    assert large.kept_patches((32, 32, 3)) == (kept, 196)
-
-
-@pytest.mark.parametrize(
-    ("shape", "grid"),
-    [((32, 32), (8, 8, 4)), ((8, 8), (4, 4, 2)), ((28, 28), (7, 7, 4)), ((64, 64), (8, 8, 8)),
-     ((224, 224), (14, 14, 16)), ((9, 20), (3, 7, 3))],
-)  # fmt: skip
-def test_small_grids_suit_the_images(shape, grid):
-    found = PatchGrid.native(*shape)
-    assert (found.rows, found.columns, found.side) == grid
-
-
-@given(st.integers(2, 70), st.integers(2, 70), st.floats(0, 0.99), st.integers(0, 2**32 - 1))
-def test_visible_pixels_are_within_what_is_counted(height, width, drop, seed):
-    grid = PatchGrid.native(height, width)
-    kept = grid.kept(drop, "paper")
-    ids = most_important(np.random.default_rng(seed).random((3, grid.total), np.float32), kept)
-    visible = grid.visible(masks_of(ids, grid.total))
-    assert visible.shape == (3, height, width)
-    assert visible.sum((1, 2)).max() <= grid.pixels_of(kept) <= height * width
-    assert grid.visible(np.ones((1, grid.total), bool)).all()
-    assert len(np.unique(grid.patch_of_pixels())) == grid.total
-
-
-def test_a_pixel_of_a_resized_image_belongs_to_the_patch_that_gives_its_value():
-    """At 32 pixels, resizing 224 back without antialiasing takes place 7 i + 3."""
-    grid = PatchGrid.resized(32, 32, 14, 16)
-    rows = grid.patch_of_pixels()[:, 0] // 14
-    assert rows.tolist() == [(7 * i + 3) // 16 for i in range(32)]
-
-
-def test_ties_of_importance_go_to_the_first_patches():
-    importance = np.array([[0, 1, 0, 1, 0]], np.float32)
-    assert most_important(importance, 4).tolist() == [[1, 3, 0, 2]]
-
-
-# bytes
-
-
-def test_bytes_of_an_image_are_pixels_mask_and_label():
-    cifar = images_of(32, 32, 3)
-    assert stage().bytes_each(cifar) == 48 * 16 * 3 + 8 + 1
-    assert stage(mae="vit-large").bytes_each(cifar) == 768 * 3 + 25 + 1
-    nominal = -(-1024 * 156 // 196) * 3
-    large = stage(drop=0.2, mae="vit-large", edition="released")
-    assert large.bytes_each(cifar) == nominal + 25 + 1
-    assert stage(drop=0).bytes_each(cifar) == cifar.bytes_per_image
-    many = dataclasses.replace(cifar, classes=tuple(map(str, range(300))))
-    assert stage().bytes_each(many) == 48 * 16 * 3 + 8 + 2
-
-
-def test_a_budget_in_bytes_holds_more_images_where_patches_are_dropped():
-    cifar = images_of(32, 32, 3)
-    each = stage().bytes_each(cifar)
-    budget = Budget.parse("10b").for_images_of(each, cifar.bytes_per_image, 50_000)
-    assert budget.images(50_000) == 50_000 * 3073 // 10 // each == 6642
-
-
-# the stage
+pytestmark = pytest.mark.usefixtures("small_autoencoder")
 
 
 @pytest.mark.parametrize("attention", ["grad-cam", "grad-cam++"])
@@ -211,85 +97,6 @@ def test_wrong_shares_are_refused():
             stage(drop=drop)
 
 
-# the published autoencoder
-
-
-def by_hand(network, train, masks):
-    """What run_images and the saving of quantize_pixel.py do, for one image after the other."""
-    mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-    deviation = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
-    results = []
-    for pixels, mask in zip(train.images, masks, strict=True):
-        large = Image.fromarray(pixels).resize((224, 224), Image.Resampling.BILINEAR)
-        x = (torch.from_numpy(np.array(large)).permute(2, 0, 1) / 255 - mean) / deviation
-        with torch.no_grad():
-            kept = torch.from_numpy(np.flatnonzero(mask))[None]
-            y = network.image(network(x[None], kept))[0]
-        if not mask.all():
-            hidden = np.kron(~mask.reshape(14, 14), np.ones((16, 16), bool))
-            y = torch.where(torch.from_numpy(hidden), y, x)
-        image = functional.interpolate((y * deviation + mean)[None], train.shape[:2],
-                                       mode="bilinear", align_corners=False)[0]  # fmt: skip
-        stored = image.mul(255).add(0.5).clamp(0, 255).to(torch.uint8)
-        results.append(stored.permute(1, 2, 0).numpy())
-    return np.stack(results)
-
-
-@pytest.mark.parametrize("drop", [0.0, 0.2])
-def test_the_released_edition_does_what_quantize_pixel_does(drop, released, context):
-    train = images_of(20, 20, 3, count=4)
-    one = stage(drop=drop, mae="vit-large", edition="released", attention="grad-cam++")
-    made = one.reconstructions(train, context())
-    masks = np.unpackbits(made["masks"], axis=1)[:, :196].astype(bool)
-    assert masks.sum(1).tolist() == [196 if drop == 0 else 156] * 4
-    expected = by_hand(released, train, masks)
-    difference = np.abs(made["images"].astype(int) - expected.astype(int))
-    assert difference.max() <= 1  # Pillow resizes with whole numbers
-    assert (difference == 0).mean() > 0.8
-
-
-def test_at_32_pixels_both_editions_leave_visible_pixels_as_they_are(released, context):
-    train = images_of(32, 32, 3, count=4)
-    for edition in ("paper", "released"):
-        one = stage(mae="vit-large", edition=edition)
-        made = one.reconstructions(train, context(dataset=edition))
-        masks = np.unpackbits(made["masks"], axis=1)[:, :196].astype(bool)
-        visible = one.grid(train.shape).visible(masks)
-        same = (made["images"] == train.images).all(axis=3)
-        assert same[visible].all()
-        assert same[~visible].mean() < 0.05
-
-
-def test_grey_images_go_through_a_network_for_colours(released, context):
-    train = images_of(8, 8, 1, count=3)
-    made = stage(mae="vit-large").reconstructions(train, context())
-    assert made["images"].shape == (3, 8, 8, 1)
-    assert (made["images"] != train.images).any()
-
-
-def test_the_record_tells_which_weights_were_loaded(released, noise, context):
-    few = noise.subset(np.arange(6))
-    kept = with_pixels(CompressedSet(np.array([4, 1])), stage(mae="vit-large"), few, context())
-    told = kept.notes["pixels"]
-    assert told["mae_file"] == "mae_visualize_vit_large_ganloss.pth"
-    assert told["mae_sha256"] == sha256_of(mae.RELEASED.obtain())
-    assert told["mae_bytes"] > 0
-    assert kept.shared_bytes == told["mae_bytes"]
-    pin = mae.RELEASED.path.with_name(mae.RELEASED.name + ".sha256")
-    pin.write_text("0" * 64)
-    with pytest.raises(DamagedFileError, match="pin"):
-        stage(mae="vit-large").reconstructions(few, context(dataset="other"))["masks"]
-
-
-def test_without_the_published_file_the_way_out_is_told(released, noise, context):
-    mae.RELEASED.path.unlink()
-    with pytest.raises(UsageError, match="BENCH_WEIGHTS"):
-        stage(mae="vit-large").reconstructions(noise, context())["masks"]
-
-
-# sets
-
-
 def test_a_selection_gets_its_own_reconstructions_and_bytes(noise, context):
     picked = CompressedSet(np.array([7, 70, 3]), bin_counts=(1, 2), notes={"a": 1})
     ctx = context()
@@ -316,61 +123,6 @@ def test_misaligned_sets_hold_other_images_with_labels_of_their_own(noise, conte
     assert (kept.images == stage().reconstructions(noise, ctx)["images"][expected]).all()
     assert kept.training_set(noise).labels.tolist() == noise.labels[expected].tolist()
     assert kept.notes["pixels"]["intended_images"] == len(set(expected) & set(range(20)))
-
-
-# alignment
-
-
-def test_files_are_read_by_class_and_then_by_their_names_as_texts(tmp_path):
-    labels = np.array([1, 0, 1, 1, 0, 1, 1, 1, 1, 1, 1, 0])
-    for number, label in enumerate(labels):
-        (tmp_path / str(label)).mkdir(exist_ok=True)
-        (tmp_path / str(label) / f"{number}.png").touch()
-    as_read = [
-        int(file.stem)
-        for folder in sorted(tmp_path.iterdir())
-        for file in sorted(folder.iterdir(), key=lambda file: file.name)
-    ]
-    keys = [f"{number:05d}" for number in range(12)]
-    assert as_read == [1, 11, 4, 0, 10, 2, 3, 5, 6, 7, 8, 9]
-    assert misaligned_positions(labels, keys, np.arange(12)).tolist() == as_read
-
-
-@given(st.permutations(list(range(30))), st.sampled_from(["{:05d}", "dog/{:05d}.jpg", "x{}.png"]))
-def test_the_same_images_come_whatever_order_the_set_has(order, pattern):
-    labels = np.arange(30) % 3
-    keys = np.array([pattern.format(number) for number in range(30)])
-    straight = misaligned_positions(labels, keys.tolist(), np.arange(30))
-    order = np.array(order)
-    shuffled = misaligned_positions(labels[order], keys[order].tolist(), np.arange(30))
-    assert sorted(straight) == list(range(30))
-    for position in range(30):
-        assert order[shuffled[position]] == straight[order[position]]
-
-
-def test_the_released_selection_meets_792_of_its_6200_images(shared_data):
-    """The figures of finding F5, from the released index file and the images' names alone."""
-    for name in ("cifar10-imagefolder.zip", "dq_select_indices_CIFAR10_0.125.npy"):
-        if not (shared_data / name).is_file():
-            pytest.skip(f"BENCH_DATA holds no {name}")
-    with zipfile.ZipFile(shared_data / "cifar10-imagefolder.zip") as archive:
-        names = [name for name in archive.namelist() if name.endswith(".jpg")]
-    keys = sorted(name.partition("/train/")[2] for name in names if "/train/" in name)
-    classes = sorted({key.partition("/")[0] for key in keys})
-    labels = np.array([classes.index(key.partition("/")[0]) for key in keys])
-    by_number = np.argsort([int(key[-9:-4]) for key in keys])
-    intended = by_number[np.load(shared_data / "dq_select_indices_CIFAR10_0.125.npy")]
-    trained_on = misaligned_positions(labels, keys, intended)
-    counts = np.bincount(labels[trained_on])
-    assert len(keys) == 50_000
-    assert np.bincount(labels[intended]).tolist() == [620] * 10
-    assert len(trained_on) == len(np.unique(trained_on)) == 6_200
-    assert len(np.intersect1d(intended, trained_on)) == 792
-    assert (intended == trained_on).sum() == 0
-    assert (counts.min(), counts.max()) == (532, 718)
-
-
-# the stage in DQ and ADQ
 
 
 @pytest.mark.parametrize("name", ["dq", "adq"])

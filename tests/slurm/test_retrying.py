@@ -1,0 +1,234 @@
+"""What is submitted again, with how much more of what it lacked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+from slurm_queue import fail
+
+from bench.cli import cli
+from bench.datasets import Source
+from bench.execution import execute
+from slurm import limits, profiles, submissions
+from slurm.accounting import keep_accounts, runs_of
+from slurm.dispatch import prepare
+from slurm.profiles import Profile
+from slurm.requests import Ask, Taught
+from slurm.retrying import lessons
+from slurm.watch import status
+
+
+class TestRetry:
+    def learnt(self, sweep, results, **values):
+        submitted = submissions.read_all(results.folder)
+        return lessons([cell.id for cell in sweep.cells], results, submitted, **values)
+
+    def test_more_memory_and_more_time_after_what_the_job_wrote_down(
+        self, submitted, plan, results
+    ):
+        sweep = plan(seeds=3)
+        submitted(sweep)
+        fail(results, sweep.cells[0], "OutOfMemory")
+        fail(results, sweep.cells[1], "TimeOut")
+        taught = self.learnt(sweep, results).taught
+        assert [taught[cell.id] for cell in sweep.cells] == [
+            Taught(Ask(memory_gb=16.0)), Taught(Ask(minutes=480)), Taught(),
+        ]  # fmt: skip
+
+    def test_more_memory_and_more_time_after_what_slurm_knows(
+        self, submitted, plan, results, fake_slurm
+    ):
+        sweep = plan(seeds=2)
+        array = submitted(sweep).arrays[0]
+        fake_slurm.says("sacct", "\n".join(
+            f"{array.job}_{task}|{array.name}|{state}|60|cpu=2|cpu=2|240|n1"
+            for task, state in enumerate(["OUT_OF_MEMORY", "TIMEOUT"])
+        ))  # fmt: skip
+        by_cell = {task.cells[0]: number for number, task in enumerate(array.tasks)}
+        taught = self.learnt(sweep, results).taught
+        told = {by_cell[cell]: one.cell for cell, one in taught.items()}
+        assert told == {0: Ask(memory_gb=16.0), 1: Ask(minutes=480)}
+
+    def test_an_array_that_only_its_jobs_names_tell_of_was_an_attempt(
+        self, submitted, plan, results, fake_slurm
+    ):
+        sweep = plan(seeds=1)
+        submission = submitted(sweep).with_jobs([])
+        submission.save(results.folder)
+        assert self.learnt(sweep, results).taught == {}
+        assert status(results.folder).counts() == {"not submitted": 1}
+        name = submission.arrays[0].name
+        fake_slurm.says("sacct", f"101_0|{name}|OUT_OF_MEMORY|60|cpu=2|cpu=2|240|n1")
+        learnt = self.learnt(sweep, results, most_attempts=1)
+        assert list(learnt.taught.values()) == [Taught(Ask(memory_gb=16.0))]
+        assert learnt.exhausted == {sweep.cells[0].id}
+        told = status(results.folder, runs_of([submission])).reasons()
+        assert told == {"lost": {"OUT_OF_MEMORY": 1}}
+
+    def test_what_earlier_retries_asked_for_is_never_forgotten(
+        self, submitted, plan, results, fake_slurm
+    ):
+        sweep = plan(seeds=1)
+        (cell,) = sweep.cells
+        submitted(sweep)
+        fail(results, cell, "TimeOut")
+        submitted(sweep, Profile(max_minutes=480))
+        fail(results, cell, "OutOfMemory")
+        (taught,) = self.learnt(sweep, results).taught.values()
+        assert taught.cell == Ask(memory_gb=16.0, minutes=480)
+
+    def test_a_process_that_slurm_killed_for_its_memory_gets_more(
+        self, submitted, plan, results, fake_slurm
+    ):
+        sweep = plan(seeds=1)
+        array = submitted(sweep).arrays[0]
+        fail(results, sweep.cells[0], "Killed")
+        fake_slurm.says("sacct", f"{array.job}_0|{array.name}|OUT_OF_MEMORY|60|cpu=2|cpu=2|240|n1")
+        taught = self.learnt(sweep, results).taught
+        assert list(taught.values()) == [Taught(Ask(memory_gb=16.0))]
+
+    @pytest.mark.parametrize("is_told_by_slurm", [False, True])
+    def test_what_an_artefact_s_job_had_too_little_of_only_that_one_gets_more_of(
+        self, submitted, plan, results, fake_slurm, is_told_by_slurm
+    ):
+        profile = Profile(artefacts=Profile(memory_gb=2))
+        sweep = plan("graphcut", seeds=1, budgets="10,20")
+        making, computing = submitted(sweep, profile).arrays
+        if is_told_by_slurm:
+            ends = [(making, "OUT_OF_MEMORY"), (computing, "COMPLETED")]
+            fake_slurm.says("sacct", "\n".join(
+                f"{array.job}_0|{array.name}|{state}|60|cpu=2|cpu=2|240|n1" for array, state in ends
+            ))  # fmt: skip
+        else:
+            for cell in sweep.cells:
+                fail(results, cell, "OutOfMemory", "blocked")
+        taught = self.learnt(sweep, results).taught
+        assert set(taught.values()) == {Taught(making=Ask(memory_gb=4.0))}
+        again = prepare(sweep, results, Source(), profile, taught=taught).arrays
+        assert [(array.stage, array.memory_gb) for array in again] == [
+            ("artefacts", 4.0), ("cells", 8.0),
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("own", "partition", "memory"), [(10, "", 10), (0, "MaxMemPerNode=12288", 12), (0, "", 15)]
+    )
+    def test_memory_is_doubled_up_to_what_the_profile_or_the_cluster_gives(
+        self, submitted, plan, results, fake_slurm, own, partition, memory
+    ):
+        fake_slurm.says("scontrol", f"PartitionName=a Default=YES {partition}\n")
+        fake_slurm.says("sinfo", "n1|16|8000|(null)|idle|\nn2|16|15360|(null)|idle|\n")
+        sweep = plan(seeds=1)
+        submitted(sweep)
+        fail(results, sweep.cells[0], "OutOfMemory")
+        path = results.folder.parent / "p.toml"
+        path.write_text(f"max_memory_gb = {own}\n")
+        command = ["retry", "--slurm", str(path), "--results", str(results.folder)]
+        told = CliRunner().invoke(cli, command, catch_exceptions=False).output
+        assert f"should get 16 GB after they ran out of memory, and {memory} GB are all" in told
+        assert submissions.read_all(results.folder)[-1].arrays[0].memory_gb == memory
+
+    def test_memory_is_doubled_up_to_that_of_the_nodes_that_a_profile_can_use(
+        self, submitted, plan, results, fake_slurm
+    ):
+        fake_slurm.write("scontrol", (
+            '#!/bin/sh\ncase "$2" in hostnames) echo n3;; '
+            "partition) echo PartitionName=a Default=YES;; esac\n"
+        ))  # fmt: skip
+        fake_slurm.says("sinfo", "\n".join([
+            "n1|8|12288|gpu:2|idle|a100", "n2|64|102400|(null)|idle|a100",
+            "n3|8|102400|gpu:2|idle|a100", "n4|8|102400|gpu:2|idle|v100",
+            "n5|1|102400|gpu:2|idle|a100", "n6|8|10240|(null)|idle|small",
+        ]))  # fmt: skip
+        sweep = plan("graphcut", seeds=1, budgets="10,20")
+        path = results.folder.parent / "p.toml"
+        path.write_text(
+            'gpus_per_node = 1\ncpus = 2\nconstraint = "a100"\nexclude = "n3"\n'
+            '[artefacts]\ngpus_per_node = 0\nconstraint = "small"\nmemory_gb = 4\n'
+        )
+        asked = profiles.read(str(path))
+        assert limits.most_memory_gb(asked) == 12
+        assert limits.most_memory_gb(asked.of("artefacts")) == 10
+        for memory in (4, 8):
+            submitted(sweep, replace(asked, artefacts=replace(asked.artefacts, memory_gb=memory)))
+            for cell in sweep.cells:
+                fail(results, cell, "OutOfMemory", "blocked")
+        command = ["retry", "--slurm", str(path), "--results", str(results.folder)]
+        told = CliRunner().invoke(cli, command, catch_exceptions=False).output
+        assert "some artefacts' jobs should get 16 GB" in told
+        assert "and 10 GB are all" in told
+        assert "some cells should" not in told
+
+    def test_what_was_cancelled_was_no_attempt(self, submitted, plan, results, fake_slurm):
+        sweep = plan(seeds=1)
+        lines = []
+        for _ in range(4):
+            array = submitted(sweep).arrays[0]
+            lines.append(f"{array.job}_0|{array.name}|CANCELLED by 0|0|cpu=2|cpu=2|240|n1")
+            fake_slurm.says("sacct", "\n".join(lines))
+        assert self.learnt(sweep, results).exhausted == frozenset()
+
+    def test_what_was_cancelled_before_it_began_is_told_and_was_no_attempt(
+        self, submitted, plan, results, fake_slurm
+    ):
+        sweep = plan(seeds=4)
+        lines = []
+        for _ in range(3):
+            array = submitted(sweep).arrays[0]
+            lines += [
+                f"{array.job}_[1-2,3%4]|{array.name}|CANCELLED by 0|0||cpu=2|240|None assigned",
+                f"{array.job}_0|{array.name}|FAILED|9|cpu=2|cpu=2|240|n1",
+            ]
+            fake_slurm.says("sacct", "\n".join(lines))
+        learnt = self.learnt(sweep, results)
+        assert learnt.exhausted == set(array.tasks[0].cells)
+        runs = runs_of(submissions.read_all(results.folder))
+        reasons = status(results.folder, runs).reasons()
+        assert reasons == {"lost": {"CANCELLED": 3, "FAILED": 1}}
+        accounts = keep_accounts(results, submissions.read_all(results.folder), runs)
+        assert [account.asked_s for account in accounts] == [240 * 60] * 3
+
+    def test_a_cell_has_three_attempts(self, submitted, plan, results):
+        sweep = plan(seeds=2)
+        for count in range(1, 4):
+            submitted(sweep)
+            exhausted = self.learnt(sweep, results).exhausted
+            assert len(exhausted) == (2 if count == 3 else 0)
+        assert self.learnt(sweep, results, most_attempts=4).exhausted == frozenset()
+
+    def test_the_command_submits_what_is_missing_or_failed_with_more_memory(
+        self, submitted, plan, results, fake_slurm
+    ):
+        sweep = plan(seeds=3)
+        submitted(sweep)
+        execute(type(sweep)(sweep.cells[:1]), results, Source(), "cpu")
+        fail(results, sweep.cells[1], "OutOfMemory")
+        command = ["retry", "--slurm", "cpu", "--results", str(results.folder)]
+        told = CliRunner().invoke(cli, command, catch_exceptions=False).output
+        assert "2 of 3 cells submitted" in told
+        newest = submissions.read_all(results.folder)[-1]
+        assert sorted(array.memory_gb for array in newest.arrays) == [8, 16]
+
+        execute(sweep, results, Source(), "cpu")
+        told = CliRunner().invoke(cli, command, catch_exceptions=False).output
+        assert "Nothing to submit: all 3 cells" in told
+
+    def test_more_time_than_the_profile_allows_is_told(self, submitted, plan, results):
+        sweep = plan(seeds=1)
+        submitted(sweep)
+        fail(results, sweep.cells[0], "TimeOut")
+        command = ["retry", "--slurm", "cpu", "--results", str(results.folder)]
+        told = CliRunner().invoke(cli, command, catch_exceptions=False).output
+        assert "should get 480 minutes" in told
+        assert "max_minutes = 240" in told
+
+    @pytest.mark.usefixtures("fake_slurm")
+    def test_without_slurm_the_cells_are_computed_here(self, plan, results):
+        sweep = plan(seeds=2)
+        results.save_plan(sweep)
+        command = ["retry", "--results", str(results.folder)]
+        told = CliRunner().invoke(cli, command, catch_exceptions=False)
+        assert told.exit_code == 0
+        assert "2 cells computed, 0 failed" in told.output
+        assert status(results.folder).counts() == {"done": 2}
