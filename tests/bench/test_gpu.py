@@ -19,7 +19,7 @@ from bench.contract import METHODS
 from bench.datasets import DATASETS, Source
 from bench.devices import free_memory
 from bench.execution import resolve_device
-from bench.models import MODELS
+from bench.models import MODELS, networks
 from bench.precision import choose
 from bench.protocols import PROTOCOLS
 from bench.results import Results
@@ -153,6 +153,29 @@ def test_networks_with_random_layers_are_not_captured_and_resume(job, tmp_path):
         training.run(job, Checkpoint(tmp_path), stop)
     resumed, _ = training.run(job, Checkpoint(tmp_path))
     assert training.weights_digest(resumed) == training.weights_digest(straight)
+
+
+class Waits(networks.ResNet):
+    """A network that reads a value from the device in every step, which no graph can hold."""
+
+    def classify(self, penultimate):
+        float(penultimate.detach().sum())
+        return super().classify(penultimate)
+
+
+def test_a_step_that_cannot_be_captured_is_made_operation_by_operation(job, monkeypatch):
+    def fresh(model, train, seed):
+        torch.manual_seed(seed)
+        return Waits(1, 10, [4], [1]).to(memory_format=torch.channels_last)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "fresh_network", fresh)
+        network, curve = training.run(job)
+        assert not curve.is_captured
+        assert curve.capture_failure
+        assert (training.weights_digest(network), curve.train_loss) == eager(job, monkeypatch)
+    _, curve = training.run(job)  # the GPU is none the worse for it
+    assert (curve.is_captured, curve.capture_failure) == (True, "")
 
 
 def test_packed_cells_are_those_of_a_run_one_after_the_other_on_a_gpu(job, tmp_path):
