@@ -130,16 +130,19 @@ class MethodInfo:
     """False for methods whose result never depends on the selection seed."""
     budgeted: bool = True
     """False for methods that keep the same whatever the budget."""
+    required: tuple[str, ...] = ()
+    """Parameters that a user has to give: without them it can be named, but not run."""
 
     @property
     def only_edition(self) -> str:
         """What a method without an ``edition`` parameter is.
 
-        Only selections and syntheses follow a paper; controls and wrappers are our own.
+        Only selections and syntheses follow a paper, where there is one; the others are our own.
         """
         if self.reconstruction:
             return "reconstruction"
-        return "paper" if self.kind in ("selection", "synthesis") else "own"
+        follows = self.year is not None and self.kind in ("selection", "synthesis")
+        return "paper" if follows else "own"
 
 
 class Method(Component):
@@ -164,6 +167,25 @@ class Method(Component):
         Where it does not, a plan has one selection for all seeds.
         """
         return self.info.seeded
+
+    def refuse_unready(self, keys: Callable[[], Sequence[str]]) -> None:
+        """Raise a UsageError where it cannot be run on a training split; asked before any work.
+
+        By default nothing is refused. Pretrained weights are asked for by :meth:`weights`.
+
+        Parameters
+        ----------
+        keys : callable
+            Returns the keys of the training images, in any order.
+        """
+        return
+
+    def expected_images(self, budget: Budget, available: int) -> int:
+        """Return how many of the available images a plan expects it to keep.
+
+        Methods that spend bytes keep all images, smaller, where they can.
+        """
+        return available if self.keeps is Keeps.BYTES else budget.images(available)
 
     def looks(self, class_counts: IntArray, budget: Budget) -> int:
         """Return how many images :meth:`compress` itself sends through networks, repeated ones too.

@@ -10,7 +10,6 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.contract import Keeps
 from bench.errors import DeviceError, UsageError
 from bench.launching import check_processes
 from bench.metering import keep_freed_memory
@@ -255,10 +254,7 @@ def images_seen(cell: Cell, available: int) -> int:
 
 
 def expected_load(cell: Cell, available: int) -> Load:
-    """Return what a cell's training is expected to get through; its method may keep otherwise.
-
-    Methods that spend bytes keep all images, smaller, where they can.
-    """
-    spends_bytes = cell.method.keeps is Keeps.BYTES
-    images = available if spends_bytes else cell.budget.images(available)
-    return Load(images, available, cell.budget.share)
+    """Return what a cell's training is expected to get through; its method may keep otherwise."""
+    images = cell.method.expected_images(cell.budget, available)
+    share = cell.budget.share if cell.method.budgeted else images / max(available, 1)
+    return Load(images, available, share)

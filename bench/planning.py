@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,7 +38,8 @@ class CellForecast:
     """What is known of a cell before it runs.
 
     ``seconds`` is the expected time of training and testing, from records of the same data set,
-    model and protocol in the results folder; None where there are none.
+    model and protocol in the results folder; None where there are none. ``share`` is what of
+    the training split the cell is expected to keep, in images or, for a budget of bytes, in bytes.
     """
 
     cell: Cell
@@ -45,6 +47,7 @@ class CellForecast:
     images_seen: int
     steps: int
     seconds: float | None
+    share: float
 
 
 @dataclass(frozen=True)
@@ -118,25 +121,28 @@ def forecast(plan: Plan, results: Results, source: Source) -> Forecast:
     Raises
     ------
     UsageError
-        When a budget would leave a class empty, or the data set is not there.
+        When a budget would leave a class empty, a method cannot be run on the data set, or that
+        is not there.
     """
     pending = pending_cells(plan, results)
     check_budgets(pending, source)
+    check_methods(pending, results, source)
     waiting = {cell.id for cell in pending}
     counts = np.array([*plan.cells[0].dataset.training_counts(source).values()], dtype=np.int64)
     available = int(counts.sum())
     rates, kinds = _measured(results)
     cells = []
     for cell in plan.cells:
-        seen = images_seen(cell, available)
+        seen, load = images_seen(cell, available), expected_load(cell, available)
         rate = rates.get(_rate_key(cell.specs()))
         cells.append(
             CellForecast(
                 cell=cell,
                 is_done=cell.id not in waiting,
                 images_seen=seen,
-                steps=cell.protocol.steps(expected_load(cell, available)),
+                steps=cell.protocol.steps(load),
                 seconds=seen / rate if rate else None,
+                share=load.share,
             )
         )
     missing = [one.name for one in needed_weights(pending, results) if one.find() is None]
@@ -174,10 +180,30 @@ def require(
     Raises
     ------
     UsageError
-        When a budget would leave a class empty, or weights are missing and cannot be fetched.
+        When a budget would leave a class empty, a method cannot be run on the data set, or
+        weights are missing and cannot be fetched.
     """
     check_budgets(list(pending), source)
+    check_methods(pending, results, source)
     require_weights(needed_weights(pending, results), tell)
+
+
+def check_methods(pending: Sequence[Cell], results: Results, source: Source) -> None:
+    """Raise the UsageError of a method that refuses the data set, unless its sets are all made."""
+    by_method: dict[Method, list[Cell]] = defaultdict(list)
+    for cell in pending:
+        by_method[cell.method].append(cell)
+
+    @cache
+    def keys() -> tuple[str, ...]:
+        return pending[0].dataset.training_keys(source)
+
+    for method, cells in by_method.items():
+        try:
+            method.refuse_unready(keys)
+        except UsageError:
+            if not all(_has_set(cell, results) for cell in cells):
+                raise
 
 
 def needed_weights(cells: Iterable[Cell], results: Results) -> list[Weights]:

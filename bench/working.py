@@ -289,6 +289,8 @@ def _share(cell: Cell, compressed: CompressedSet, train: ImageDataset) -> float:
 
     A tenth of 999 images are 100: what was rounded up is a budget of a tenth nevertheless.
     """
+    if not cell.method.budgeted:
+        return len(compressed) / len(train)
     if cell.budget.of == "images":
         return cell.budget.share
     return compressed.bytes(train) / (len(train) * train.bytes_per_image)

@@ -18,6 +18,7 @@ import methods.full
 import methods.grand
 import methods.graphcut
 import methods.herding
+import methods.indices
 import methods.jpeg
 import methods.kcenter
 import methods.moderate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.compressing.choices import Link
+from bench.choices import Link
 from bench.metering import told_bytes
 from reports.durations import duration
 from reports.pictures import contact_sheet, printable

@@ -30,7 +30,8 @@ def plan_table(forecast: Forecast) -> Table:
     groups: dict[tuple[str, str, str, str], list[CellForecast]] = defaultdict(list)
     for known in forecast.cells:
         cell = known.cell
-        key = (cell.method.spec, cell.budget.label, cell.model.spec, cell.protocol.spec)
+        kept = cell.budget.label if cell.method.budgeted else f"{100 * known.share:.4g}"
+        key = (cell.method.spec, kept, cell.model.spec, cell.protocol.spec)
         groups[key].append(known)
     rows = []
     for (method, ratio, model, protocol), cells in groups.items():

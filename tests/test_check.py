@@ -180,8 +180,8 @@ def test_wrong_use_is_told_in_a_line_and_nothing_is_run(check, arguments, told):
 
 def test_all_methods_there_are_can_be_checked(check, monkeypatch):
     few = {"random", "full", "slow", "greedy", "weightless"}
-    assert few < set(METHODS.names())
-    monkeypatch.setattr(METHODS, "_classes", {name: METHODS.get(name) for name in few})
+    there = {name: METHODS.get(name) for name in {*few, "indices"}}
+    monkeypatch.setattr(METHODS, "_classes", there)
     monkeypatch.setitem(METHODS._broken, "shady", "shady: ImportError: no module named moonlight")
     done = check("--all", "--json")
     listed = json.loads(done.stdout)["methods"]
@@ -189,3 +189,4 @@ def test_all_methods_there_are_can_be_checked(check, monkeypatch):
     assert {one["method"] for one in listed} == few
     assert {one["method"] for one in listed if one["refusal"]} == {"weightless"}
     assert done.stderr.startswith("warning: shady: broken plugin, not checked (shady: ImportError")
+    assert "note: indices is checked only with its file and sha256\n" in done.stderr

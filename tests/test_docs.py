@@ -70,7 +70,7 @@ def written(value: object) -> str:
     """A value as users type it."""
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else f"{value}" or "(nothing)"
 
 
 def code_of(page: str, language: str) -> Iterator[str]:

@@ -64,7 +64,17 @@ def _chosen(methods: tuple[str, ...], every: bool) -> list[Subject]:
     if every:
         for name, reason in METHODS.broken().items():
             click.echo(f"warning: {name}: broken plugin, not checked ({reason})", err=True)
-    return subjects(",".join(METHODS.names() if every else methods))
+        methods = tuple(name for name in METHODS.names() if not _is_left_out(name))
+    return subjects(",".join(methods))
+
+
+def _is_left_out(name: str) -> bool:
+    from bench.contract import METHODS
+
+    required = METHODS.get(name).info.required
+    if required:
+        click.echo(f"note: {name} is checked only with its {' and '.join(required)}", err=True)
+    return bool(required)
 
 
 def _prepare() -> None:

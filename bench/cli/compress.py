@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.choices import By, Link
 from bench.cli.options import debug_option, json_option
 from bench.cli.stages import stages
-from bench.compressing.choices import By, Link
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from bench.compressing.indices import Joined
     from bench.compressing.output import Output
     from bench.compressing.request import ByIndices, ByMethod
     from bench.compressing.source import ImageFiles
+    from bench.indices import Joined
     from reports.tables import Table
 
 
@@ -40,9 +40,9 @@ class Asked:
     def request(self, files: ImageFiles) -> ByMethod | ByIndices:
         """Return the request; raise a UsageError where options do not fit together."""
         from bench.budgets import Budget
-        from bench.compressing.indices import read_indices
         from bench.compressing.request import ByIndices, ByMethod
         from bench.contract import METHODS, Keeps
+        from bench.indices import read_indices
 
         if self.from_indices is not None:
             return ByIndices(
@@ -98,9 +98,9 @@ class Asked:
 )
 @click.option(
     "--by",
-    type=click.Choice([By.NAME_NUMBER.value, By.POSITION.value]),
+    type=click.Choice([by.value for by in By]),
     help="What an index means where the file leaves it open: the number in a file's name (as in "
-    "DQ's released files), or the position in the sorted list of files.",
+    "DQ's released files), the position in the sorted list of files, or a file's path.",
 )
 @click.option("--allow-missing", is_flag=True, help="Go on where an index has no file.")
 @click.option(
@@ -183,11 +183,11 @@ def compress(
     (dm; drop=... of dq, adq and dqas) write them at that size. dm learns its images in 20,000
     steps, hours on a CPU: 'dm[iterations=1000]' takes a twentieth.
     """  # noqa: D301  # click needs the true character
-    from bench.compressing.indices import join, read_indices
     from bench.compressing.output import Output
     from bench.compressing.run import Settings
     from bench.compressing.run import compress as compressed
     from bench.compressing.source import find_images
+    from bench.indices import join, read_indices
     from reports.compression import report_files
 
     asked = Asked(**given, by=None if by is None else By(by))
@@ -203,7 +203,7 @@ def compress(
         allow_empty_classes=allow_empty_classes,
         keep_work=keep_work,
     )
-    theirs = None if compare is None else join(read_indices(compare), files, asked.by)
+    theirs = None if compare is None else join(read_indices(compare), files.named, asked.by)
     with stages() as progress:
         manifest = compressed(files, request, output, settings, report_files, progress)
     table = None

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.choices import By
 from bench.components import parameters
-from bench.compressing.choices import By
-from bench.compressing.indices import join
 from bench.compressing.looking import DECODING, Looked, View, look
 from bench.context import RunContext
 from bench.datasets.lazy_images import fitting_size
 from bench.errors import BenchError, UsageError
+from bench.indices import join
 from bench.models import MODELS, NamesModel
 from bench.provenance import continuation_stamp
 from bench.selecting import select
@@ -75,13 +75,13 @@ def choose_by_indices(asked: ByIndices, files: ImageFiles) -> Chosen:
     UsageError
         When it is not clear which files are meant, or some are missing and may not be.
     """
-    joined = join(asked.indices, files, asked.by)
+    joined = join(asked.indices, files.named, asked.by)
     found, missing = len(joined.positions), len(joined.missing)
     told = f"{found} of the {len(asked.indices)} indices in {asked.path} have a file"
     if not found or (missing and not asked.allow_missing):
         listed = ", ".join(str(index) for index in joined.missing[:3])
         hint = ", or go on with --allow-missing" if found else ""
-        if len(asked.indices.numbers) and not join(asked.indices, files, By.POSITION).missing:
+        if len(asked.indices.numbers) and not join(asked.indices, files.named, By.POSITION).missing:
             hint += f". As positions all have a file: --by {By.POSITION}"
         raise UsageError(
             f"{told} in {files.tree.place} (by {joined.by}); {missing} are missing, e.g. "
@@ -112,6 +112,7 @@ def choose_by_method(
         When the method fails.
     """
     refuse_too_large(asked.method, len(files), view)
+    asked.method.refuse_unready(lambda: files.keys)
     require_weights(asked.method.weights(), lambda message: progress.stage(message, 0, 0))
     if not allow_empty_classes:
         refuse_empty_classes(asked.budget, files.classes, np.bincount(files.labels))

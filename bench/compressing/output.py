@@ -17,17 +17,17 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from bench.compressing.choices import Link
+from bench.choices import Link
 from bench.datasets.files import Entry, FileTree, Folder
 from bench.errors import DamagedFileError, DataError, StorageError, UsageError
 from bench.identity import digest
+from bench.indices import INDEX
 from bench.storage import told_as_storage_error
 
 if TYPE_CHECKING:
     from bench.compressing.source import ImageFiles
 
 MANIFEST = "compression.json"
-INDEX = "kept.csv"
 POSITIONS = "kept.npy"
 OUR_FILES = frozenset({MANIFEST, INDEX, POSITIONS, "report.md", "report.jpg"})
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP})

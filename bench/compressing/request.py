@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.compressing.choices import By
+from bench.choices import By
 from bench.compressing.looking import DECODING
 from bench.identity import IDENTITY_VERSION, identifier
 
 if TYPE_CHECKING:
     from bench.budgets import Budget
-    from bench.compressing.choices import Link
-    from bench.compressing.indices import Indices
+    from bench.choices import Link
     from bench.contract import Method
+    from bench.indices import Indices
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.compressing.choices import Link
+from bench.choices import Link
 from bench.compressing.choosing import Chosen, choose_by_indices, choose_by_method
 from bench.compressing.encoding import JPEG_SUFFIXES, LOSSLESS, Format, format_like, usual_format
 from bench.compressing.looking import View
 from bench.compressing.output import (
-    INDEX,
     MANIFEST,
     OUR_FILES,
     POSITIONS,
@@ -36,6 +35,7 @@ from bench.datasets.files import Entry, Folder
 from bench.datasets.lazy_images import available_memory, decoding_threads
 from bench.errors import BenchError, DataError, UsageError
 from bench.execution import resolve_device
+from bench.indices import INDEX
 from bench.progress import Progress
 from bench.provenance import machine, packages, source
 from bench.results import Results

@@ -14,6 +14,7 @@ from bench.datasets.files import Entry, FileTree, Zip, file_tree
 from bench.datasets.imagefolder import split_roots
 from bench.errors import DataError
 from bench.identity import digest
+from bench.indices import Named
 
 if TYPE_CHECKING:
     from bench.arrays import IntArray
@@ -51,6 +52,12 @@ class ImageFiles:
     def keys(self) -> tuple[str, ...]:
         """The files' paths from the class on; the same wherever the folder lies."""
         return tuple(entry.path.relative_to(self.root).as_posix() for entry in self.entries)
+
+    @cached_property
+    def named(self) -> Named:
+        """The files by their paths, which released indices are joined with."""
+        paths = tuple(entry.path.as_posix() for entry in self.entries)
+        return Named(paths, str(self.tree.place))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

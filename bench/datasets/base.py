@@ -86,6 +86,13 @@ class Dataset(Component):
     def training_counts(self, source: Source) -> dict[str, int]:
         """Return the number of training images by class, without loading them."""
 
+    def training_keys(self, source: Source) -> tuple[str, ...]:
+        """Return the keys of the training images, in the order of the split.
+
+        By default the data set is loaded for them.
+        """
+        return self.load(source).train.keys
+
     @abstractmethod
     def load(self, source: Source) -> Splits:
         """Load both splits; raise a DataError that says what is missing or broken."""

@@ -13,6 +13,8 @@ from bench.contract import ImageDataset
 from bench.datasets.base import DATASETS, Dataset, Source, Splits
 from bench.errors import DataError
 
+_TRAINING = 50_000
+
 
 def data_root(source: Source) -> Path:
     """Return the folder for downloaded data sets: ``--data``, $BENCH_DATA or the user's cache."""
@@ -38,7 +40,11 @@ class _Cifar(Dataset):
 
     def training_counts(self, source: Source) -> dict[str, int]:
         """Return the published counts; every class has the same number of images."""
-        return {f"class {label}": 50_000 // self.classes for label in range(self.classes)}
+        return {f"class {label}": _TRAINING // self.classes for label in range(self.classes)}
+
+    def training_keys(self, source: Source) -> tuple[str, ...]:
+        """Return the official indices, without the archive."""
+        return _keys(_TRAINING)
 
     def load(self, source: Source) -> Splits:
         """Load both splits; torchvision verifies the checksums."""
@@ -57,8 +63,13 @@ class _Cifar(Dataset):
             images=np.ascontiguousarray(split.data),
             labels=np.asarray(split.targets, dtype=np.int64),
             classes=tuple(split.classes),
-            keys=tuple(f"{position:05d}" for position in range(len(split.targets))),
+            keys=_keys(len(split.targets)),
         )
+
+
+def _keys(count: int) -> tuple[str, ...]:
+    """Return the keys of images in the archive's order: their official indices."""
+    return tuple(f"{position:05d}" for position in range(count))
 
 
 def _advice(name: str, root: Path, source: Source, error: Any) -> str:

@@ -76,6 +76,10 @@ class ImageFolder(Dataset):
         listing = _listing(file_tree(source.path))
         return dict(Counter(path[0] for _, path in listing["train"]))
 
+    def training_keys(self, source: Source) -> tuple[str, ...]:
+        """Return the training files' paths from the class on."""
+        return _keys(_listing(file_tree(source.path))["train"])
+
     def load(self, source: Source) -> Splits:
         """Decode all images of both splits, or only list them where they do not fit."""
         tree = file_tree(source.path)
@@ -176,8 +180,12 @@ def _with_labels(images: ByteArray, files: list[tuple[Entry, tuple[str, ...]]]) 
         images=images,
         labels=np.array([number[path[0]] for path in paths], dtype=np.int64),
         classes=classes,
-        keys=tuple("/".join(path) for path in paths),
+        keys=_keys(files),
     )
+
+
+def _keys(files: list[tuple[Entry, tuple[str, ...]]]) -> tuple[str, ...]:
+    return tuple("/".join(path) for _, path in files)
 
 
 def _decoded(tree: FileTree, entries: list[Entry], size: int) -> Iterator[ByteArray]:

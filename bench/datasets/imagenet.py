@@ -83,6 +83,11 @@ class ImageNet(Dataset):
         listing = _listing(_root(source), "train")
         return {wnid: len(files) for wnid, files in listing.items()}
 
+    def training_keys(self, source: Source) -> tuple[str, ...]:
+        """Return the training files by WordNet id and name."""
+        listing = _listing(_root(source), "train")
+        return tuple(f"{wnid}/{name}" for wnid, files in listing.items() for name in files)
+
     def default_protocol(self, source: Source) -> str:
         """Return the recipe that was published for this data set."""
         return "imagenet"

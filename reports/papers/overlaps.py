@@ -62,7 +62,7 @@ def released_indices(
     the training split of the data set of that name. ``leave_out`` is told of each that cannot be
     used, and why.
     """
-    from bench.compressing.indices import read_indices
+    from bench.indices import read_indices
 
     found: dict[str, dict[str, IntArray]] = {}
     for path in sorted((results / RELEASED).glob("*/[!.]*")):

@@ -72,7 +72,7 @@ def other_values(parameter, value):
     if parameter.type is bool:
         return [not value]
     if parameter.type is str:
-        return ["resnet18", "resnet8", "random", "rand-m5-n1", "other"]
+        return ["resnet18", "resnet8", "random", "rand-m5-n1", "other", "0123456789ab"]
     if parameter.type is float:
         return [value + 1, value - 1, value / 2, value + 0.25]
     return [value + 1, value - 1, value // 2]

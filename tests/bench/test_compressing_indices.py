@@ -21,11 +21,11 @@ from compressions import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.compressing.choices import By
-from bench.compressing.indices import Indices, join, read_indices
+from bench.choices import By
 from bench.compressing.request import ByIndices
-from bench.compressing.source import ImageFiles, find_images
+from bench.compressing.source import find_images
 from bench.errors import DataError, UsageError
+from bench.indices import Indices, Named, join, read_indices
 from reports.overlap import common, containment, expected_overlap, jaccard, overlap_table
 
 
@@ -80,15 +80,15 @@ class TestIndices:
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
         assert "cannot read" in refusal(DataError, lambda: read_indices(tmp_path / "a.npy"))
 
-    def numbered(self, root: Path, names: list[str]) -> ImageFiles:
+    def numbered(self, root: Path, names: list[str]) -> Named:
         for name in names:
             save(root / name)
-        return find_images(root)
+        return find_images(root).named
 
     def test_numbers_in_names_are_the_default(self, tmp_path: Path) -> None:
         files = self.numbered(tmp_path, ["a/00029.png", "b/3.png", "a/1.png"])
         joined = join(Indices(np.array([3, 29, 4])), files)
-        assert [files.keys[p] for p in joined.positions] == ["b/3.png", "a/00029.png"]
+        assert [files.paths[p] for p in joined.positions] == ["b/3.png", "a/00029.png"]
         assert joined.missing == (4,)
 
     @pytest.mark.parametrize("names", [["a/1.png", "b/01.png"], ["a/x1.png"], ["a/x.png"]])
@@ -105,7 +105,7 @@ class TestIndices:
             UsageError, lambda: join(Indices(np.array([12])), more, By.NAME_NUMBER)
         )
         (tmp_path / "b" / "3_of_4.png").rename(tmp_path / "b" / "x7.png")
-        same = find_images(tmp_path)
+        same = find_images(tmp_path).named
         assert "2 files have the number 7" in refusal(
             UsageError, lambda: join(Indices(np.array([12])), same, By.NAME_NUMBER)
         )
@@ -172,7 +172,7 @@ class TestIndices:
             UsageError, lambda: run(place, tmp_path / "out", self.asked(path))
         )
         asked = self.asked(path, by=By.POSITION)
-        assert "Leave --by out" in refusal(UsageError, lambda: run(place, tmp_path / "out", asked))
+        assert "Give --by file" in refusal(UsageError, lambda: run(place, tmp_path / "out", asked))
 
     def test_missing_ones_are_counted_and_allowed_on_demand(
         self, photos: Path, tmp_path: Path

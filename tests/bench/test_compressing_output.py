@@ -27,7 +27,7 @@ from compressions import (
 )
 from PIL import Image
 
-from bench.compressing.choices import Link
+from bench.choices import Link
 from bench.compressing.output import Output
 from bench.compressing.run import Settings, compress
 from bench.compressing.source import find_images

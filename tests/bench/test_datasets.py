@@ -46,6 +46,7 @@ class TestDigits:
         train = digits.load(Source()).train
         counts = dict(zip(train.classes, train.class_counts.tolist(), strict=True))
         assert digits.training_counts(Source()) == counts
+        assert digits.training_keys(Source()) == train.keys
 
 
 class CifarFiles:
@@ -119,6 +120,8 @@ class TestCifar:
 
     def test_keys_are_the_official_indices(self, cifar: CifarFiles) -> None:
         keys = cifar.load().train.keys
+        every = DATASETS.make_one(cifar.name).training_keys(Source())
+        assert (len(every), every[: len(keys)]) == (50_000, keys)
         assert keys == tuple(f"{position:05d}" for position in range(len(keys)))
 
     def test_a_wrong_checksum_is_told_with_the_way_out(self, cifar: CifarFiles) -> None:

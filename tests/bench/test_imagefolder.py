@@ -112,9 +112,11 @@ class TestGoodImageFolders:
 
     def test_training_counts_are_told_without_reading_images(self, image_folder: Write) -> None:
         root = image_folder(train=3)
+        keys = loaded(root).train.keys
         (root / "train" / "cat" / "000.png").write_bytes(b"broken")
         dataset, source = imagefolder(root)
         assert dataset.training_counts(source) == {"cat": 3, "dog": 3}
+        assert dataset.training_keys(source) == keys
 
     @pytest.mark.parametrize("packed", [False, True])
     def test_hidden_files_and_macos_leftovers_are_ignored(

@@ -199,6 +199,7 @@ def test_a_copy_with_smaller_images_is_another_data_set(root, tmp_path):
             image.resize((20, 20)).save(copy, format="JPEG")
     assert dataset.fingerprint(Source(root)) != dataset.fingerprint(Source(smaller))
     assert dataset.training_counts(Source(root)) == dict.fromkeys(WNIDS, TRAINING)
+    assert dataset.training_keys(Source(root)) == load(root).train.keys
 
 
 @pytest.mark.parametrize("method", ["random", "random[edition=released]"])

@@ -271,9 +271,10 @@ from bench.results import Results
 
 source = Source(Path({str(image_folder())!r}))
 dataset = DATASETS.make_one("imagefolder")
+named = [name for name in METHODS.names() if not METHODS.get(name).info.required]
 sweep = Sweep(
     dataset=dataset, fingerprint=dataset.fingerprint(source),
-    methods=METHODS.make(",".join(METHODS.names())), budgets=parse_budgets("50"),
+    methods=METHODS.make(",".join(named)), budgets=parse_budgets("50"),
     models=MODELS.make(",".join(MODELS.names())), protocols=PROTOCOLS.make("smoke,paper"), seeds=2,
 )
 plan = Plan.of(sweep)

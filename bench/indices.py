@@ -1,4 +1,4 @@
-"""Released selections: index files, and how they are joined with image files."""
+"""Released selections: index files, and how they are joined with images by their names."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from bench.compressing.choices import By
-from bench.compressing.output import INDEX
+from bench.choices import By
 from bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from bench.arrays import IntArray
-    from bench.compressing.source import ImageFiles
 
+INDEX = "kept.csv"
+"""Our own list of what was kept, beside the images that ``bench compress`` writes."""
+_TRAIN = "train"
 _COLUMNS = (By.POSITION, "index", "indices")
 _T = TypeVar("_T", int, str)
 _UNREADABLE = (ValueError, OverflowError, IndexError, EOFError)
@@ -58,15 +59,34 @@ class Indices:
 
 
 @dataclass(frozen=True)
+class Named:
+    """Images by their names, which indices are joined with.
+
+    Parameters
+    ----------
+    paths : tuple of str
+        Paths of files with slashes, or other keys, in the order that positions mean.
+    place : str
+        Where they are, for messages.
+    option : str
+        What a user writes before a way of joining, ``--by `` or ``by=``.
+    """
+
+    paths: tuple[str, ...]
+    place: str
+    option: str = "--by "
+
+
+@dataclass(frozen=True)
 class Joined:
-    """Indices joined with files.
+    """Indices joined with images.
 
     Parameters
     ----------
     positions : int64 [K]
-        Positions of the files found, in the order of the indices.
+        Positions of the images found, in the order of the indices.
     missing : tuple of int or str
-        The indices, or names, without a file.
+        The indices, or names, without an image.
     by : By
         How they were joined.
     """
@@ -111,8 +131,8 @@ def read_indices(path: Path) -> Indices:
     return indices
 
 
-def join(indices: Indices, files: ImageFiles, by: By | None = None) -> Joined:
-    """Return which files indices stand for.
+def join(indices: Indices, images: Named, by: By | None = None) -> Joined:
+    """Return which images indices stand for.
 
     Parameters
     ----------
@@ -123,23 +143,26 @@ def join(indices: Indices, files: ImageFiles, by: By | None = None) -> Joined:
     Raises
     ------
     UsageError
-        When it is not clear which file an index means.
+        When it is not clear which image an index means.
     """
     by = by or indices.by
     if by is None:
-        return _only_reading(indices, files)
+        return _only_reading(indices, images)
     if by is By.FILE:
-        paths = [entry.path.as_posix() for entry in files.entries]
-        return _joined(indices.names, {path: place for place, path in enumerate(paths)}, by)
+        return _joined_by_file(indices, images)
     if not len(indices.numbers):
-        raise UsageError(f"--by {by}: the index file lists files, without numbers. Leave --by out")
+        raise UsageError(
+            f"{images.option}{by}: the index file lists files, without numbers. "
+            f"Give {images.option}{By.FILE}"
+        )
     if by is By.POSITION:
-        return _joined(indices.numbers.tolist(), {place: place for place in range(len(files))}, by)
-    numbers = _numbers(files, is_whole_name=False)
+        places = {place: place for place in range(len(images.paths))}
+        return _joined(indices.numbers.tolist(), places, by)
+    numbers = _numbers(images, is_whole_name=False)
     if numbers is None:
         raise UsageError(
-            f"--by {By.NAME_NUMBER}: {_ambiguity(files)}. Rename the files, "
-            f"or give --by {By.POSITION}"
+            f"{images.option}{By.NAME_NUMBER}: {_ambiguity(images)}. Rename the files, or give "
+            f"{images.option}{By.POSITION}"
         )
     places = {number: place for place, number in enumerate(numbers)}
     return _joined(indices.numbers.tolist(), places, by)
@@ -150,22 +173,45 @@ def _joined(listed: Sequence[_T], places: Mapping[_T, int], by: By) -> Joined:
     return Joined(positions, tuple(one for one in listed if one not in places), by)
 
 
-def _only_reading(indices: Indices, files: ImageFiles) -> Joined:
-    """Return numbers joined by names; raise a UsageError where positions may be meant."""
-    if _numbers(files, is_whole_name=True) is None:
+def _joined_by_file(indices: Indices, images: Named) -> Joined:
+    if not indices.names:
         raise UsageError(
-            f"the file names in {files.tree.place} are not all numbers, each once, so it is not "
-            f"clear what the indices mean. Give --by {By.POSITION}, or --by {By.NAME_NUMBER}"
+            f"{images.option}{By.FILE}: the index file lists numbers, no files. Give "
+            f"{images.option}{By.NAME_NUMBER}, or {images.option}{By.POSITION}"
         )
-    named, placed = (join(indices, files, by) for by in (By.NAME_NUMBER, By.POSITION))
+    places = {path: place for place, path in enumerate(images.paths)}
+    joined = _joined([_there(name, places) for name in indices.names], places, By.FILE)
+    if len(np.unique(joined.positions)) < len(joined.positions):
+        raise UsageError("the index file lists an image by two paths. Give each image once")
+    return joined
+
+
+def _there(name: str, places: Mapping[str, int]) -> str:
+    """Return the path that a listed file has here: its own, or that below a folder ``train``."""
+    parts = PurePosixPath(name).parts
+    if name in places or _TRAIN not in parts:
+        return name
+    below = "/".join(parts[parts.index(_TRAIN) + 1 :])
+    return below if below in places else name
+
+
+def _only_reading(indices: Indices, images: Named) -> Joined:
+    """Return numbers joined by names; raise a UsageError where positions may be meant."""
+    if _numbers(images, is_whole_name=True) is None:
+        raise UsageError(
+            f"the file names in {images.place} are not all numbers, each once, so it is not "
+            f"clear what the indices mean. Give {images.option}{By.POSITION}, or "
+            f"{images.option}{By.NAME_NUMBER}"
+        )
+    named, placed = (join(indices, images, by) for by in (By.NAME_NUMBER, By.POSITION))
     is_only = not len(placed.positions) or (placed.missing and not named.missing)
     if is_only or np.array_equal(named.positions, placed.positions):
         return named
     raise UsageError(
         f"it is not clear what the indices mean: as numbers in file names {len(named.positions)} "
         f"of {len(indices)} have a file, as positions {len(placed.positions)}, and not the same. "
-        f"Give --by {By.NAME_NUMBER} (released files, e.g. DQ's), "
-        f"or --by {By.POSITION} (a kept.npy)"
+        f"Give {images.option}{By.NAME_NUMBER} (released files, e.g. DQ's), or "
+        f"{images.option}{By.POSITION} (a kept.npy)"
     )
 
 
@@ -176,25 +222,26 @@ def _positions_beside(path: Path) -> IntArray:
     return _no_numbers()
 
 
-def _numbers(files: ImageFiles, is_whole_name: bool) -> list[int] | None:
+def _numbers(images: Named, is_whole_name: bool) -> list[int] | None:
     """Return the number in each file's name; None where one has none or two have the same."""
-    found = [_number(entry.path.stem, is_whole_name) for entry in files.entries]
+    found = [_number(path, is_whole_name) for path in images.paths]
     numbers = [number for number in found if number is not None]
     return numbers if len(set(numbers)) == len(found) else None
 
 
-def _number(name: str, is_whole_name: bool) -> int | None:
+def _number(path: str, is_whole_name: bool) -> int | None:
+    name = PurePosixPath(path).stem
     if is_whole_name:
         return int(name) if re.fullmatch("[0-9]+", name) else None
     groups = re.findall("[0-9]+", name)
     return int(groups[0]) if len(groups) == 1 else None
 
 
-def _ambiguity(files: ImageFiles) -> str:
+def _ambiguity(images: Named) -> str:
     """Return what makes the numbers in the files' names ambiguous."""
-    numbers = [_number(entry.path.stem, is_whole_name=False) for entry in files.entries]
+    numbers = [_number(path, is_whole_name=False) for path in images.paths]
     if None in numbers:
-        return f"the name of {files.entries[numbers.index(None)].path} does not hold one number"
+        return f"the name of {images.paths[numbers.index(None)]} does not hold one number"
     (number, count), *_ = Counter(numbers).most_common(1)
     return f"{count} files have the number {number}"
 

@@ -17,8 +17,8 @@ class By(StrEnum):
     """What an entry of an index file stands for."""
 
     FILE = "file"
-    """A path; only an index file itself can say so."""
+    """A path. One that is not there may be that of a copy: what stands below ``train`` counts."""
     NAME_NUMBER = "name-number"
     """The number in a file's name: ``00029.jpg`` is 29."""
     POSITION = "position"
-    """The position in the sorted list of files."""
+    """The position in the sorted list of files, or among images sorted by key."""
