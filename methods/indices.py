@@ -133,7 +133,7 @@ class ReleasedIndices(Method):
         except UsageError as error:
             raise UsageError(f"{self.name}: {path}: {error}") from None
         if joined.missing:
-            has_positions = self.by == By.NAME_NUMBER and indices.numbers.max() < len(images.paths)
+            has_positions = By(self.by) is By.NAME_NUMBER and indices.numbers.max() < len(images.paths)
             hint = f". As positions all have one: by={By.POSITION}" if has_positions else ""
             raise UsageError(
                 f"{self.name}: {len(joined.missing)} of the {len(indices)} indices in {path} have "
@@ -146,7 +146,7 @@ class ReleasedIndices(Method):
         """Return what the file holds, where it is, and its sha256; raise where it may not be it."""
         path, digest = self._found()
         indices = _read(path, digest)
-        if indices.by is not None and self.by == By.NAME_NUMBER:
+        if indices.by is not None and By(self.by) is By.NAME_NUMBER:
             means = "lists files" if indices.by is By.FILE else "holds positions"
             raise UsageError(
                 f"{self.name}: {path} {means}, by its own word, and no numbers of names. "
