@@ -133,8 +133,9 @@ class ReleasedIndices(Method):
         except UsageError as error:
             raise UsageError(f"{self.name}: {path}: {error}") from None
         if joined.missing:
-            has_positions = By(self.by) is By.NAME_NUMBER and indices.numbers.max() < len(images.paths)
-            hint = f". As positions all have one: by={By.POSITION}" if has_positions else ""
+            is_number = By(self.by) is By.NAME_NUMBER
+            are_positions = is_number and indices.numbers.max() < len(images.paths)
+            hint = f". As positions all have one: by={By.POSITION}" * are_positions
             raise UsageError(
                 f"{self.name}: {len(joined.missing)} of the {len(indices)} indices in {path} have "
                 f"no image among the {len(images.paths)} training images (by={self.by}), first "
