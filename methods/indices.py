@@ -135,7 +135,7 @@ class ReleasedIndices(Method):
         if joined.missing:
             is_number = By(self.by) is By.NAME_NUMBER
             are_positions = is_number and indices.numbers.max() < len(images.paths)
-            hint = f". As positions all have one: by={By.POSITION}" * are_positions
+            hint = f". As positions all have one: by={By.POSITION}" if are_positions else ""
             raise UsageError(
                 f"{self.name}: {len(joined.missing)} of the {len(indices)} indices in {path} have "
                 f"no image among the {len(images.paths)} training images (by={self.by}), first "
