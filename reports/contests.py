@@ -97,13 +97,16 @@ class _Group(NamedTuple):
 def contests(results: Collection) -> list[Contest]:
     """Return every contest, sorted; full data stands for itself and takes no part.
 
+    A method that no budget changes meets those that keep the share that it kept.
+
     A name stands for one identity in all places: of protocols, settings and methods with the same
     name, the one with most runs on a data set is taken; :func:`left_out` tells the others.
     """
     found: dict[tuple[Place, str], dict[str, _Group]] = defaultdict(dict)
     for one in _chosen(_groups(results)):
         data, fingerprint, model, protocol, _ = one.setting
-        place = Place(data, fingerprint, model, one.key.ratio, one.key.of)
+        kept = results.at(one.setting).kept_percent(one.key)
+        place = Place(data, fingerprint, model, kept, one.key.of)
         found[place, protocol][one.key.spec] = one
     return [
         Contest(

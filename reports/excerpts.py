@@ -4,6 +4,8 @@ A page, such as a README, says what it wants in a comment of its own and keeps i
 
     <!-- bench report studies/one: table cost-digits-resnet8-smoke, figure curves -->
     <!-- bench report: end -->
+
+Marks within fenced code stand for themselves.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from bench.errors import DataError, unknown
+from bench.errors import DataError, UsageError, unknown
 from reports.markdown import figure_as_markdown
 from reports.tables import as_markdown
 
@@ -22,9 +24,17 @@ if TYPE_CHECKING:
     from reports.content import Report
 
 T = TypeVar("T")
-_BEGIN = re.compile(r"^<!-- bench report (?P<folder>[^:\n]+): (?P<asked>[^\n]+) -->$", re.MULTILINE)
+_BEGIN = re.compile(r"<!-- bench report (?P<folder>[^:\n]+): (?P<asked>[^\n]+) -->\s*")
 _END = "<!-- bench report: end -->"
+_FENCES = ("```", "~~~")
 _KINDS = ("table", "figure")
+
+
+class Page(NamedTuple):
+    """A page with its excerpts, and the figures that it shows."""
+
+    text: str
+    figures: frozenset[str]
 
 
 class _Mark(NamedTuple):
@@ -36,8 +46,8 @@ class _Mark(NamedTuple):
     asked: str
 
 
-def with_excerpts(text: str, report: Report, folder: Path, page: Path) -> str:
-    """Return a page's text with the excerpts of one report anew.
+def with_excerpts(text: str, report: Report, folder: Path, page: Path) -> Page:
+    """Return a page with the excerpts of one report anew.
 
     Parameters
     ----------
@@ -56,43 +66,60 @@ def with_excerpts(text: str, report: Report, folder: Path, page: Path) -> str:
         For a table or figure that the report does not have.
     """
     place = Path(os.path.relpath(folder, page.parent)).as_posix()
-    parts, done, found = [], 0, False
-    for mark in _marks(text, page):
-        if Path(mark.folder).as_posix() != place:
-            continue
-        found = True
-        made = "\n\n".join(_rendered(one, report, place) for one in mark.asked.split(","))
-        parts += [text[done : mark.start], f"\n{made}\n"]
-        done = mark.end
-    if not found:
+    newline = "\r\n" if "\r\n" in text else "\n"
+    marks = [one for one in _marks(text, page) if Path(one.folder).as_posix() == place]
+    if not marks:
         raise DataError(
             f"{page} asks for nothing of {folder}. Write where it shall stand: "
             f"<!-- bench report {place}: table NAME, figure NAME --> and {_END}, a line each"
         )
-    return "".join([*parts, text[done:]])
+    parts, done, figures = [], 0, set()
+    for mark in marks:
+        asked = [_Asked(*one.strip().partition(" ")[::2]) for one in mark.asked.split(",")]
+        figures |= {one.name for one in asked if one.kind == "figure"}
+        made = "\n\n".join(["", *(_rendered(one, report, place) for one in asked), ""])
+        parts += [text[done : mark.start], made[1:].replace("\n", newline)]
+        done = mark.end
+    return Page("".join([*parts, text[done:]]), frozenset(figures))
+
+
+class _Asked(NamedTuple):
+    kind: str
+    name: str
 
 
 def _marks(text: str, page: Path) -> Iterator[_Mark]:
-    for begin in _BEGIN.finditer(text):
-        end = text.find(_END, begin.end())
-        following = _BEGIN.search(text, begin.end())
-        if end < 0 or (following and following.start() < end):
-            line = text.count("\n", 0, begin.start()) + 1
-            raise DataError(f"{page}, line {line}: no end to this excerpt. Write {_END} after it")
-        yield _Mark(begin.end(), end, begin["folder"].strip(), begin["asked"])
+    begun: tuple[int, int, re.Match[str]] | None = None
+    fence, place = "", 0
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
+        bare = line.strip()
+        if bare.startswith(_FENCES) and (not fence or bare.startswith(fence)):
+            fence = "" if fence else bare[:3]
+        begin = None if fence else _BEGIN.fullmatch(line)
+        if begin and begun:
+            break
+        if begin:
+            begun = place + len(line), number, begin
+        elif begun and bare == _END:
+            yield _Mark(begun[0], place, begun[2]["folder"].strip(), begun[2]["asked"])
+            begun = None
+        place += len(line)
+    if begun:
+        raise DataError(f"{page}, line {begun[1]}: no end to this excerpt. Write {_END} after it")
 
 
-def _rendered(asked: str, report: Report, place: str) -> str:
-    kind, _, name = asked.strip().partition(" ")
-    if kind not in _KINDS:
-        raise unknown("kind of excerpt", kind, _KINDS)
-    if kind == "table":
-        return as_markdown(_named(kind, name, {one.name: one for one in report.tables})).rstrip()
-    figure = _named(kind, name, {one.name: one for one in report.figures})
-    return figure_as_markdown(figure, place)
+def _rendered(asked: _Asked, report: Report, place: str) -> str:
+    if asked.kind not in _KINDS:
+        raise unknown("kind of excerpt", asked.kind, _KINDS)
+    if asked.kind == "table":
+        table = _named(asked, {one.name: one for one in report.tables})
+        return as_markdown(table).rstrip()
+    return figure_as_markdown(_named(asked, {one.name: one for one in report.figures}), place)
 
 
-def _named(kind: str, name: str, there: Mapping[str, T]) -> T:
-    if name not in there:
-        raise unknown(f"{kind} of the report", name, list(there))
-    return there[name]
+def _named(asked: _Asked, there: Mapping[str, T]) -> T:
+    if not there:
+        raise UsageError(f"this report has no {asked.kind}s, so no '{asked.name}' for the page")
+    if asked.name not in there:
+        raise unknown(f"{asked.kind} of the report", asked.name, list(there))
+    return there[asked.name]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from bench.storage import replacing
 from reports import markdown
 from reports.collection import Collection
 from reports.content import Figure, Report, contents, stamp_of
-from reports.excerpts import with_excerpts
+from reports.excerpts import Page, with_excerpts
 
 FORMATS = {
     "md": "report.md",
@@ -40,6 +41,7 @@ def write_report(
     formats: Sequence[str] = ("md",),
     anew: bool = False,
     figures: bool = True,
+    pages: Sequence[Path] = (),
 ) -> list[Path]:
     """Write a report into a results folder; return the main file of each format.
 
@@ -55,17 +57,28 @@ def write_report(
         Write also what was made from the same records already.
     figures : bool
         Draw figures.
+    pages : sequence of Path
+        Pages that get the tables and figures that they ask for.
+
+    Raises
+    ------
+    BenchError
+        As :func:`reports.excerpts.with_excerpts`, or when a page cannot be read; before anything
+        is written.
     """
     with uncollected():
         kept = list(records)
         results = Collection.of(kept, failures)
         stamp = stamp_of(results)
         due = [name for name in formats if anew or not _is_current(folder / FORMATS[name], stamp)]
-        report = contents(results, kept, folder, figures) if due else None
+        report = contents(results, kept, folder, figures) if due or pages else None
     if report is not None:
-        for name, content in report_files(report, due).items():
+        excerpts = _excerpts(folder, report, pages)
+        for name, content in report_files(report, due, _shown(excerpts)).items():
             with replacing(folder / name) as temporary:
                 temporary.write_bytes(content)
+        for page, made in excerpts.items():
+            _write(page, made.text)
     paths = [folder / FORMATS[name] for name in formats]
     if "latex" in due:
         from reports.pdf import compile_pdf
@@ -75,42 +88,29 @@ def write_report(
     return paths
 
 
-def write_excerpts(
-    folder: Path,
-    records: Iterable[Mapping[str, Any]],
-    failures: Iterable[Mapping[str, Any]],
-    pages: Sequence[Path],
-) -> None:
-    """Write the tables and figures that pages ask for into them; none when one cannot be.
-
-    Raises
-    ------
-    BenchError
-        As :func:`reports.excerpts.with_excerpts`, or when a page cannot be read or written.
-    """
-    for page, text in _excerpts(folder, _report(folder, records, failures), pages).items():
-        if text != _page(page):
-            with replacing(page) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+def _excerpts(folder: Path, report: Report, pages: Sequence[Path]) -> dict[Path, Page]:
+    return {page: with_excerpts(_read(page), report, folder, page) for page in pages}
 
 
-def _report(
-    folder: Path, records: Iterable[Mapping[str, Any]], failures: Iterable[Mapping[str, Any]],
-    figures: bool = True,
-) -> Report:  # fmt: skip
-    kept = list(records)
-    return contents(Collection.of(kept, failures), kept, folder, figures)
-
-
-def _excerpts(folder: Path, report: Report, pages: Sequence[Path]) -> dict[Path, str]:
-    return {page: with_excerpts(_page(page), report, folder, page) for page in pages}
-
-
-def _page(path: Path) -> str:
+def _read(page: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with page.open(encoding="utf-8", newline="") as file:
+            return file.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}. Name a Markdown file") from None
+        raise DataError(f"cannot read {page}: {error}. Name a Markdown file") from None
+
+
+def _write(page: Path, text: str) -> None:
+    """Write a page whole or not at all, with its permissions; a link stays one."""
+    place = page.resolve()
+    with replacing(place) as temporary:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        shutil.copymode(place, temporary)
+
+
+def _shown(excerpts: Mapping[Path, Page]) -> frozenset[str]:
+    return frozenset(name for page in excerpts.values() for name in page.figures)
 
 
 def stale_files(
@@ -140,13 +140,11 @@ def stale_files(
     there = [name for name in FORMATS if _is_there(folder, name)]
     if not there and not formats:
         raise UsageError(f"{folder} has no report to check. Write one with: bench report")
-    report = _report(folder, records, failures, figures)
-    files = report_files(report, formats or there)
-    found = {
-        str(page): _STALE
-        for page, text in _excerpts(folder, report, pages).items()
-        if text != _page(page)
-    }
+    kept = list(records)
+    report = contents(Collection.of(kept, failures), kept, folder, figures)
+    excerpts = _excerpts(folder, report, pages)
+    files = report_files(report, formats or there, _shown(excerpts))
+    found = {str(page): _STALE for page, made in excerpts.items() if made.text != _read(page)}
     for name, content in files.items():
         path = folder / name
         if not path.is_file():
@@ -156,10 +154,22 @@ def stale_files(
     return found
 
 
-def report_files(report: Report, formats: Sequence[str]) -> dict[str, bytes]:
-    """Return the files of a report in these formats, by path in the results folder."""
+def report_files(
+    report: Report, formats: Sequence[str], shown: Container[str] = frozenset()
+) -> dict[str, bytes]:
+    """Return the files of a report in these formats, by path in the results folder.
+
+    Parameters
+    ----------
+    shown : container of str
+        Figures that pages show: their SVG is there whatever the formats.
+    """
     pictures = _Pictures(report.figures)
-    files: dict[str, str | bytes] = {}
+    files: dict[str, str | bytes] = {
+        f"{markdown.FIGURES}/{one.name}.svg": pictures.svg[one.name]
+        for one in report.figures
+        if one.name in shown
+    }
     for name in formats:
         files |= _MAKERS[name](report, pictures)
     return {

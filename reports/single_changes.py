@@ -44,7 +44,8 @@ def single_change_table(found: Sequence[Contest]) -> Table:
     return _table(
         "What one change is worth", "changes", _CHANGES, rows, effects,
         "Difference: with the change minus without it, last epoch, paired over n common seeds, "
-        "± half of its 95 % interval. Where: data, network, ratio, protocol.",
+        "± half of its 95 % interval. Where: data, network, ratio, protocol. An edition sets "
+        "several parameters at once; a wrapper brings its own.",
     )  # fmt: skip
 
 
@@ -79,11 +80,12 @@ def _table(
     title: str, name: str, columns: Sequence[Column], rows: list[dict[str, Any]],
     effects: Sequence[Effect], note: str,
 ) -> Table:  # fmt: skip
-    corrected = holm({place: effect.p_value() for place, effect in enumerate(effects)})
+    tested = {place: effect.p_value() for place, effect in enumerate(effects) if effect.n > 1}
+    corrected = holm(tested)
     for place, effect in enumerate(effects):
-        p = corrected[place] if effect.n > 1 else None
+        p = corrected.get(place)
         rows[place] |= {"difference": effect.estimate(), "n": effect.n, "p": p}
-    notes = [note, "p: two-sided t test, corrected for the number of rows (Holm)."]
+    notes = [note, "p: two-sided t test, corrected for the number of tests (Holm)."]
     return Table(title, columns, rows, notes, name=name)
 
 

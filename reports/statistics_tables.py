@@ -63,7 +63,8 @@ def comparisons_table(
                 effect = contest.here.compared(contest.keys[ours], contest.keys[theirs])
                 if effect is None:
                     continue
-                p_values[len(made)] = effect.p_value()
+                if effect.n > 1:
+                    p_values[len(made)] = effect.p_value()
                 made.append(
                     {
                         "place": contest.words,
@@ -71,18 +72,19 @@ def comparisons_table(
                         "than": theirs,
                         "difference": effect.estimate(),
                         "n": effect.n,
+                        "p": None,
                         **_reach(effect),
                     }
                 )
     for place_of_row, p in holm(p_values).items():
-        made[place_of_row]["p"] = p if made[place_of_row]["n"] > 1 else None
+        made[place_of_row]["p"] = p
     shown = sum(row["p"] is not None and row["p"] < level for row in made)
     notes = [
         f"Shown at the {level:.0%} level after Holm's correction over the table: "
-        f"{shown} of {len(made)}.",
+        f"{shown} of {len(p_values)} that can be tested.",
         "Difference: method minus the other, last epoch, paired over n common seeds, ± half of its "
         "95 % interval. Where: data, network, ratio, protocol.",
-        "p: two-sided t test, corrected for the number of comparisons (Holm).",
+        "p: two-sided t test, corrected for the number of tests (Holm).",
         f"Detectable: the smallest true difference that n pairs show in {POWER:.0%} of all cases, "
         "at the spread seen here. Pairs needed: to show the difference seen here as often.",
     ]

@@ -39,7 +39,7 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
     links: dict[tuple[int, str], Sequence[str]] = {}
     for place, key in enumerate(here.keys):
         group = groups.get(key, [])
-        against = None if key.spec == CONTROL else control.get((key.ratio, key.of))
+        against = None if key.spec == CONTROL else control.get((here.kept_percent(key), key.of))
         to_random = here.compared(key, against)
         if to_random and to_random.n != len(group):
             notes.append(f"{here.names[key]} at {key.ratio:g} %: {to_random.n} pairs with random.")

@@ -162,7 +162,8 @@ class TestList:
             elif method["reconstruction"]:
                 assert editions == {"reconstruction"}
             else:
-                follows_a_paper = method["kind"] in ("selection", "synthesis")
+                has_source = method["year"] is not None
+                follows_a_paper = has_source and method["kind"] in ("selection", "synthesis")
                 assert editions == {"paper" if follows_a_paper else "own"}
             assert (method["year"] is None) == method["paper"].startswith("none")
 

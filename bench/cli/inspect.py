@@ -58,22 +58,21 @@ def report(
         is_default = context.get_parameter_source("formats") is ParameterSource.DEFAULT
         asked = () if is_default else chosen
         context.exit(_check(folder, records, failures, asked, not no_figures, pages, as_json))
-    from reports.report import write_excerpts, write_report
+    from reports.report import write_report
 
     renew_accounts(folder)
-    paths = write_report(folder, records, failures, chosen, anew=True, figures=not no_figures)
-    if pages:
-        write_excerpts(folder, records, failures, pages)
+    paths = write_report(folder, records, failures, chosen, True, not no_figures, pages)
+    files = [str(path) for path in (*paths, *pages)]
     if as_json:
         from reports import tables
         from reports.summary import Collection, all_tables
 
         shown = all_tables(Collection.of(records, failures))
         content = {"tables": [tables.as_json(table) for table in shown], "report": str(paths[0])}
-        click.echo(json.dumps(content | {"files": [str(path) for path in paths]}, indent=1))
+        click.echo(json.dumps(content | {"files": files}, indent=1))
         return
-    for path in (*paths, *pages):
-        click.echo(str(path))
+    for path in files:
+        click.echo(path)
     if "latex" in chosen and paths[-1].suffix != ".pdf":
         click.echo("no PDF: pdflatex is not there (Debian: texlive-latex-recommended)", err=True)
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from bench.errors import DataError, UsageError
 from reports.collection import Collection
 from reports.content import contents
 from reports.excerpts import with_excerpts
-from reports.report import stale_files, write_excerpts, write_report
+from reports.report import stale_files, write_report
 
 TABLE = "accuracy-digits-resnet8-smoke"
 PAGE = f"""# A page
@@ -41,14 +39,14 @@ def page(tmp_path):
 
 def test_what_stands_between_the_marks_is_made_anew_and_the_rest_stays(report, tmp_path):
     page, folder = tmp_path / "README.md", tmp_path / "studies" / "one"
-    made = with_excerpts(PAGE, report, folder, page)
+    made = with_excerpts(PAGE, report, folder, page).text
     before, _, after = PAGE.partition("what was there before\n")
     assert made.startswith(before)
     assert made.endswith(after)
     shown = made[len(before) : -len(after)]
     assert "| dq | 20 | 200 | 95.20 ± 0.86 | 3 |" in shown
     assert f"](studies/one/figures/{TABLE}.svg)" in shown
-    assert with_excerpts(made, report, folder, page) == made
+    assert with_excerpts(made, report, folder, page).text == made
 
 
 def test_a_page_is_written_and_then_current_until_the_records_change(records, page, tmp_path):
@@ -56,12 +54,16 @@ def test_a_page_is_written_and_then_current_until_the_records_change(records, pa
     write_report(folder, records)
     pages = [page]
     assert stale_files(folder, records, pages=pages) == {str(page): "is not what the records give"}
-    write_excerpts(folder, records, (), pages)
-    assert stale_files(folder, records, pages=pages) == {}
+    write_report(folder, records, (), ["csv"], pages=pages)
+    assert stale_files(folder, records, (), ["csv"], pages=pages) == {}
     figure = page.parent / "studies" / "one" / "figures" / f"{TABLE}.svg"
-    assert figure.is_file()
+    figure.unlink()
+    missing = {f"figures/{TABLE}.svg": "is missing"}
+    assert stale_files(folder, records, (), ["csv"], pages=pages) == missing
+    write_report(folder, records, (), ["csv"], pages=pages)
+    assert figure.is_file()  # though no other format asks for it
     write_report(folder, records[:-1])
-    assert list(stale_files(folder, records[:-1], pages=pages)) == [str(page)]
+    assert list(stale_files(folder, records[:-1], (), ["md"], pages=pages)) == [str(page)]
 
 
 @pytest.mark.parametrize(
@@ -80,11 +82,38 @@ def test_a_page_that_cannot_be_made_is_told_and_left(
     page.write_text(PAGE.replace(old, new, 1), encoding="utf-8")
     before = page.read_bytes()
     with pytest.raises(error) as raised:
-        write_excerpts(tmp_path / "studies" / "one", records, (), [page])
+        write_report(tmp_path / "studies" / "one", records, pages=[page])
     assert message in str(raised.value)
     assert page.read_bytes() == before
+    assert not (tmp_path / "studies").exists()
 
 
 def test_a_page_that_is_not_there_is_told(records, tmp_path):
     with pytest.raises(DataError, match="cannot read"):
-        write_excerpts(tmp_path, records, (), [Path(tmp_path / "none.md")])
+        write_report(tmp_path, records, pages=[tmp_path / "none.md"])
+
+
+def test_a_page_keeps_its_line_ends_its_permissions_and_its_place(records, page, tmp_path):
+    target = tmp_path / "kept.md"
+    target.write_bytes(PAGE.replace("\n", "\r\n").encode())
+    target.chmod(0o600)
+    page.unlink()
+    page.symlink_to(target)
+    write_report(tmp_path / "studies" / "one", records, pages=[page])
+    assert page.is_symlink()
+    text = target.read_bytes()
+    assert b"| dq | 20 |" in text
+    assert text.count(b"\n") == text.count(b"\r\n")
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_marks_within_fenced_code_stand_for_themselves(report, tmp_path):
+    fenced = f"```\n{PAGE}```\n"
+    made = with_excerpts(fenced + PAGE, report, tmp_path / "studies/one", tmp_path / "README.md")
+    assert made.text.startswith(fenced)
+    assert "| dq | 20 |" in made.text[len(fenced) :]
+
+
+def test_without_figures_a_page_cannot_have_one(records, page, tmp_path):
+    with pytest.raises(UsageError, match="has no figures"):
+        write_report(tmp_path / "studies" / "one", records, figures=False, pages=[page])

@@ -151,3 +151,22 @@ def test_the_tables_render_and_none_needs_rows(made):
         assert "|" in as_markdown(table)
         assert make([]).rows == []
         assert as_text(make([]))
+
+
+def test_a_method_that_no_budget_changes_meets_those_that_keep_its_share(record):
+    """Two index files of other sizes are never compared, and random is where it keeps as many."""
+    records = []
+    for seed in range(3):
+        records += [record("random", "5", seed, 60 + seed), record("random", "50", seed, 70 + seed)]
+        for name, images in (("few", 50), ("many", 500)):
+            listed = record(name, "100", seed, 65 + seed)
+            listed["method"] |= {"budgeted": False, "seeded": False}
+            listed["cell"]["selection_seed"] = 0
+            listed["compressed"] |= {"images": images}
+            records.append(listed)
+    places = {(contest.place.percent, *contest.keys) for contest in found(records)}
+    assert places == {(5.0, "few", "random"), (50.0, "many", "random")}
+    rows = comparisons_table(found(records)).rows
+    assert {(row["method"], row["than"], round(row["difference"].mean)) for row in rows} == {
+        ("few", "random", 5), ("many", "random", -5),
+    }  # fmt: skip
