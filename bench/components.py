@@ -154,19 +154,21 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter:
     return Parameter(name, hint, default, rule=rule)
 
 
-def missing(component: type) -> str:
-    """Return what a component class leaves open that its bases ask for; empty if nothing.
+def missing(component: type, base: type) -> str:
+    """Return what a component class leaves open that its base asks for; empty if nothing.
 
-    Bases ask by a ``ClassVar`` without a value and by an abstract method.
+    A base asks by a ``ClassVar`` without a value and by an abstract method.
     """
-    for name, hint in get_type_hints(component).items():
-        if get_origin(hint) is not ClassVar:
+    for name, hint in get_type_hints(base).items():
+        if get_origin(hint) is not ClassVar or hasattr(base, name):
             continue
         wanted = get_args(hint)[0]
+        told = getattr(wanted, "__name__", str(wanted))
         if not hasattr(component, name):
-            return f"has no {name}. Give it one, {name} = {wanted.__name__}(...)"
-        if isinstance(wanted, type) and not isinstance(getattr(component, name), wanted):
-            return f"has {name}={getattr(component, name)!r}, which is no {wanted.__name__}"
+            return f"has no {name}. Give it one, {name} = {told}(...)"
+        is_plain = isinstance(wanted, type) and wanted is not Any
+        if is_plain and not isinstance(getattr(component, name), wanted):
+            return f"has {name}={getattr(component, name)!r}, which is no {told}"
     for name in dir(component):
         if getattr(getattr(component, name), "__isabstractmethod__", False):
             return f"does not define {name}()"

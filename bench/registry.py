@@ -90,7 +90,7 @@ class Registry(Generic[C]):
                     "Write @dataclass(frozen=True) between the registration and the class"
                 )
             parameters(component)  # raises a TypeError for one that users could not type
-            if open_ends := missing(component):
+            if open_ends := missing(component, self._base):
                 raise TypeError(f"{self.kind} '{name}': {component} {open_ends}")
             component.name = name
             self._classes[name] = component

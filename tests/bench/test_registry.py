@@ -7,7 +7,7 @@ import sys
 from abc import abstractmethod
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
@@ -338,3 +338,33 @@ def test_an_installed_plugin_adds_methods_and_cannot_take_the_name_of_ours(tmp_p
     assert made == "methods.random mine[alpha=1.0]"
     assert "method 'random' exists twice" in broken
     assert "'builtin'" not in broken
+
+
+# what a base leaves open
+
+
+class Open(Component):
+    info: ClassVar[str]
+    anything: ClassVar[Any]
+    count: ClassVar[int | None]
+
+
+def registered(**values):
+    """Register a class with these values, and class variables of its own that nobody asks for."""
+    own = {"scale": ClassVar[float], "free": ClassVar[Any], "later": ClassVar[int | None]}
+    body = {"__annotations__": own, "scale": 1, "free": 1, **values}
+    made = dataclass(frozen=True)(type("Given", (Open,), body))
+    return Registry("thing", Open).register("given")(made)
+
+
+def test_a_class_gives_what_its_base_leaves_open_and_its_own_variables_are_its_own():
+    assert registered(info="told", anything=1, count=None).name == "given"
+    for values, told in (
+        ({}, "has no info. Give it one, info = str"),
+        ({"info": 3}, "has info=3, which is no str"),
+        ({"info": "told"}, "has no anything. Give it one, anything = Any"),
+        ({"info": "told", "anything": 1}, "has no count. Give it one, count = int | None"),
+    ):
+        with pytest.raises(TypeError) as caught:
+            registered(**values)
+        assert told in str(caught.value)
