@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bench.asking import telling
 from bench.errors import DeviceError, UsageError
 from bench.launching import check_processes
 from bench.metering import keep_freed_memory
@@ -255,6 +256,7 @@ def images_seen(cell: Cell, available: int) -> int:
 
 def expected_load(cell: Cell, available: int) -> Load:
     """Return what a cell's training is expected to get through; its method may keep otherwise."""
-    images = cell.method.expected_images(cell.budget, available)
+    with telling(cell.method, "expected_images()"):
+        images = cell.method.expected_images(cell.budget, available)
     share = cell.budget.share if cell.method.budgeted else images / max(available, 1)
     return Load(images, available, share)

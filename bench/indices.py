@@ -24,7 +24,7 @@ INDEX = "kept.csv"
 _TRAIN = "train"
 _COLUMNS = (By.POSITION, "index", "indices")
 _T = TypeVar("_T", int, str)
-_UNREADABLE = (ValueError, OverflowError, IndexError, EOFError)
+_UNREADABLE = (ValueError, OverflowError, IndexError, EOFError, csv.Error)
 
 
 def _no_numbers() -> IntArray:

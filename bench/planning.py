@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from statistics import median
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from bench.asking import telling
 from bench.context import RunContext
 from bench.contract import ImageDataset
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError
 from bench.execution import check_budgets, expected_load, images_seen, pending_cells
 from bench.selecting import compressed_set
 from bench.weights import require as require_weights
@@ -155,7 +155,7 @@ def _looks(pending: Sequence[Cell], class_counts: IntArray, results: Results) ->
     sets = {(c.method.spec, c.budget.label, c.selection_seed): c for c in pending}
     found: dict[str, int] = defaultdict(int)
     for (method, _, _), cell in sets.items():
-        with _telling(cell.method, "looks()"):
+        with telling(cell.method, "looks()"):
             looks = cell.method.looks(class_counts, cell.budget)
         if looks and not _has_set(cell, results):
             found[method] += looks
@@ -189,7 +189,7 @@ def require(
 
 
 def check_methods(pending: Sequence[Cell], results: Results, source: Source) -> None:
-    """Raise the UsageError of a method that refuses the data set, unless its sets are all made."""
+    """Raise the error of a method that refuses the data set, unless its sets are all made."""
     by_method: dict[Method, list[Cell]] = defaultdict(list)
     for cell in pending:
         by_method[cell.method].append(cell)
@@ -200,8 +200,9 @@ def check_methods(pending: Sequence[Cell], results: Results, source: Source) -> 
 
     for method, cells in by_method.items():
         try:
-            method.refuse_unready(keys)
-        except UsageError:
+            with telling(method, "refuse_unready()"):
+                method.refuse_unready(keys)
+        except BenchError:
             if not all(_has_set(cell, results) for cell in cells):
                 raise
 
@@ -238,23 +239,8 @@ def declared(method: Method, context: Context) -> tuple[Artefact, ...]:
     UsageError
         When the method fails, whatever it raises.
     """
-    with _telling(method, "artefacts()"):
+    with telling(method, "artefacts()"):
         return tuple(method.artefacts(NOT_LOADED, context))
-
-
-@contextmanager
-def _telling(method: Method, what: str) -> Iterator[None]:
-    """Tell in a line what a method raises while a plan asks it."""
-    try:
-        yield
-    except BenchError:
-        raise
-    except Exception as error:  # a method from outside may raise anything
-        reason = (str(error).strip() or "no reason given").splitlines()[0]
-        raise UsageError(
-            f"{method.spec}: {what} failed ({type(error).__name__}: {reason}); a plan asks for it "
-            f"before images are loaded. Try: bench check {method.name}"
-        ) from error
 
 
 def _context(cell: Cell, results: Results) -> RunContext:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from bench.choices import By
 from bench.contract import CompressedSet, Context, ImageDataset, Keeps, Method, MethodInfo, register
-from bench.errors import DataError, UsageError
+from bench.errors import BenchError, DataError, UsageError
 from bench.indices import Joined, Named, join, read_indices
 from bench.weights import sha256_of
 
@@ -104,7 +104,7 @@ class ReleasedIndices(Method):
         """Return how many images the file names; all that there are where it is not here."""
         try:
             return len(self._indices()[0])
-        except UsageError:
+        except BenchError:
             return available
 
     def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:

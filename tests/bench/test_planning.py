@@ -243,7 +243,7 @@ def test_a_partial_time_is_no_total_and_says_what_is_missing(results, source):
     assert plan_table(told([cell()], results, source)).texts()[0][-1] == ""
 
 
-@pytest.mark.parametrize("asked", ["artefacts", "looks"])
+@pytest.mark.parametrize("asked", ["artefacts", "looks", "refuse_unready", "expected_images"])
 def test_a_method_that_fails_when_a_plan_asks_it_is_named_in_a_line(
     monkeypatch, results, source, asked
 ):
