@@ -180,19 +180,24 @@ def _joined_by_file(indices: Indices, images: Named) -> Joined:
             f"{images.option}{By.NAME_NUMBER}, or {images.option}{By.POSITION}"
         )
     places = {path: place for place, path in enumerate(images.paths)}
-    joined = _joined([_there(name, places) for name in indices.names], places, By.FILE)
+    below = _by_place_below_train(images.paths)
+    there = [one if one in places else below.get(_below_train(one), one) for one in indices.names]
+    joined = _joined(there, places, By.FILE)
     if len(np.unique(joined.positions)) < len(joined.positions):
         raise UsageError("the index file lists an image by two paths. Give each image once")
     return joined
 
 
-def _there(name: str, places: Mapping[str, int]) -> str:
-    """Return the path that a listed file has here: its own, or that below a folder ``train``."""
+def _below_train(name: str) -> str:
+    """Return what of a path stands below its folder ``train``; all of it where it has none."""
     parts = PurePosixPath(name).parts
-    if name in places or _TRAIN not in parts:
-        return name
-    below = "/".join(parts[parts.index(_TRAIN) + 1 :])
-    return below if below in places else name
+    return "/".join(parts[parts.index(_TRAIN) + 1 :]) if _TRAIN in parts[:-1] else name
+
+
+def _by_place_below_train(paths: Sequence[str]) -> dict[str, str]:
+    """Return the paths by what stands below ``train``, but for those that two share."""
+    counts = Counter(_below_train(path) for path in paths)
+    return {_below_train(path): path for path in paths if counts[_below_train(path)] == 1}
 
 
 def _only_reading(indices: Indices, images: Named) -> Joined:

@@ -258,3 +258,13 @@ class TestOverlap:
         first = table.rows[0]
         assert (first["common"], first["jaccard"], first["ours_in_theirs"]) == (1, 1 / 3, 0.5)
         assert table.texts()[0][4] == "1.0 ± 0.6"
+
+
+def test_a_path_of_a_copy_means_the_image_at_the_same_place_below_train():
+    def joined(name: str, *paths: str) -> list[int]:
+        return join(Indices(names=(name,)), Named(paths, "here"), By.FILE).positions.tolist()
+
+    assert joined("copy/train/cat/0.png", "train/dog/0.png", "train/cat/0.png") == [1]
+    assert joined("copy/train/cat/0.png", "cat/0.png") == [0]
+    assert joined("train/cat/0.png", "cat/0.png", "train/cat/0.png") == [1]
+    assert joined("copy/train/cat/0.png", "a/train/cat/0.png", "b/train/cat/0.png") == []
