@@ -129,12 +129,12 @@ class Registry(Generic[C]):
             return spec
         return self.others.spec(spec.name, spec.parameters)
 
-    def long_form(self, name: str) -> str:
-        """Return the spec that a name stands for if it is one of the others; asks no library."""
-        if self.others is None:
-            return name
-        spec = self.others.spec(name)
-        return str(spec)
+    def long_form(self, text: str) -> str:
+        """Return what a text stands for if its name is one of the others; asks no library."""
+        specs = list(expand(text))
+        if self.others is None or len(specs) != 1 or specs[0].name == self.others.component:
+            return text
+        return str(self.others.spec(specs[0].name, specs[0].parameters))
 
     def _unknown(self, name: str) -> UsageError:
         see, near = f"bench list {self.kind}s", ""
