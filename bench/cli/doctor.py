@@ -239,14 +239,15 @@ def _data() -> Iterator[Finding]:
 
 
 def _weights() -> Iterator[Finding]:
+    from methods.indices import indices_folder
+
     own = Path(os.environ.get("BENCH_WEIGHTS") or Path.home() / ".cache" / "bench" / "weights")
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    indices = Path(os.environ.get("BENCH_INDICES") or Path.home() / ".cache" / "bench" / "indices")
     for name, folder, pattern, limits in (
         ("weights", own, "*", "methods with published weights fetch them, or fail"),
         ("timm weights", cache, "models--timm--*", "pretrained=true fetches them, or refuses"),
-        ("index files", indices, "*", "the method indices refuses to run"),
+        ("index files", indices_folder(), "*", "the method indices refuses to run"),
     ):
         found = sorted(path.name for path in folder.glob(pattern))
         told = f"{folder}: {', '.join(found[:5]) or 'none'}{', ...' if len(found) > 5 else ''}"
