@@ -196,10 +196,8 @@ def _sent(executor: _Executor, work: list[Work], logs: Path, number: int, of: in
     """Return Slurm's number of an array; raise an error where it has none, and leave nothing."""
     try:
         # submitit prints what sbatch says besides raising it.
-        said = io.StringIO()
-        with told_as_storage_error(logs), contextlib.redirect_stderr(said):
+        with told_as_storage_error(logs), contextlib.redirect_stderr(io.StringIO()):
             sent = executor.submit_array(work)
-        sys.stderr.write(said.getvalue())
     except StorageError:
         # Slurm may have it already, and its jobs would not find what they are to do.
         commands.cancel_named(executor.parameters["job_name"])
