@@ -124,18 +124,29 @@ class Cluster:
         )  # fmt: skip
         wait_for((self.folder / "munge.sock").exists)
 
+    def _install_database(self, data: Path) -> None:
+        """Make the database's files; on a busy machine the program fails at times, so thrice."""
+        for _ in range(3):
+            shutil.rmtree(data, ignore_errors=True)
+            done = subprocess.run(
+                ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--user=mysql",
+                 "--auth-root-authentication-method=normal", "--skip-test-db",
+                 "--innodb-use-native-aio=0"],
+                check=False, capture_output=True, text=True,
+            )  # fmt: skip
+            if done.returncode == 0:
+                return
+            time.sleep(2)
+        raise RuntimeError(f"mariadb-install-db failed thrice: {done.stdout}\n{done.stderr}")
+
     def _database(self) -> None:
         data = self.folder / "database"
         sock = data / "my.sock"  # the only folder that mysql may write in
-        subprocess.run(
-            ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--user=mysql",
-             "--auth-root-authentication-method=normal", "--skip-test-db"],
-            check=True, capture_output=True,
-        )  # fmt: skip
+        self._install_database(data)
         self._daemon(
             "mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={sock}", "--user=mysql",
             f"--port={self.ports[4]}", "--bind-address=127.0.0.1", f"--pid-file={data}/my.pid",
-            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-flush-log-at-trx-commit=0", "--innodb-use-native-aio=0",
         )  # fmt: skip
         grant = (
             "create user slurm@'127.0.0.1' identified by 'testing'; create user slurm@localhost "
