@@ -97,9 +97,8 @@ class Batches:
         self.device = device
         self._job = job
         self._count = len(labels)
-        self._steps = job.protocol.steps_per_pass(job.load)
-        self._size = job.protocol.batch(job.load)
-        self._drops = job.protocol.last_batch == "drop"
+        self._load = job.load
+        self._steps = job.protocol.steps_per_pass(self._load)
         is_siamese = job.protocol.augmentation == "dsa"
         self._siamese = SiameseAugmentation() if is_siamese else None
         self._labels, self._soft_labels, self._weights = (
@@ -123,10 +122,7 @@ class Batches:
     def _places(self, step: int) -> tuple[int, slice]:
         """Return the pass that a step belongs to, and the places of its images in the order."""
         number, within = divmod(step, self._steps)
-        stop = (within + 1) * self._size
-        if within + 1 == self._steps and (not self._drops or self._count < stop):
-            stop = self._count
-        return number, slice(within * self._size, stop)
+        return number, self._job.protocol.places(self._load, within)
 
     def _pieces(self, count: int) -> list[Piece]:
         """Return what this process takes of a batch."""

@@ -66,13 +66,13 @@ def model_facts(job: Job, network: Network) -> dict[str, Any]:
 def engine_facts(job: Job, curve: Curve, packed: int, processes: int = 1) -> dict[str, Any]:
     """Return how a network was trained, where the protocol leaves that to the device or the set.
 
-    The batch is the whole set where the protocol's is larger; ``packed`` are the cells that were
+    The batch size is that of the largest batch; ``packed`` are the cells that were
     computed on the device at a time, ``processes`` those that trained this one together.
     """
     return {
         "precision": curve.precision,
         "precision_reason": curve.precision_reason,
-        "batch_size": min(job.protocol.batch(job.load), len(job.train)),
+        "batch_size": job.protocol.largest_batch(job.load),
         "is_captured": curve.is_captured,
         "capture_failure": curve.capture_failure or None,
         "packed": packed,

@@ -56,9 +56,11 @@ class Protocol(Component):
         the full training split: an epoch is as many steps as a pass over the full split has, and
         smaller sets are passed over more often within it.
     batch_size : int
-        Images a step; the last batch of a pass may be smaller, or larger by one image.
-    last_batch : {"keep", "drop"}
-        What becomes of a last batch that is not full; a set smaller than a batch is one.
+        Images a step, at most; a last batch may be larger by one image.
+    last_batch : {"keep", "drop", "even"}
+        What becomes of a last batch that is not full: it is smaller than the others, or left
+        out, or all batches of a pass are made of nearly equal size, as many as with ``keep`` and
+        no two of them apart by more than one image. A set smaller than a batch is one.
     batch_shards : int
         Parts that a batch is divided into, each normalised on its own as if it had a device of
         its own, whatever number of devices there is; 1 for none. Running statistics are averaged
@@ -214,13 +216,24 @@ class Protocol(Component):
         """Return the optimizer steps of a training run."""
         return self.epochs * self.steps_per_epoch(load)
 
+    def places(self, load: Load, step: int) -> slice:
+        """Return which places in the order of a pass a step of it takes, counted from 0."""
+        images, steps, batch = load.images, self.steps_per_pass(load), self.batch(load)
+        if self.last_batch == "even":
+            return slice(images * step // steps, images * (step + 1) // steps)
+        keeps_rest = self.last_batch == "keep" and step + 1 == steps
+        return slice(batch * step, images if keeps_rest else min(images, batch * (step + 1)))
+
+    def largest_batch(self, load: Load) -> int:
+        """Return the images of the largest batch of a pass."""
+        ends = (self.places(load, step) for step in (0, self.steps_per_pass(load) - 1))
+        return max(places.stop - places.start for places in ends)
+
     def images_seen(self, load: Load) -> int:
         """Return the images that a run goes through, repetitions counted."""
-        passes, rest = divmod(self.steps(load), self.steps_per_pass(load))
-        a_pass = load.images
-        if self.last_batch == "drop":
-            a_pass = min(a_pass, self.steps_per_pass(load) * self.batch(load))
-        return passes * a_pass + rest * self.batch(load)
+        passes, rest = divmod(self.steps(load), steps := self.steps_per_pass(load))
+        seen: int = passes * self.places(load, steps - 1).stop
+        return seen + (self.places(load, rest - 1).stop if rest else 0)
 
     def _steps(self, images: int, batch: int) -> int:
         """Return the steps of a pass; a last image alone joins the batch before.
@@ -228,6 +241,9 @@ class Protocol(Component):
         Batch normalisation cannot normalise a single value.
         """
         full, rest = divmod(images, batch)
+        if self.last_batch == "even":
+            full += rest > 0
+            return max(1, min(full, images // 2) if batch > 1 else full)
         return max(1, full + (rest > 1 and self.last_batch == "keep"))
 
     def is_tested(self, epoch: int) -> bool:

@@ -6,6 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench import training
 from bench.augment import Normalisation
@@ -246,6 +248,39 @@ def test_an_epoch_that_ends_within_a_pass_is_resumed_there(job, tmp_path, epoch)
     resumed, again = training.run(job, Checkpoint(tmp_path))
     assert training.weights_digest(resumed) == training.weights_digest(straight)
     assert again.train_loss == curve.train_loss
+
+
+@given(
+    images=st.integers(1, 700), batch=st.integers(1, 300), way=st.sampled_from(["drop", "even"])
+)
+def test_a_pass_shows_every_image_once_or_leaves_out_a_last_batch(images, batch, way):
+    load = Load.of_all(images)
+    kept, other = (
+        PROTOCOLS.make_one(f"smoke[epochs=1,batch_size={batch},last_batch={one}]")
+        for one in ("keep", way)
+    )
+    for protocol in (kept, other):
+        steps = protocol.steps_per_pass(load)
+        places = [protocol.places(load, step) for step in range(steps)]
+        seen = [place for one in places for place in range(images)[one]]
+        left_out = images - len(seen)
+        assert seen == list(range(len(seen)))
+        assert len(seen) == protocol.images_seen(load)
+        assert left_out < batch if protocol.last_batch == "drop" else left_out == 0
+        sizes = [one.stop - one.start for one in places]
+        assert protocol.largest_batch(load) == max(sizes) <= batch + 1
+        assert min(sizes) >= min(images, batch, 2)
+        if protocol.last_batch == "even":
+            assert max(sizes) - min(sizes) <= 1
+            assert steps == -(-images // batch) or max(sizes) == batch + 1
+
+
+@pytest.mark.parametrize("protocol", ["cpu", "matched-steps"])
+def test_our_own_recipes_have_no_small_batch(protocol):
+    """5,000 images in batches of 128 would leave 8 for the last one."""
+    for images, size in ((5000, 125), (4990, 128), (6200, 127), (50_000, 128)):
+        recipe = PROTOCOLS.make_one(protocol)
+        assert recipe.largest_batch(Load(images, 50_000, images / 50_000)) == size
 
 
 @pytest.mark.parametrize(
