@@ -250,9 +250,7 @@ def test_an_epoch_that_ends_within_a_pass_is_resumed_there(job, tmp_path, epoch)
     assert again.train_loss == curve.train_loss
 
 
-@given(
-    images=st.integers(1, 700), batch=st.integers(1, 300), way=st.sampled_from(["drop", "even"])
-)
+@given(images=st.integers(1, 700), batch=st.integers(1, 300), way=st.sampled_from(["drop", "even"]))
 def test_a_pass_shows_every_image_once_or_leaves_out_a_last_batch(images, batch, way):
     load = Load.of_all(images)
     kept, other = (
