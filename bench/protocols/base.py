@@ -231,9 +231,10 @@ class Protocol(Component):
 
     def images_seen(self, load: Load) -> int:
         """Return the images that a run goes through, repetitions counted."""
-        passes, rest = divmod(self.steps(load), steps := self.steps_per_pass(load))
-        seen: int = passes * self.places(load, steps - 1).stop
-        return seen + (self.places(load, rest - 1).stop if rest else 0)
+        steps = self.steps_per_pass(load)
+        passes, rest = divmod(self.steps(load), steps)
+        within = self.places(load, rest - 1).stop if rest else 0
+        return int(passes * self.places(load, steps - 1).stop + within)
 
     def _steps(self, images: int, batch: int) -> int:
         """Return the steps of a pass; a last image alone joins the batch before.
