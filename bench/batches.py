@@ -122,7 +122,8 @@ class Batches:
     def _places(self, step: int) -> tuple[int, slice]:
         """Return the pass that a step belongs to, and the places of its images in the order."""
         number, within = divmod(step, self._steps)
-        return number, self._job.protocol.places(self._load, within)
+        places = self._job.protocol.places(self._load, within)
+        return number, slice(places.start, places.stop)
 
     def _pieces(self, count: int) -> list[Piece]:
         """Return what this process takes of a batch."""

@@ -216,25 +216,24 @@ class Protocol(Component):
         """Return the optimizer steps of a training run."""
         return self.epochs * self.steps_per_epoch(load)
 
-    def places(self, load: Load, step: int) -> slice:
+    def places(self, load: Load, step: int) -> range:
         """Return which places in the order of a pass a step of it takes, counted from 0."""
         images, steps, batch = load.images, self.steps_per_pass(load), self.batch(load)
         if self.last_batch == "even":
-            return slice(images * step // steps, images * (step + 1) // steps)
+            return range(images * step // steps, images * (step + 1) // steps)
         keeps_rest = self.last_batch == "keep" and step + 1 == steps
-        return slice(batch * step, images if keeps_rest else min(images, batch * (step + 1)))
+        return range(batch * step, images if keeps_rest else min(images, batch * (step + 1)))
 
     def largest_batch(self, load: Load) -> int:
         """Return the images of the largest batch of a pass."""
-        ends = (self.places(load, step) for step in (0, self.steps_per_pass(load) - 1))
-        return max(places.stop - places.start for places in ends)
+        return max(len(self.places(load, k)) for k in (0, self.steps_per_pass(load) - 1))
 
     def images_seen(self, load: Load) -> int:
         """Return the images that a run goes through, repetitions counted."""
         steps = self.steps_per_pass(load)
         passes, rest = divmod(self.steps(load), steps)
         within = self.places(load, rest - 1).stop if rest else 0
-        return int(passes * self.places(load, steps - 1).stop + within)
+        return passes * self.places(load, steps - 1).stop + within
 
     def _steps(self, images: int, batch: int) -> int:
         """Return the steps of a pass; a last image alone joins the batch before.
