@@ -26,6 +26,13 @@ _WORDS = {"compressed": "choosing images"}
 """What making an artefact is called where its kind is no word for a thing."""
 
 
+class MadeElsewhere(BaseException):
+    """Another worker makes an artefact that is needed, and this one has other work.
+
+    No error: nothing shall catch it on its way out of a method.
+    """
+
+
 @dataclass(frozen=True)
 class LazyArtefact:
     """An artefact that is known by its id and computed, or loaded, when it is first read."""
@@ -70,6 +77,9 @@ class RunContext:
         Where artefacts are kept, and what keeps two workers from making the same one.
     checkpoint : callable
         Gives the checkpoint's place for an artefact's id.
+    waits : bool
+        Whether an artefact that another worker makes is waited for; otherwise reading it raises
+        :class:`MadeElsewhere`.
     """
 
     def __init__(
@@ -81,6 +91,7 @@ class RunContext:
         leases: Leases,
         checkpoint: Callable[[str], Checkpoint],
         progress: Progress | None = None,
+        waits: bool = True,
     ) -> None:
         self.selection_seed = selection_seed
         self.device = device
@@ -90,6 +101,7 @@ class RunContext:
         self._leases = leases
         self._checkpoint = checkpoint
         self._progress = progress or Progress()
+        self._waits = waits
         self._meter = Meter()
         self._making: list[_Making] = []
         self._obtained: dict[str, StoredArtefact] = {}
@@ -143,7 +155,13 @@ class RunContext:
         return LazyArtefact(name, kind, tuple(inputs), make, device or self.device, self)
 
     def obtain(self, artefact: LazyArtefact) -> StoredArtefact:
-        """Load an artefact, or make it, or wait for the worker who makes it."""
+        """Load an artefact, or make it, or wait for the worker who makes it.
+
+        Raises
+        ------
+        MadeElsewhere
+            When another worker makes it and this context does not wait.
+        """
         stored = self._obtained.get(artefact.id)
         if stored is None:
             with self._meter.stage("loading and waiting"):  # charged to nobody
@@ -161,6 +179,8 @@ class RunContext:
             with self._leases.taken(artefact.id) as lease:
                 if lease is not None:
                     return self._store.load(artefact.id) or self._make(artefact)
+            if not self._waits:
+                raise MadeElsewhere
             holder = self._leases.holder(artefact.id)
             self._progress.waiting(f"{artefact.kind} made by {holder}")
             time.sleep(_POLL_S)

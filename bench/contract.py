@@ -90,6 +90,9 @@ class Context(Protocol):
         the code that makes it (raise it when the same parameters begin to give other arrays)
         and, when ``seeded``, the selection seed. Its cost, and that of everything read while it
         is made, is charged to everyone who uses it, as time on ``device`` (None: the context's).
+
+        Where another run is making it, reading it may end the selection, which begins anew after
+        other cells: read artefacts before computing what is not kept as one.
         """
 
     def checkpoint(self) -> Checkpoint:

@@ -127,8 +127,9 @@ def execute(
 ) -> Outcome:
     """Compute the plan's cells that have no record yet.
 
-    Cells that another worker holds are left to it and looked at again at the end. A cell that
-    fails leaves a failure record, and the others go on.
+    Cells that another worker holds are left to it and looked at again at the end; so are those
+    that need an artefact which another one makes. A cell that fails leaves a failure record, and
+    the others go on.
 
     Parameters
     ----------
@@ -191,6 +192,7 @@ class Alone:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._cell: Cell | None = None
+        self._waits = True
 
     @property
     def is_over(self) -> bool:
@@ -207,33 +209,39 @@ class Alone:
         """Whether no cell is to be computed."""
         return self._cell is None
 
-    def give(self, cell: Cell) -> None:
-        """Take a cell."""
-        self._cell = cell
+    def give(self, cell: Cell, waits: bool) -> None:
+        """Take a cell, and whether to wait for an artefact that another worker makes."""
+        self._cell, self._waits = cell, waits
 
     def ended(self) -> list[tuple[Cell, State]]:
         """Compute the cell; return it with what became of it."""
         cell, self._cell = self._cell, None
         assert cell is not None
-        return [(cell, self._worker.attend(cell))]
+        return [(cell, self._worker.attend(cell, self._waits))]
 
 
 def _work_through(
     queue: deque[Cell], crew: Crew | Alone, outcome: Outcome, results: Results, progress: Progress
 ) -> None:
-    """Have cells computed until none is left in the queue, or the crew is over."""
-    passed_over = 0
+    """Have cells computed until none is left in the queue, or the crew is over.
+
+    What another worker computes or makes is passed over while there are other cells.
+    """
+    passed_over: dict[str, State] = {}
+    """Why, for those since a cell was last completed."""
     while (queue or crew.is_busy) and not crew.is_over:
         while queue and crew.has_room:
-            crew.give(queue.popleft())
+            cell = queue.popleft()
+            crew.give(cell, waits=cell.id in passed_over)
         for cell, state in crew.ended():
-            if state in (State.HELD_ELSEWHERE, State.LEFT):
+            if state in (State.HELD_ELSEWHERE, State.MISSES_ARTEFACT, State.LEFT):
                 queue.append(cell)
-                passed_over += state is State.HELD_ELSEWHERE
+                if state is not State.LEFT:
+                    passed_over[cell.id] = state
             else:
                 outcome.of(state).append(cell.id)
-                passed_over = 0
-        if queue and passed_over >= len(queue):
+                passed_over.clear()
+        if queue and all(passed_over.get(one.id) is State.HELD_ELSEWHERE for one in queue):
             count = "1 cell" if len(queue) == 1 else f"{len(queue)} cells, the first"
             progress.waiting(f"{count} computed by {results.leases.holder(queue[0].id)}")
             time.sleep(_POLL_S)

@@ -166,14 +166,20 @@ class Crew:
         """Whether another cell can be begun."""
         return sum(member.cell is not None for member in self._members) < self._setting.packed
 
-    def give(self, cell: Cell) -> None:
-        """Have a cell computed; processes that died while they were idle are replaced."""
+    def give(self, cell: Cell, waits: bool) -> None:
+        """Have a cell computed; processes that died while they were idle are replaced.
+
+        Parameters
+        ----------
+        waits : bool
+            Whether to wait for an artefact that another worker makes, or leave the cell.
+        """
         for member in [one for one in self._members if one.cell is None]:
-            if _told(member, cell):
+            if _told(member, cell, waits):
                 return
             self._forget(member)
         # One that dies before it is told is heard of by ended(), as any that dies with its cell.
-        _told(self._hired(), cell)
+        _told(self._hired(), cell, waits)
 
     def ended(self) -> list[tuple[Cell, State]]:
         """Wait until something is told; return the cells that have ended."""
@@ -241,11 +247,11 @@ class Crew:
         self._members.remove(member)
 
 
-def _told(member: _Member, cell: Cell) -> bool:
+def _told(member: _Member, cell: Cell, waits: bool) -> bool:
     """Have a process compute a cell; return whether it could still be told."""
     member.cell, member.phase = cell, "unknown"
     try:
-        member.connection.send(cell.identity())
+        member.connection.send((cell.identity(), waits))
     except OSError:
         return False
     return True
@@ -298,7 +304,8 @@ def _attended(connection: Connection, setting: Setting) -> Iterator[tuple[State,
     source = replace(setting.source, feed=setting.source.feed.shared_by(setting.packed))
     worker: Worker | None = None
     while True:
-        cell = Cell.from_identity(connection.recv())
+        identity, waits = connection.recv()
+        cell = Cell.from_identity(identity)
         if worker is None:
             prepare_torch(setting.threads)
             splits = cell.dataset.load(source)
@@ -312,7 +319,7 @@ def _attended(connection: Connection, setting: Setting) -> Iterator[tuple[State,
                 setting.processes,
                 source,
             )
-        yield worker.attend(cell), worker.has_lost_device
+        yield worker.attend(cell, waits), worker.has_lost_device
 
 
 def _stop(number: int, frame: object) -> None:

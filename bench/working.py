@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from bench.allocation import Share
-from bench.context import RunContext
+from bench.context import MadeElsewhere, RunContext
 from bench.datasets import Source
 from bench.devices import answers, forget_peak_memory, free_memory, peak_memory_bytes
 from bench.errors import BenchError, ProcessError, StorageError
@@ -49,6 +49,7 @@ class State(Enum):
     FOUND = "found"
     FAILED = "failed"
     HELD_ELSEWHERE = "held elsewhere"
+    MISSES_ARTEFACT = "misses an artefact that another worker makes"
     LEFT = "left by a killed process"
 
 
@@ -102,17 +103,23 @@ class Worker:
         self._processes = processes
         self._source = source or Source()
         self._phase = ""
+        self._waits = True
         self._job: Job | None = None
         self._trainers = Trainers()
         self._normalisations: dict[str, Normalisation] = {}
         self.has_lost_device = False
         """Whether the device takes no more work from this process, after a cell that failed."""
 
-    def attend(self, cell: Cell) -> State:
+    def attend(self, cell: Cell, waits: bool = True) -> State:
         """Compute a cell unless it is complete or another worker's.
 
         A cell whose worker was killed may kill the next one too: its failure is written down, and
         it is computed after the others.
+
+        Parameters
+        ----------
+        waits : bool
+            Whether to wait for an artefact that another worker makes, or leave the cell.
 
         Raises
         ------
@@ -127,7 +134,11 @@ class Worker:
                     if lease.left_by and self._tells_killed:
                         tell_killed(cell, self._results, lease.left_by, self._device)
                         return State.LEFT
-                    return self._compute(cell)
+                    self._waits = waits
+                    try:
+                        return self._compute(cell)
+                    except MadeElsewhere:
+                        return State.MISSES_ARTEFACT
         self._progress.cell_elsewhere(cell)
         return State.FOUND
 
@@ -233,6 +244,7 @@ class Worker:
             leases=self._results.leases,
             checkpoint=self._checkpoint,
             progress=self._progress,
+            waits=self._waits,
         )
         return select(cell.method, self._splits.train, cell.budget, context), context.costs
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import plugins
 import pytest
 from command import Running
 
@@ -132,7 +133,7 @@ def test_a_process_that_dies_while_it_is_idle_is_replaced_and_a_warning_ends_non
     setting = Setting(results.folder, Source(), "cpu", threads=1, packed=2)
     with Crew(setting, results, Progress()) as crew:
         for cell in (first, second):
-            crew.give(cell)
+            crew.give(cell, waits=True)
             (member,) = crew._members
             assert member.process.pid is not None
             os.kill(member.process.pid, signal.SIGUSR2)  # as Slurm does with all of a step
@@ -194,7 +195,7 @@ def test_a_packed_process_tells_of_killed_ones_only_where_it_is_to(
     lease.path.write_text(json.dumps(content))
     setting = Setting(results.folder, Source(), "cpu", 1, packed=2, tells_killed=tells)
     ours, theirs = multiprocessing.Pipe()
-    ours.send(cell.identity())
+    ours.send((cell.identity(), True))
     assert next(packing._attended(theirs, setting)) == (State(state), False)
     assert len(list(results.failures())) == tells
 
@@ -249,15 +250,7 @@ def test_auto_packs_a_gpu_where_processes_share_it_and_images_are_small(
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with a plugin whose method kills its process."""
-    plugins = tmp_path / "plugins"
-    (plugins / "deadly_plugin-1.0.dist-info").mkdir(parents=True)
-    (plugins / "deadly_plugin.py").write_text(PLUGIN)
-    (plugins / "deadly_plugin-1.0.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: deadly-plugin\nVersion: 1.0\n"
-    )
-    (plugins / "deadly_plugin-1.0.dist-info" / "entry_points.txt").write_text(
-        "[bench.methods]\ndeadly = deadly_plugin\n"
-    )
+    plugins.install(tmp_path / "plugins", "deadly", PLUGIN)
     return tmp_path
 
 
