@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from bench.leases import Leases
 
 _POLL_S = 0.2
-_WORDS = {"compressed": "choosing images"}
+_OF_FEW_CELLS = "compressed"
+"""The kind that only cells with one method, budget and seed have in common."""
+_WORDS = {_OF_FEW_CELLS: "choosing images"}
 """What making an artefact is called where its kind is no word for a thing."""
 
 
@@ -164,12 +167,26 @@ class RunContext:
         """
         stored = self._obtained.get(artefact.id)
         if stored is None:
-            with self._meter.stage("loading and waiting"):  # charged to nobody
+            # charged to nobody
+            with self._meter.stage("loading and waiting"), self._told_if_shared(artefact):
                 stored = self._loaded_or_made(artefact)
             self._obtained[artefact.id] = stored
         for costs in (self.costs, *(making.costs for making in self._making)):
             costs.update(stored.manifest["costs"])
         return stored
+
+    @contextmanager
+    def _told_if_shared(self, artefact: LazyArtefact) -> Iterator[None]:
+        """Tell where the block is for what many cells share, once for all that it is made from."""
+        kinds = [one.artefact.kind for one in self._making]
+        if artefact.kind == _OF_FEW_CELLS or set(kinds) - {_OF_FEW_CELLS}:
+            yield
+            return
+        self._progress.shared_begins()
+        try:
+            yield
+        finally:
+            self._progress.shared_ends()
 
     def _loaded_or_made(self, artefact: LazyArtefact) -> StoredArtefact:
         while True:

@@ -15,7 +15,7 @@ from bench.errors import DeviceError, UsageError
 from bench.launching import check_processes
 from bench.metering import keep_freed_memory
 from bench.packing import Crew, Setting, packed_cells
-from bench.progress import Progress
+from bench.progress import Ahead, Progress
 from bench.protocols import Load
 from bench.working import State, Worker
 
@@ -161,7 +161,7 @@ def execute(
     dataset = pending[0].dataset
     available = sum(dataset.training_counts(source).values())
     work = {cell.id: images_seen(cell, available) for cell in pending}
-    progress.begin(pending, len(outcome.found), work, results.recorded)
+    progress.begin(Ahead(work, len(outcome.found), results.recorded))
     side = dataset.side(source)
     used = threads or default_threads(side)
     packed = 1

@@ -225,8 +225,8 @@ class Crew:
         if event == "stage":
             member.phase = told[0]
         self._progress.about(cell)
-        cell_events = ("cell_started", "cell_elsewhere", "cell_finished", "cell_failed")
-        getattr(self._progress, event)(*([cell] if event in cell_events else []), *told)
+        of_cell = [cell] if event.startswith("cell_") else []
+        getattr(self._progress, event)(*of_cell, *told)
         return None
 
     def _buried(self, member: _Member, cell: Cell) -> State:
@@ -350,9 +350,21 @@ class _Telling(Progress):
         """Tell now and then how far a stage has come."""
         self._seldom("stage", stage, done, total)
 
+    def shared_begins(self) -> None:
+        """Tell that what is made is for others too."""
+        self._connection.send(("shared_begins",))
+
+    def shared_ends(self) -> None:
+        """Tell that it is made."""
+        self._connection.send(("shared_ends",))
+
     def waiting(self, reason: str) -> None:
         """Tell now and then what is waited for."""
         self._seldom("waiting", reason)
+
+    def cell_postponed(self, cell: Cell) -> None:
+        """Tell that a cell is left for later."""
+        self._connection.send(("cell_postponed",))
 
     def cell_finished(self, cell: Cell, record: dict[str, Any]) -> None:
         """Tell the record."""

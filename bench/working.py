@@ -138,6 +138,7 @@ class Worker:
                     try:
                         return self._compute(cell)
                     except MadeElsewhere:
+                        self._progress.cell_postponed(cell)
                         return State.MISSES_ARTEFACT
         self._progress.cell_elsewhere(cell)
         return State.FOUND

@@ -31,6 +31,10 @@ class Log(Progress):
         """Tell now and then what is waited for."""
         self._seldom(f"    waiting for {reason}")
 
+    def cell_postponed(self, cell: Cell) -> None:
+        """Tell that a cell is left for later."""
+        self._line("    left for later: another worker makes an artefact that it needs")
+
     def cell_finished(self, cell: Cell, record: dict[str, Any]) -> None:
         """Tell a cell's accuracy."""
         self._line(f"    done: {record['metrics']['accuracy']:.2f} %")

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from bench.cli import display
+from bench.cli import counting, display
 from bench.cli.display import PlainDisplay
+from bench.progress import Ahead
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ RECORD = {"metrics": {"accuracy": 90.0}}
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(display, "time", clock)
+    for module in (counting, display):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -49,7 +51,7 @@ def recorded() -> set[str]:
 @pytest.fixture
 def shown(clock: Clock, recorded: set[str]) -> Any:
     shown: Any = PlainDisplay()
-    shown.begin(CELLS, 2, {cell.id: 100 for cell in CELLS}, lambda: recorded)
+    shown.begin(Ahead({cell.id: 100 for cell in CELLS}, 2, lambda: recorded))
     return shown
 
 
@@ -125,8 +127,38 @@ def test_a_folder_that_takes_long_to_list_is_looked_at_seldom(clock: Clock) -> N
         return set()
 
     shown: Any = PlainDisplay()
-    shown.begin(CELLS, 0, {cell.id: 100 for cell in CELLS}, slow)
+    shown.begin(Ahead({cell.id: 100 for cell in CELLS}, 0, slow))
     for _ in range(30):
         clock.now += 5
         shown.stage("training", 1, 10)
     assert looks == [1005.0, 1106.0]
+
+
+def test_artefacts_that_cells_share_are_no_part_of_the_time_left(shown: Any, clock: Clock) -> None:
+    shown.cell_started(CELLS[0])
+    shown.shared_begins()
+    clock.now += 300
+    shown.stage("extractor", 9, 10)
+    assert shown.left == "time left unknown"
+    shown.shared_ends()
+    clock.now += 10
+    shown.stage("training", 10, 10)
+    assert shown.left == "1:30 left without artefacts"
+    shown.cell_finished(CELLS[0], RECORD)
+    shown.cell_started(CELLS[1])
+    shown.shared_begins()
+    clock.now += 300
+    assert shown.left == "1:30 left without artefacts"
+
+
+def test_of_packed_cells_one_that_is_trained_lets_the_time_count(shown: Any, clock: Clock) -> None:
+    for cell in CELLS[:3]:
+        shown.cell_started(cell)
+    for cell in CELLS[:2]:
+        shown.about(cell)
+        shown.shared_begins()
+    shown.cell_postponed(CELLS[1])
+    clock.now += 10  # the first one's artefact is made, the third one is trained
+    shown.cell_finished(CELLS[2], RECORD)
+    clock.now += 300  # nothing is trained
+    assert shown.left == "1:30 left without artefacts"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import click
 
-from bench.cli.display import clock
+from bench.cli.counting import clock
 from bench.progress import Progress
 
 _FIRST_S = 3.0

@@ -35,7 +35,7 @@ def warnings():
 def context_of(tmp_path, warnings):
     """Return a function that makes the context of another selection on the same folder."""
 
-    def make(dataset=DATASET, selection_seed=0, device="cpu", progress=None):
+    def make(dataset=DATASET, selection_seed=0, device="cpu", progress=None, waits=True):
         return RunContext(
             dataset=dataset,
             selection_seed=selection_seed,
@@ -44,6 +44,7 @@ def context_of(tmp_path, warnings):
             leases=Leases(tmp_path / "leases"),
             checkpoint=Results(tmp_path).checkpoint,
             progress=progress,
+            waits=waits,
         )
 
     return make

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from makers import DATASET, Maker, never
 
 from bench.artefacts import ArtefactStore
-from bench.context import RunContext
+from bench.context import MadeElsewhere, RunContext
 from bench.leases import Leases
 from bench.progress import Progress
 from bench.results import Results
@@ -163,7 +163,7 @@ WORKER = """
 import pathlib, sys, time
 import numpy as np
 from bench.artefacts import ArtefactStore
-from bench.context import RunContext
+from bench.context import MadeElsewhere, RunContext
 from bench.leases import Leases
 from bench.results import Results
 
@@ -242,3 +242,33 @@ def test_stages_are_told_as_they_come(context_of):
 def test_an_artefact_of_another_version_is_another_artefact(context_of):
     context = context_of()
     assert context.artefact("x", never).id != context.artefact("x", never, version=2).id
+
+
+def test_what_cells_share_is_told_apart_from_a_cell_s_own_work(context_of):
+    class Told(Progress):
+        def stage(self, stage, done, total):
+            told.append(stage)
+
+        def shared_begins(self):
+            told.append("[")
+
+        def shared_ends(self):
+            told.append("]")
+
+    told = []
+    ctx = context_of(progress=Told())
+    source = ctx.artefact("source", Maker())
+    bins = ctx.artefact("bins", lambda: {"x": source["x"]}, inputs=[source])
+    chosen = ctx.artefact("compressed", lambda: {"x": bins["x"]}, inputs=[bins])
+    chosen["x"]
+    assert told == ["choosing images", "[", "making bins", "making source", "]"]
+
+
+def test_who_does_not_wait_is_told_that_another_worker_makes_what_it_reads(context_of, tmp_path):
+    ctx = context_of(waits=False)
+    bins = ctx.artefact("bins", Maker())
+    chosen = ctx.artefact("compressed", lambda: {"x": bins["x"]})
+    with Leases(tmp_path / "leases").taken(bins.id), pytest.raises(MadeElsewhere):
+        chosen["x"]
+    assert os.listdir(tmp_path / "leases") == []
+    assert chosen["x"].tolist() == [1.0] * 3
