@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -95,12 +95,30 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """A short name for people; two seeds are those of selection and of training."""
+        """A short name for people; two seeds are those of selection and of training.
+
+        A method that no budget changes is known to keep a share once it has kept it
+        (:meth:`label_of`).
+        """
+        return self._labelled(self.budget.words if self.method.budgeted else "")
+
+    def label_of(self, kept: Mapping[str, Any]) -> str:
+        """Return the label with the share that was kept, where no budget says it.
+
+        Parameters
+        ----------
+        kept : mapping
+            The accounts of the compressed set, as a record has them.
+        """
+        share = f"{100 * kept['images'] / kept['full_images']:.4g} %"
+        return self.label if self.method.budgeted else self._labelled(share)
+
+    def _labelled(self, kept: str) -> str:
         seeds = {self.training_seed: None}
         if self.method.seeded:
             seeds = {self.selection_seed: None, self.training_seed: None}
         told = "/".join(str(seed) for seed in seeds)
-        return f"{self.method.spec} {self.budget.words} {self.model.spec} seed {told}"
+        return " ".join(filter(None, (self.method.spec, kept, self.model.spec, f"seed {told}")))
 
     @classmethod
     def from_identity(

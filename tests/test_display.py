@@ -20,6 +20,9 @@ class ACell:
     def label(self) -> str:
         return f"label of {self.id}"
 
+    def label_of(self, kept: dict[str, int]) -> str:
+        return self.label
+
 
 class Clock:
     """Time that a test lets pass."""
@@ -31,7 +34,7 @@ class Clock:
 
 
 CELLS = [ACell(f"cell-{number}") for number in range(10)]
-RECORD = {"metrics": {"accuracy": 90.0}}
+RECORD: dict[str, Any] = {"metrics": {"accuracy": 90.0}, "compressed": {}}
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ class LiveDisplay(Counting):
 
 
 def _result(cell: Cell, record: dict[str, Any]) -> str:
-    return f"{cell.label}: {record['metrics']['accuracy']:.2f} %"
+    return f"{cell.label_of(record['compressed'])}: {record['metrics']['accuracy']:.2f} %"
 
 
 def _cause(cell: Cell, failure: dict[str, Any]) -> str:

@@ -246,3 +246,8 @@ def test_a_cell_is_named_for_people_by_what_differs_from_the_defaults():
         "protocol": "smoke[epochs=3]",
     }
     assert one.label == "adq[alpha=0.25] 12.5 % resnet8 seed 0"
+    kept = {"images": 177, "full_images": 1437}
+    assert one.label_of(kept) == one.label
+    unbudgeted = cell("adq[edition=literal]", "100")
+    assert unbudgeted.label == "adq[edition=literal] resnet8 seed 0"
+    assert unbudgeted.label_of(kept) == "adq[edition=literal] 12.32 % resnet8 seed 0"
