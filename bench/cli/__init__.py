@@ -68,7 +68,7 @@ def main() -> NoReturn:
     except BenchError as error:
         code = _tell(error, SOME_FAILED)
     except (KeyboardInterrupt, click.Abort) as stop:  # click makes one of the other
-        code = stopping.told(stop, "the same command goes on from what is complete")
+        code = stopping.told(stop)
     sys.exit(code or 0)
 
 

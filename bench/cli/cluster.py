@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli import stopping
 from bench.cli.codes import SOME_FAILED
 from bench.cli.display import display, tell
 from bench.cli.options import (
@@ -178,6 +179,7 @@ def cancel(results: Path) -> None:
 @pack_option
 @debug_option
 @click.pass_context
+@stopping.resumes
 def retry(
     context: click.Context,
     /,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.choices import By, Link
+from bench.cli import stopping
 from bench.cli.options import debug_option, json_option
 from bench.cli.stages import stages
 from bench.errors import UsageError
@@ -151,6 +152,7 @@ class Asked:
 @json_option
 @debug_option
 @click.pass_context
+@stopping.resumes
 def compress(
     context: click.Context,
     /,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli import stopping
 from bench.cli.options import debug_option, results_option
 from bench.errors import BenchError, StorageError, UsageError
 from bench.progress import Progress
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 )
 @results_option
 @debug_option
+@stopping.resumes
 def pictures(
     dataset: str,
     data: Path | None,

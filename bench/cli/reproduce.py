@@ -57,6 +57,7 @@ TRAJECTORY = "adq-fig4"
 @json_option
 @debug_option
 @click.pass_context
+@stopping.resumes
 def reproduce(
     context: click.Context,
     /,

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 @json_option
 @debug_option
 @click.pass_context
+@stopping.resumes
 def run(
     context: click.Context,
     /,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli import stopping
 from bench.cli.codes import SOME_FAILED
 from bench.cli.options import debug_option, json_option, results_option
 from bench.errors import UsageError
@@ -34,6 +35,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @json_option
 @debug_option
 @click.pass_context
+@stopping.resumes
 def merge(
     context: click.Context, folders: tuple[Path, ...], into: Path, as_json: bool
 ) -> None:  # fmt: skip
