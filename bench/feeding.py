@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from bench import resources
 from bench.metering import told_bytes
 
 if TYPE_CHECKING:
@@ -43,11 +44,9 @@ class Feed:
 
     def worker_count(self, processes: int = 1) -> int:
         """Return the processes that decode, where so many training processes share the cores."""
-        from bench.datasets.lazy_images import decoding_threads
-
         if self.workers is not None:
             return self.workers
-        return max(1, min(_MOST_WORKERS, decoding_threads() // processes))
+        return max(1, min(_MOST_WORKERS, resources.cores() // processes))
 
     def shared_by(self, processes: int) -> Feed:
         """Return what each of so many processes on this machine is told.
@@ -82,9 +81,7 @@ def chosen(job: Job) -> Feeding:
 
 def fits_in_memory(count: int) -> bool:
     """Return whether so many bytes of images may be held in memory."""
-    from bench.datasets.lazy_images import available_memory
-
-    return count <= _SHARE * available_memory()
+    return count <= _SHARE * resources.available_memory()
 
 
 def _needed_bytes(job: Job) -> int:
@@ -97,9 +94,7 @@ def _needed_bytes(job: Job) -> int:
 
 
 def _free_bytes(device: str) -> int:
-    from bench.datasets.lazy_images import available_memory
-
-    free = available_memory()
+    free = resources.available_memory()
     if device.startswith("cuda"):
         import torch
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from bench import errors
+from bench import errors, resources
 from bench.cells import Cell
 from bench.errors import BenchError, ProcessError
 from bench.progress import Progress
@@ -57,7 +57,7 @@ def packed_cells(asked: int | None, device: str, side: int, threads: int) -> int
     """
     if asked is not None:
         return asked
-    room = int(free_memory_bytes() // _CPU_BYTES)
+    room = int(resources.available_memory() // _CPU_BYTES)
     if device.startswith("cuda"):
         if side > FILLING_SIDE or not mps_runs():
             return 1
@@ -65,29 +65,13 @@ def packed_cells(asked: int | None, device: str, side: int, threads: int) -> int
 
         free, _ = torch.cuda.mem_get_info(torch.device(device))
         return max(1, min(MOST, room, int(free // _GPU_BYTES)))
-    return max(1, min(_cores() // threads, room))
+    return max(1, min(resources.cores() // threads, room))
 
 
 def mps_runs() -> bool:
     """Return whether NVIDIA's MPS is there, through which processes use a GPU at once."""
     folder = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")
     return Path(folder, "control").exists()
-
-
-def free_memory_bytes() -> int:
-    """Return the memory that new processes can have, in bytes."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    found = dict(line.split(":", 1) for line in lines)
-    return int(found["MemAvailable"].split()[0]) * 1024
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

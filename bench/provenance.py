@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.identity import canonical_json, text_digest
+from bench.resources import cores
 
 PACKAGES = ("numpy", "pillow", "scikit-learn", "scipy", "timm", "torch", "torchvision")
 _ROOMS = ("bench", "methods")
@@ -68,9 +69,7 @@ def machine() -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": cores(),
         "system": platform.platform(),
         "python": platform.python_version(),
     }

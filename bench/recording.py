@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench import devices
 from bench.errors import ProcessError
 from bench.metering import peak_memory_bytes, told_bytes
+from bench.resources import physical_memory
 from bench.team import threads_of_each
 
 if TYPE_CHECKING:
@@ -236,10 +237,8 @@ def fitting_advice(job: Job) -> str:
 
 
 def _total_memory_bytes(device: str) -> int:
-    import os
-
     import torch
 
     if device.startswith("cuda"):
         return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return physical_memory()

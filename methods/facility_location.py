@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from bench import resources
 from bench.contract import MethodInfo, register
-from bench.datasets.lazy_images import available_memory
 from bench.errors import UsageError
 from methods.parts.selection import ClasswiseSelection
 
@@ -66,7 +66,7 @@ class FacilityLocation(ClasswiseSelection):
 
 
 def _refuse_too_many(images: int) -> None:
-    needed, free = 4 * images**2, available_memory()
+    needed, free = 4 * images**2, resources.available_memory()
     if needed > free:
         raise UsageError(
             f"facility-location compares all pairs of a class: those of {images:,} images take "

@@ -215,7 +215,7 @@ def test_a_number_is_taken_and_auto_asks_the_machine(
 
 
 def test_packed_cells_share_the_workers_of_streamed_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.datasets.lazy_images.decoding_threads", lambda: 8)
+    monkeypatch.setattr("bench.resources.cores", lambda: 8)
     assert Feed().shared_by(4).workers == 2
     assert Feed(workers=3).shared_by(4).workers == 3
     alone = Feed().shared_by(1)
@@ -223,11 +223,11 @@ def test_packed_cells_share_the_workers_of_streamed_images(monkeypatch: pytest.M
 
 
 def test_auto_gives_every_cell_the_cores_of_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.packing._cores", lambda: 8)
-    monkeypatch.setattr("bench.packing.free_memory_bytes", lambda: 64e9)
+    monkeypatch.setattr("bench.resources.cores", lambda: 8)
+    monkeypatch.setattr("bench.resources.available_memory", lambda: 64e9)
     assert packed_cells(None, "cpu", 8, 1) == 8
     assert packed_cells(None, "cpu", 8, 3) == 2
-    monkeypatch.setattr("bench.packing.free_memory_bytes", lambda: 3.1e9)
+    monkeypatch.setattr("bench.resources.available_memory", lambda: 3.1e9)
     assert packed_cells(None, "cpu", 8, 1) == 2
 
 
@@ -239,7 +239,7 @@ def test_auto_packs_a_gpu_where_processes_share_it_and_images_are_small(
     monkeypatch: pytest.MonkeyPatch, side: int, mps: bool, free: float, cells: int
 ) -> None:
     monkeypatch.setattr("bench.packing.mps_runs", lambda: mps)
-    monkeypatch.setattr("bench.packing.free_memory_bytes", lambda: 64e9)
+    monkeypatch.setattr("bench.resources.available_memory", lambda: 64e9)
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (free, 80e9))
     assert packed_cells(None, "cuda", side, 2) == cells
 

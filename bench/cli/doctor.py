@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from bench import resources
 from bench.cli.codes import SOME_FAILED
 from bench.cli.options import debug_option, json_option, slurm_option
 from bench.errors import BenchError
@@ -183,10 +184,8 @@ def _energy(device: str) -> Finding:
 
 def _memory() -> Finding:
     from bench.metering import told_bytes
-    from bench.packing import free_memory_bytes
 
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    free = free_memory_bytes()
+    total, free = resources.physical_memory(), resources.available_memory()
     told = f"{told_bytes(total)}, {told_bytes(free)} free"
     return Finding("memory", free > _LEAST_MEMORY, told, "large data sets may not fit")
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench import resources
 from bench.choices import Link
 from bench.compressing.choosing import Chosen, choose_by_indices, choose_by_method
 from bench.compressing.encoding import JPEG_SUFFIXES, LOSSLESS, Format, format_like, usual_format
@@ -32,7 +33,6 @@ from bench.compressing.output import (
 from bench.compressing.request import ByIndices, ByMethod, request_id
 from bench.datasets.decoding import UnreadableImageError, decode
 from bench.datasets.files import Entry, Folder
-from bench.datasets.lazy_images import available_memory, decoding_threads
 from bench.errors import BenchError, DataError, UsageError
 from bench.execution import resolve_device
 from bench.indices import INDEX
@@ -157,9 +157,9 @@ def _chosen(
 ) -> Chosen:
     if isinstance(asked, ByIndices):
         return choose_by_indices(asked, files)
-    memory = settings.memory or int(SHARE_OF_MEMORY * available_memory())
+    memory = settings.memory or int(SHARE_OF_MEMORY * resources.available_memory())
     device = _prepared(settings.device, settings.threads)
-    view = View(asked.size, memory, settings.threads or decoding_threads())
+    view = View(asked.size, memory, settings.threads or resources.cores())
     return choose_by_method(
         asked, files, view, work, device, progress, settings.allow_empty_classes
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from bench.datasets.lazy_images import CHANNELS, LazyImages, answering_memory
 from bench.errors import DataError
 from bench.feeding import Stream, fits_in_memory
 from bench.identity import digest
+from bench.resources import cores, physical_memory
 
 if TYPE_CHECKING:
     from bench.arrays import ByteArray
@@ -192,7 +192,7 @@ def _decoded(tree: FileTree, entries: list[Entry], size: int) -> Iterator[ByteAr
     """Yield the decoded images in order; threads decode while the next files are read."""
     contents = tree.read(entries)
     remaining = iter(entries)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         while block := list(islice(contents, _READ_AHEAD)):
             yield from pool.map(partial(_decode, tree, size), islice(remaining, len(block)), block)
 
@@ -208,7 +208,7 @@ def _decode(tree: FileTree, size: int, entry: Entry, content: bytes) -> ByteArra
 
 def _room_for(count: int, first: ByteArray, tree: FileTree) -> ByteArray:
     needed = count * first.nbytes
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = physical_memory()
     if needed > _SHARE_OF_MEMORY * memory:
         raise DataError(
             f"{tree.place}: {count} images of {_as_size(first)} take {needed / 2**30:.1f} GiB of "

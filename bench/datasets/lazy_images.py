@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench import resources
 from bench.datasets.decoding import UnreadableImageError, decode
 from bench.errors import DataError
 
@@ -66,7 +65,7 @@ class LazyImages:
         self._entries = entries
         self._side = size
         self._memory = memory
-        self._threads = threads or decoding_threads()
+        self._threads = threads or resources.cores()
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -203,22 +202,6 @@ def fitting_size(count: int, memory: int) -> int:
     return max(1, min(64, math.isqrt(memory // (count * CHANNELS))))
 
 
-def decoding_threads() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def answering_memory() -> int:
     """Return the bytes that images which are asked for at once may take."""
-    return available_memory() // 2
-
-
-def available_memory() -> int:
-    """Return the bytes of memory that are free: MemAvailable, else the physical memory."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        return next(int(s.split()[1]) * 1024 for s in lines if s.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return resources.available_memory() // 2

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.datasets.lazy_images import available_memory
+from bench import resources
 from methods.parts.gradients import Gradients
 from methods.parts.greedy import greedy
 from methods.parts.points import KERNELS, Index, points_of
@@ -167,7 +167,7 @@ def _select(
     memory_limit: int | None,
 ) -> Binning:
     """Run `greedy` in every pool and join the picks of each bin."""
-    limit = available_memory() // 4 if memory_limit is None else memory_limit
+    limit = resources.available_memory() // 4 if memory_limit is None else memory_limit
     parts: list[list[Index]] = [[np.empty(0, np.int64)] for _ in range(bins)]
     searches, gap = set(), np.inf
     for name, pool in pools.items():

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import feeding, streaming, testing, training
+from bench import feeding, resources, streaming, testing, training
 from bench.augment import DeviceImages, Normalisation
 from bench.batches import ResidentBatches, Targets
 from bench.checkpoints import Checkpoint
@@ -169,12 +169,10 @@ def test_workers_have_ended_whatever_ends_a_run(monkeypatch, fails):
 
 class TestTheRule:
     def test_images_stream_where_they_do_not_fit(self, monkeypatch):
-        from bench.datasets import lazy_images
-
         by_rule = dataclasses.replace(job("cpu"), feed=feeding.BY_RULE)
-        monkeypatch.setattr(lazy_images, "available_memory", lambda: 10**9)
+        monkeypatch.setattr(resources, "available_memory", lambda: 10**9)
         assert not feeding.chosen(by_rule).is_streamed
-        monkeypatch.setattr(lazy_images, "available_memory", lambda: 10**4)
+        monkeypatch.setattr(resources, "available_memory", lambda: 10**4)
         found = feeding.chosen(by_rule)
         assert found.is_streamed
         assert "of memory free" in found.reason

@@ -99,6 +99,6 @@ def test_a_smaller_budget_takes_the_first_picks(name):
 
 
 def test_a_class_whose_pairs_do_not_fit_is_refused_in_a_line(monkeypatch):
-    monkeypatch.setattr("methods.facility_location.available_memory", lambda: 10_000)
+    monkeypatch.setattr("bench.resources.available_memory", lambda: 10_000)
     with pytest.raises(UsageError, match=r"those of 60 images take .* GiB.*e\.g\. kcenter"):
         METHODS.make_one("facility-location").pick(features_of("normal"), 3)

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from selections import graphcut_bins, graphcut_order
 
 from methods.parts import greedy as search
-from methods.parts import kernel_rows, points, submodular
+from methods.parts import kernel_rows, points
 from methods.parts.exact_gain import ExactGain
 from methods.parts.greedy import search_for
 from methods.parts.kernel_rows import FetchedRows, MatrixRows
@@ -392,7 +392,3 @@ def test_errors_name_the_value_and_what_is_allowed(change, message):
 def test_counts_beyond_the_pool_are_refused(counts):
     with pytest.raises(ValueError, match=r"counts: .* of class .*; allowed: 0 to"):
         graphcut_order(np.eye(4), np.zeros(4, int), counts)
-
-
-def test_available_memory_is_plausible():
-    assert 2**20 < submodular.available_memory() < 2**50
