@@ -15,6 +15,7 @@ from reports.copies import dataset_label
 from reports.reading import Row, cell_row, failure_row
 from reports.statistics import Effect, Estimate, Runs, interval_over_seeds, paired_effect
 from reports.tables import Column, ascii_name
+from reports.versions import tell_older
 
 CONTROL = "random"
 RECONSTRUCTION = " (reconstruction)"
@@ -32,11 +33,13 @@ class Setting(NamedTuple):
     model: str
     protocol: str
     id: str
+    older: str = ""
+    """Which versions it has of what there are newer ones of, in words."""
 
     @property
     def title(self) -> str:
         """The setting in words."""
-        return f"{self.data}, {self.model}, protocol {self.protocol}"
+        return f"{self.data}, {self.model}, protocol {self.protocol}{self.older}"
 
     @property
     def data(self) -> str:
@@ -84,7 +87,9 @@ class Collection:
             for record in records:
                 rows.append(cell_row(record))
                 protocols[record["specs"]["protocol"]] = record["cell"]["protocol"]["parameters"]
-        return cls(rows, [failure_row(failure) for failure in failures], protocols)
+        failed = [failure_row(failure) for failure in failures]
+        tell_older([*rows, *failed])
+        return cls(rows, failed, protocols)
 
     def settings(self) -> list[Setting]:
         """Return the settings that occur, sorted."""
@@ -255,5 +260,6 @@ def with_axis(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> l
 def setting_of(row: Row) -> Setting:
     """Return the setting that a row belongs to."""
     return Setting(
-        row["dataset"], row["fingerprint"], row["model"], row["protocol"], row["setting_id"]
-    )
+        row["dataset"], row["fingerprint"], row["model"], row["protocol"], row["setting_id"],
+        row["older"],
+    )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from reports.collection import Collection, Key, Setting
 from reports.copies import dataset_label
 from reports.statistics import Runs, matched
+from reports.versions import newest_first
 
 _FULL = "full"
 
@@ -92,6 +93,8 @@ class _Group(NamedTuple):
     key: Key
     protocol_id: str
     size: int
+    age: tuple[int, ...]
+    """Lower for newer versions."""
 
 
 def contests(results: Collection) -> list[Contest]:
@@ -100,11 +103,12 @@ def contests(results: Collection) -> list[Contest]:
     A method that no budget changes meets those that keep the share that it kept.
 
     A name stands for one identity in all places: of protocols, settings and methods with the same
-    name, the one with most runs on a data set is taken; :func:`left_out` tells the others.
+    name, the newest version, and of it the one with most runs on a data set, is taken;
+    :func:`left_out` tells the others.
     """
     found: dict[tuple[Place, str], dict[str, _Group]] = defaultdict(dict)
     for one in _chosen(_groups(results)):
-        data, fingerprint, model, protocol, _ = one.setting
+        data, fingerprint, model, protocol, *_ = one.setting
         kept = results.at(one.setting).kept_percent(one.key)
         place = Place(data, fingerprint, model, kept, one.key.of)
         found[place, protocol][one.key.spec] = one
@@ -120,7 +124,7 @@ def contests(results: Collection) -> list[Contest]:
 
 
 def left_out(results: Collection) -> list[str]:
-    """Return in words which runs are in no contest: others of the same name have more."""
+    """Return in words which runs are in no contest, for newer or more runs of the same name."""
     groups = _groups(results)
     chosen = set(_chosen(groups))
     counts: Counter[str] = Counter()
@@ -134,7 +138,7 @@ def left_out(results: Collection) -> list[str]:
 
 def _groups(results: Collection) -> list[_Group]:
     return [
-        _Group(setting, key, rows[0]["protocol_id"], len(rows))
+        _Group(setting, key, rows[0]["protocol_id"], len(rows), newest_first(rows[0]))
         for setting in results.settings()
         for key, rows in results.at(setting).groups.items()
         if key.spec != _FULL
@@ -143,27 +147,33 @@ def _groups(results: Collection) -> list[_Group]:
 
 def _chosen(groups: Sequence[_Group]) -> Sequence[_Group]:
     """Return the groups of one protocol, setting and method of each name on each data set."""
-    groups = _of_most_runs(groups, lambda one: (), lambda one: one.protocol_id)
-    groups = _of_most_runs(groups, lambda one: (one.setting.model,), lambda one: one.setting.id)
-    return _of_most_runs(
+    groups = _best_known(groups, lambda one: (), lambda one: one.protocol_id)
+    groups = _best_known(groups, lambda one: (one.setting.model,), lambda one: one.setting.id)
+    return _best_known(
         groups,
         lambda one: (one.key.spec,),
         lambda one: f"{one.key.method_id} {one.key.reconstruction}",
     )
 
 
-def _of_most_runs(
+def _best_known(
     groups: Sequence[_Group],
     names: Callable[[_Group], tuple[str, ...]],
     identity: Callable[[_Group], str],
 ) -> Sequence[_Group]:
-    """Return the groups of one identity under each name, on each data set and protocol."""
+    """Return the groups of one identity under each name, on each data set and protocol.
+
+    It is the newest one; of several, the one with most runs.
+    """
 
     def named(one: _Group) -> tuple[str, ...]:
         return one.setting.dataset, one.setting.fingerprint, one.setting.protocol, *names(one)
 
-    sizes: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    sizes: dict[tuple[str, ...], Counter[tuple[tuple[int, ...], str]]] = defaultdict(Counter)
     for one in groups:
-        sizes[named(one)][identity(one)] += one.size
-    most = {name: min(found, key=lambda i: (-found[i], i)) for name, found in sizes.items()}
-    return [one for one in groups if identity(one) == most[named(one)]]
+        sizes[named(one)][one.age, identity(one)] += one.size
+    best = {
+        name: min(found, key=lambda known: (known[0], -found[known], known[1]))
+        for name, found in sizes.items()
+    }
+    return [one for one in groups if identity(one) == best[named(one)][1]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench.results import flat, identities
+from reports.versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,8 @@ def cell_row(record: Mapping[str, Any]) -> Row:
     precision = record.get("engine", {}).get("precision", "")
     return {
         **flat(record),
+        **versions(record["cell"]),
+        "older": "",
         "total_s": cost["selection_s"] + cost["training_s"] + cost["testing_s"],
         "parameters": record["cell"]["method"].get("parameters", {}),
         "method_name": record["cell"]["method"]["name"],
@@ -49,6 +52,8 @@ def failure_row(failure: Mapping[str, Any]) -> Row:
         "id": failure["id"],
         **identities(cell),
         **failure["specs"],
+        **versions(cell),
+        "older": "",
         "fingerprint": cell["dataset"]["fingerprint"],
         "percent": float(cell["budget"]["percent"]),
         "of": cell["budget"].get("of", "images"),

@@ -10,8 +10,8 @@ from statistics import fmean
 from typing import Any
 
 from bench.specs import expand
-from reports.collection import Setting, setting_of
-from reports.reading import Row, cell_row
+from reports.collection import Collection, Setting, setting_of
+from reports.reading import Row
 from reports.statistics import Estimate, Runs, interval_over_seeds, matched
 
 Record = Mapping[str, Any]
@@ -117,11 +117,13 @@ def series_of(records: Iterable[Record], rows: Iterable[Row] | None = None) -> l
     Parameters
     ----------
     rows : iterable of mapping, optional
-        The same records as :func:`reports.reading.cell_row` makes them, where they are made.
+        Those of the same records' :class:`Collection`, where it is made.
     """
     kept = list(records)
     found: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
-    for record, row in zip(kept, map(cell_row, kept) if rows is None else rows, strict=True):
+    if rows is None:
+        rows = Collection.of(kept).rows
+    for record, row in zip(kept, rows, strict=True):
         key = (
             setting_of(row), row["method"], row["method_id"], row["percent"], row["of"],
             bool(row["seeded"]),

@@ -176,8 +176,8 @@ def _reach(effect: Effect) -> dict[str, float | int | None]:
 def _left_out_note(others: Sequence[str]) -> str:
     more = f"; and {len(others) - _MOST_TOLD} others" if len(others) > _MOST_TOLD else ""
     return (
-        "Left out (runs), as a name stands for one identity here and others of the same name have "
-        f"more runs: {'; '.join(others[:_MOST_TOLD])}{more}."
+        "Left out (runs), as a name stands for one identity here and others of the same name are "
+        f"newer or have more runs: {'; '.join(others[:_MOST_TOLD])}{more}."
     )
 
 

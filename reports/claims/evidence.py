@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from reports.claims.claim import FULL, Claim
 from reports.copies import Copy
 from reports.statistics import Effect, effect_over_seeds, matched
+from reports.versions import newest_first
 
 Row = Mapping[str, Any]
 Values = dict[tuple[int, int], float]
@@ -44,7 +45,7 @@ class Index:
 
     @classmethod
     def of(cls, rows: Iterable[Row], copies: Sequence[Copy]) -> Index:
-        """Return the index of rows, as :func:`bench.results.flat` makes them.
+        """Return the index of rows, as :func:`reports.reading.cell_row` makes them.
 
         Budgets of bytes are left out: no publication counts them.
         """
@@ -216,19 +217,19 @@ class _Runs:
         return found
 
     def _of_one_identity(self, rows: Sequence[Row], model: str) -> list[Row]:
-        """Return the rows of the identity that most have; others are counted and left out.
+        """Return the rows of the newest versions, and of these of the identity that most have.
 
-        All methods are taken from the setting of the first: a protocol or model of the same name
-        may have had other defaults before.
+        Others are counted and left out. All methods are taken from the setting of the first: a
+        protocol or model of the same name may have had other defaults before.
         """
         setting = self._settings.get(model)
-        counts = Counter(
-            (row["setting_id"], row["method_id"])
-            for row in rows
-            if setting is None or row["setting_id"] == setting
-        )
-        if not counts:
+        found = [row for row in rows if setting is None or row["setting_id"] == setting]
+        if not found:
             return []
+        newest = min(map(newest_first, found))
+        counts = Counter(
+            (row["setting_id"], row["method_id"]) for row in found if newest_first(row) == newest
+        )
         most = min(counts, key=lambda key: (-counts[key], key))
         self._settings[model] = most[0]
         kept = [row for row in rows if (row["setting_id"], row["method_id"]) == most]

@@ -78,8 +78,8 @@ def drawings(
 def _all(
     records: Sequence[Mapping[str, Any]], studies: Sequence[Mapping[str, Any]], only: Sequence[str]
 ) -> Iterator[Drawing]:
-    series = series_of(records)
     collection = Collection.of(records)
+    series = series_of(records, collection.rows)
     for setting, here in by_setting(series).items():
         slug = collection.slug(setting)
         if "accuracy" in only:

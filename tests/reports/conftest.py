@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.results import flat
+from reports.reading import cell_row
 
 
 def _record(
@@ -170,7 +170,7 @@ def rows(record: Callable[..., dict[str, Any]]) -> Callable[..., list[dict[str, 
             one = record(method, percent, seed, float(accuracy), specs=specs, **changes)
             one["cell"]["dataset"]["fingerprint"] = changes.get("fingerprint", "md5-cifar10")
             one["cost"]["selection_s"] = changes.get("selection_s", 0.5)
-            made.append(flat(one))
+            made.append(cell_row(one))
             made[-1]["id"] += f"-{specs['dataset']}-{model}-{protocol}"
         return made
 

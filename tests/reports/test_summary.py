@@ -10,12 +10,13 @@ import pytest
 from reports import summary, tables
 from reports.collection import Collection
 from reports.content import contents
+from reports.contests import contests
 from reports.report import report_files
 from reports.tables import Column, Table
 
 
 def everything(records, failures=()):
-    results = summary.Collection.of(records, failures)
+    results = Collection.of(records, failures)
     (setting,) = results.settings()
     return results, setting
 
@@ -99,7 +100,7 @@ def test_results_of_different_code_are_told(record):
 
 def test_settings_are_never_mixed_in_one_table(record):
     other = record("dq", "10", 1, 50.0, specs={"protocol": "paper"})
-    results = summary.Collection.of([record("dq", "10", 0, 90.0), other])
+    results = Collection.of([record("dq", "10", 0, 90.0), other])
     tables_made = [summary.accuracy_table(results, setting) for setting in results.settings()]
     assert [len(table.rows) for table in tables_made] == [1, 1]
     assert [table.rows[0]["accuracy"].mean for table in tables_made] == [50.0, 90.0]
@@ -222,3 +223,19 @@ def test_what_reconstructing_needs_once_stands_beside_the_bytes(record):
         made["compressed"]["shared_bytes"] = 676_288
     notes = summary.cost_table(*everything(records)).notes
     assert any("dq needs 676 kB more, once" in note for note in notes)
+
+
+def test_an_older_version_of_a_protocol_is_told_and_takes_no_part(record):
+    made = []
+    for version, seeds, gain in ((1, 5, 9.0), (2, 3, 1.0)):
+        for seed in range(seeds):
+            for method, accuracy in (("dq", 80.0 + gain + seed), ("random", 80.0 + seed / 2)):
+                one = record(method, "10", seed, accuracy)
+                one["cell"]["protocol"]["version"] = version
+                made.append(one)
+    results = Collection.of(made)
+    told = [setting.title for setting in results.settings()]
+    assert len(told) == 2
+    assert sum("(protocol version 1)" in title for title in told) == 1
+    (contest,) = contests(results)
+    assert contest.runs()["dq"] == {(seed, seed): 81.0 + seed for seed in range(3)}

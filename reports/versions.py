@@ -1,0 +1,42 @@
+"""Versions of components that results of one name come from, and which of them are older ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reports.reading import Row
+
+_OF_A_SETTING = ("model", "protocol")
+
+
+def versions(cell: Mapping[str, Any]) -> dict[str, int]:
+    """Return the versions of a cell's method, model and protocol, as a row has them."""
+    kinds = ("method", *_OF_A_SETTING)
+    return {f"{kind}_version": int(cell[kind].get("version", 1)) for kind in kinds}
+
+
+def newest_first(row: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return what sorts rows of one name by the versions that they come from."""
+    return tuple(-row[f"{kind}_version"] for kind in (*_OF_A_SETTING, "method"))
+
+
+def tell_older(rows: Sequence[Row]) -> None:
+    """Set ``older`` of each row: words for a model or protocol of which there are newer versions.
+
+    A spec says nothing of the version of the code that gave it its meaning: tables of two
+    versions under one title would look like results that contradict each other.
+    """
+    newest: dict[tuple[str, str], int] = {}
+    for row in rows:
+        for kind in _OF_A_SETTING:
+            key, version = (kind, row[kind]), row[f"{kind}_version"]
+            newest[key] = max(version, newest.get(key, version))
+    for row in rows:
+        told = [
+            f"{kind} version {row[f'{kind}_version']}"
+            for kind in _OF_A_SETTING
+            if row[f"{kind}_version"] < newest[kind, row[kind]]
+        ]
+        row["older"] = f" ({', '.join(told)})" if told else ""
