@@ -136,11 +136,18 @@ class DatasetQuantization(GraphCutMethod):
         return [bins] if self.stage is None else [bins, self.stage.reconstructions(train, ctx)]
 
     def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
-        """Return the draws, bin by bin, as the pixel stage leaves them."""
+        """Return the draws, bin by bin, as the pixel stage leaves them.
+
+        Raises
+        ------
+        UsageError
+            When no image is kept, or the pixel stage's images do not fit into memory.
+        """
         if self.stage is None:
             return self.draws(train, budget, ctx)
         from methods.parts.pixels import with_pixels
 
+        self.stage.require_memory(train)  # before hours of other work
         each = self.bytes_each(train)
         budget = budget.for_images_of(each, train.bytes_per_image, len(train))
         return with_pixels(self.draws(train, budget, ctx), self.stage, train, ctx)

@@ -168,12 +168,14 @@ class ActiveDatasetQuantization(EmbeddingMethod):
         Raises
         ------
         UsageError
-            For a budget that gives the classes' numbers, which are this method's own decision.
+            For a budget that gives the classes' numbers, which are this method's own decision;
+            or when the pixel stage's images do not fit into memory.
         """
         if isinstance(budget, ClassBudget):
             raise UsageError("dqas decides itself how many images a class gets. Name another base")
         stage, images = self.stage, self._reconstructions(train, ctx)
         if stage is not None:
+            stage.require_memory(train)
             each = stage.bytes_each(train)
             budget = budget.for_images_of(each, train.bytes_per_image, len(train))
         bins = self._bins_of(train, ctx, images)

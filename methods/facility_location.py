@@ -14,6 +14,8 @@ from methods.parts.selection import ClasswiseSelection
 
 if TYPE_CHECKING:
     from bench.arrays import Float32Array, IntArray
+    from bench.budgets import Budget
+    from bench.contract import CompressedSet, Context, ImageDataset
 
 
 @register("facility-location")
@@ -40,6 +42,18 @@ class FacilityLocation(ClasswiseSelection):
         code="DeepCore",
         released=True,
     )
+
+    def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
+        """Return the picks, class by class.
+
+        Raises
+        ------
+        UsageError
+            When the pairs of a class do not fit into memory; before its embeddings are made.
+        """
+        kept = budget.images_by_class(train.class_counts) > 0
+        _refuse_too_many(int(train.class_counts[kept].max(initial=0)))
+        return super().compress(train, budget, ctx)
 
     def pick(self, features: Float32Array, count: int) -> IntArray:
         """Return the greedy picks; n x n similarities of one class are held in memory.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from bench import resources
 from bench.errors import UsageError
+from bench.metering import told_bytes
 from bench.weights import sha256_of
 from methods.parts import mae
 from methods.parts.patches import Edition, PatchGrid, masks_of, most_important
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 _LARGE = (14, 16)
 """Patches along a side of ViT-Large's images, and pixels along a side of a patch."""
+_COPIES = 3
+"""How often all reconstructions are in memory while they are stored; measured."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,24 @@ class PixelStage:
         label = train.bytes_per_image - int(np.prod(train.shape))
         return grid.pixels_of(kept) * train.shape[2] + mask + label
 
+    def require_memory(self, train: ImageDataset) -> None:
+        """Raise a UsageError where the reconstructions of all images do not fit into memory.
+
+        They are one array, also of images that stream.
+        """
+        height, width, channels = train.shape
+        needed, free = (
+            _COPIES * len(train) * height * width * channels,
+            resources.available_memory(),
+        )
+        if needed > free:
+            side = max(1, math.isqrt(free // (_COPIES * len(train) * channels)))
+            raise UsageError(
+                f"drop={self.drop:g} reconstructs all {len(train):,} images of {width}x{height} "
+                f"pixels: {told_bytes(needed)} while they are stored, and {told_bytes(free)} are "
+                f"free. Images of at most {side}x{side} pixels fit; or give drop=0"
+            )
+
     def importance(self, train: ImageDataset, ctx: Context) -> Artefact:
         """Return the artefact with the attention ``maps``, float32 [N, h, w]."""
         extractor = self.extractor
@@ -144,6 +167,7 @@ class PixelStage:
             from methods.parts.attention import on_grid
             from methods.parts.painting import repainted
 
+            self.require_memory(train)
             grid = self.grid(train.shape)
             kept, _ = self.kept_patches(train.shape)
             ranks = on_grid(importance["maps"], grid.rows, grid.columns)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bench.budgets import Budget
 from bench.contract import METHODS
 from bench.errors import UsageError
+from bench.selecting import select
 
 
 def features_of(kind, n=60, d=6):
@@ -102,3 +104,13 @@ def test_a_class_whose_pairs_do_not_fit_is_refused_in_a_line(monkeypatch):
     monkeypatch.setattr("bench.resources.available_memory", lambda: 10_000)
     with pytest.raises(UsageError, match=r"those of 60 images take .* GiB.*e\.g\. kcenter"):
         METHODS.make_one("facility-location").pick(features_of("normal"), 3)
+
+
+def test_pairs_that_do_not_fit_are_refused_before_the_embeddings_are_made(
+    monkeypatch, noise, context, tmp_path
+):
+    monkeypatch.setattr("bench.resources.available_memory", lambda: 4 * 40**2 - 1)
+    ctx = context()
+    with pytest.raises(UsageError, match="those of 40 images"):
+        select(METHODS.make_one("facility-location"), noise, Budget.parse("10"), ctx)
+    assert not (tmp_path / "artefacts").exists()

@@ -155,3 +155,17 @@ def test_misaligned_evaluation_trains_on_other_images(digits, context):
     meant, read = (select(one, few, Budget.parse("20"), ctx) for one in methods)
     told = read.notes["pixels"]
     assert told["intended_images"] == len(np.intersect1d(meant.indices, read.indices)) < len(meant)
+
+
+@pytest.mark.parametrize("method", ["dq[drop=0.25,mae=vit-large]", "adq[drop=0.25]", "dqas"])
+def test_reconstructions_that_do_not_fit_are_refused_before_any_work(
+    method, noise, context, monkeypatch, tmp_path
+):
+    needed = 3 * noise.images.nbytes
+    monkeypatch.setattr("bench.resources.available_memory", lambda: needed - 1)
+    told = "reconstructs all 80 images of 8x8 pixels: 46.1 kB .* at most 7x7 pixels fit"
+    with pytest.raises(UsageError, match=told):
+        select(METHODS.make_one(method), noise, Budget.parse("10"), context())
+    with pytest.raises(UsageError, match=told):  # as a job that makes what cells share
+        stage().reconstructions(noise, context())["images"]
+    assert not (tmp_path / "artefacts").exists()
