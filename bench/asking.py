@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def telling(method: Method, what: str) -> Iterator[None]:
-    """Raise a UsageError for what a method raises while a plan asks it; a BenchError stays."""
+    """Raise a UsageError for what a method raises while it is asked; a BenchError stays."""
     try:
         yield
     except BenchError:
@@ -22,6 +22,6 @@ def telling(method: Method, what: str) -> Iterator[None]:
     except Exception as error:  # a method from outside may raise anything
         reason = (str(error).strip() or "no reason given").splitlines()[0]
         raise UsageError(
-            f"{method.spec}: {what} failed ({type(error).__name__}: {reason}); a plan asks for it "
-            f"before images are loaded. Try: bench check {method.name}"
+            f"{method.spec}: {what} failed ({type(error).__name__}: {reason}); it is asked before "
+            f"images are loaded. Try: bench check {method.name}"
         ) from error

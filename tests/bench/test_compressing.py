@@ -34,6 +34,16 @@ class TestWrongMethods:
         assert text == "failing failed: RuntimeError: no luck"
         assert {path.name for path in tmp_path.iterdir()} == {"photos"}
 
+    def test_one_that_fails_while_it_is_asked_is_told_so(
+        self, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(self: Last, keys: object) -> None:
+            raise ValueError("no file\nhere")
+
+        monkeypatch.setattr(Last, "refuse_unready", fail)
+        text = refusal(UsageError, lambda: run(photos, tmp_path / "out", ask(Last())))
+        assert text.startswith("last: refuse_unready() failed (ValueError: no file); ")
+
     def test_an_empty_class_is_refused_unless_allowed(self, photos: Path, tmp_path: Path) -> None:
         save(photos / "newt" / "0.png")
         text = refusal(UsageError, lambda: run(photos, tmp_path / "out", ask(Last())))
