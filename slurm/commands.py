@@ -52,7 +52,8 @@ def ask(*command: str) -> str:
     except subprocess.TimeoutExpired:
         raise ClusterError(f"{command[0]} has not answered for {_TIMEOUT_S} s") from None
     if answer.returncode != 0:
-        raise ClusterError(f"{command[0]}: {first_line(answer.stderr) or 'it failed'}")
+        said = first_line(answer.stderr).removeprefix(f"{command[0]}: ")
+        raise ClusterError(f"{command[0]}: {said or 'it failed'}")
     return answer.stdout
 
 

@@ -201,8 +201,8 @@ def test_cells_with_a_job_are_not_submitted_again(plan, results, fake_slurm):
     assert again.submission.cells == set(first.submission.arrays[0].tasks[3].cells)
     fake_slurm.says("squeue", "\n".join(lines))
     assert submit_once(plan(seeds=4), results, Source(), Profile()) is None
-    fake_slurm.fails("squeue", "Unable to contact slurm controller")
-    with pytest.raises(ClusterError, match="Unable to contact"):
+    fake_slurm.fails("squeue", "squeue: error: Unable to contact slurm controller")
+    with pytest.raises(ClusterError, match=r"^squeue: error: Unable to contact"):
         submit_once(plan(seeds=4), results, Source(), Profile())
 
 
