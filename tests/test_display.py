@@ -138,6 +138,7 @@ def test_a_folder_that_takes_long_to_list_is_looked_at_seldom(clock: Clock) -> N
 
 
 def test_artefacts_that_cells_share_are_no_part_of_the_time_left(shown: Any, clock: Clock) -> None:
+    clock.now += 60  # images are loaded
     shown.cell_started(CELLS[0])
     shown.shared_begins()
     clock.now += 300

@@ -22,8 +22,8 @@ class Counting(Progress):
     """Counts cells by state and estimates the time left from the images trained on so far.
 
     What other runs in the same folder complete counts too, since they take work off this one.
-    Time in which nothing but artefacts that cells share is made tells nothing of the cells after
-    them: it is left out, and so are artefacts that are still to be made.
+    Time before the first cell, and time in which nothing but artefacts that cells share is made,
+    tell nothing of the cells to come: they are left out, and so are artefacts still to be made.
     """
 
     def __init__(self) -> None:
@@ -40,9 +40,9 @@ class Counting(Progress):
         self._failed: set[str] = set()
         self._work_over = 0.0
         self._under_way: dict[str, float] = {}
-        self._last = time.monotonic()
+        self._last: float | None = None
         self._own_s = self._shared_s = 0.0
-        self._next_look = self._last + _LOOK_S
+        self._next_look = time.monotonic() + _LOOK_S
 
     @property
     def done(self) -> int:
@@ -63,6 +63,7 @@ class Counting(Progress):
         self._pass_time()
         self._cell = cell
         self._attended.add(cell.id)
+        self._last = time.monotonic()
 
     def shared_begins(self) -> None:
         """Leave the time out from now on, unless another cell's own work goes on."""
@@ -99,6 +100,8 @@ class Counting(Progress):
 
     def _pass_time(self) -> None:
         """Add the time since the last event to the cells' own, or to that for what they share."""
+        if self._last is None:
+            return
         now = time.monotonic()
         if self._attended and self._attended <= self._on_shared:
             self._shared_s += now - self._last
