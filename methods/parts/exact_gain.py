@@ -24,10 +24,14 @@ class ExactGain:
         self._summed, self._counted = np.zeros_like(self._pooled), 0
 
     def best(self, candidates: Index) -> tuple[int, float]:
-        """Where in `candidates` the lowest index of highest gain stands, and its lead."""
+        """Where in `candidates` the lowest index of highest gain stands, and its lead.
+
+        There are at least two.
+        """
         gains = self.gains(candidates)
-        tied = np.flatnonzero(gains >= gains.max() - self.tie)
-        lead = 0.0 if len(tied) > 1 else float(np.diff(np.sort(gains)[-2:])[0])
+        second, top = np.sort(gains)[-2:].tolist()
+        tied = np.flatnonzero(gains >= top - self.tie)
+        lead = 0.0 if len(tied) > 1 else top - second
         return int(tied[candidates[tied].argmin()]), lead
 
     def gains(self, candidates: Index) -> F64:

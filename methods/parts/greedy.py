@@ -15,11 +15,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from methods.parts.exact_gain import ExactGain, MatrixGain
 from methods.parts.kernel_rows import FetchedRows, MatrixRows
@@ -27,7 +25,7 @@ from methods.parts.points import F64, Index, Points
 
 CONFIDENCE = 8.0  # lambda of Higham and Mary: a bound fails with probability about 2 exp(-32)
 REFRESH = 1024  # picks between two float64 gains: keeps the share of repeated roundings small
-AHEAD = 128  # picks that are found before any is checked: the checks are then a few calls together
+TOGETHER = 128  # picks under one bound, that of the last of them
 FEW = 0.4  # share of the pool: fewer picks are found in less time than the matrix takes
 MANY = 15_000  # points above which rows made when needed are found in less time than the matrix
 
@@ -80,24 +78,19 @@ class Search:
         self.smallest_gap = float("inf")
         self.error = Error(points, rows.eps, exact.rows_added)
         self._ids: Index = np.arange(points.n)
-        self._allot()
+        self.gain: F64 = np.zeros(points.n)  # before the next pick, -inf where a point is picked
+        self._row: F64 = np.empty(points.n)
         self._refresh()
-
-    @property
-    def gain(self) -> F64:
-        """The gains before the next pick, -inf where a point is picked."""
-        gain: F64 = self._history[0]
-        return gain
 
     def next_bin(self, size: int) -> Index:
         """Pick points one by one, each lowering every gain by its row."""
-        first, exact, was_refreshed = self.gain.copy(), self.exact, False
-        while len(exact.picks) < size:
+        first, was_refreshed = self.gain.copy(), False
+        for done in range(0, size, TOGETHER):
             if self.error.rows > REFRESH:
                 self._refresh()
                 was_refreshed = True
-            self._pick(min(len(self._steps), size - len(exact.picks)))
-        picks = exact.next_bin()
+            self._pick(min(TOGETHER, size - done))
+        picks = self.exact.next_bin()
         if was_refreshed:
             self._refresh()
         else:
@@ -107,59 +100,32 @@ class Search:
         return picks
 
     def _pick(self, count: int) -> None:
-        """Pick up to `count` points: find them ahead, then settle those that had a rival."""
-        found = self._find(count)
-        places, at = np.arange(count), np.array(found)
-        history = self._history[:count]
-        top = history[places, at]
-        history[places, at] = -np.inf
-        gap = top - history.max(axis=1)
-        slack = self.error.slack(count) + self.exact.tie
-        done = 0
-        for place in np.flatnonzero(gap <= slack).tolist():
-            self._take(at[done:place], gap[done:place])
-            gain = history[place]
-            gain[at[place]] = top[place]
-            chosen = self._settle(gain, top[place] - slack)
-            done = place + 1
-            if chosen != at[place]:  # what was found after it is wrong
-                np.subtract(gain, self._row(chosen, gain), self.gain)
-                break
-        else:
-            self._take(at[done:], gap[done:])
-            done = count
-            self.gain[:] = self._history[count]
-        self.error.add(done)
+        """Pick by the gains as they are kept; where two are too close, by float64 ones."""
+        gain, row, rows, picks = self.gain, self._row, self.rows.ready, self.exact.picks
+        slack, gaps = self.error.slack(count) + self.exact.tie, [self.smallest_gap]
+        for _ in range(count):
+            at = int(gain.argmax())
+            top = gain.item(at)
+            gain[at] = -np.inf
+            gap = top - gain.item(gain.argmax())
+            if gap <= slack:
+                gain[at] = top
+                at, gap = self._settle(top - slack)
+                gain[at] = -np.inf
+            picks.append(self._ids.item(at))
+            gaps.append(gap)
+            ready = rows[at]
+            # Its own cast: a mixed subtraction casts as much, in numpy's slower buffers.
+            np.copyto(row, self.rows.fetch(at, gain) if ready is None else ready)
+            np.subtract(gain, row, gain)
+        self.smallest_gap = min(gaps)
+        self.error.add(count)
 
-    def _find(self, count: int) -> list[np.intp]:
-        """Find the next picks by the gains as they are kept; fill the history of gains."""
-        rows, found = self.rows.ready, []
-        for argmax, gain, after in self._steps[:count]:
-            at = argmax()
-            found.append(at)
-            row = rows[at]
-            np.subtract(gain, self.rows.fetch(at, gain) if row is None else row, after)
-        return found
-
-    def _row(self, at: int, gain: F64) -> NDArray[Any]:
-        row = self.rows.ready[at]
-        return self.rows.fetch(at, gain) if row is None else row
-
-    def _take(self, at: Index, gap: F64) -> None:
-        self.exact.picks += self._ids[at].tolist()
-        self._note(gap.min(initial=np.inf))
-
-    def _settle(self, gain: F64, bar: float) -> int:
-        """Pick the best of the points above `bar` in float64."""
-        rivals = np.flatnonzero(gain >= bar)
+    def _settle(self, bar: float) -> tuple[int, float]:
+        """Return the best of the points above `bar` in float64, and its lead."""
+        rivals = np.flatnonzero(self.gain >= bar)
         place, lead = self.exact.best(self._ids[rivals])
-        chosen = int(rivals[place])
-        self.exact.picks.append(self._ids.item(chosen))
-        self._note(lead)
-        return chosen
-
-    def _note(self, gap: float) -> None:
-        self.smallest_gap = min(self.smallest_gap, float(gap))
+        return rivals.item(place), lead
 
     def _refresh(self) -> None:
         """Set the gains afresh in float64, so that rounding does not add up."""
@@ -171,18 +137,7 @@ class Search:
         """Leave the picks out of the search, where that makes it faster."""
         left = np.flatnonzero(np.isfinite(self.gain))
         if self.rows.keep(left):
-            gain = self.gain[left]
-            self._ids = self._ids[left]
-            self._allot()
-            self.gain[:] = gain
-
-    def _allot(self) -> None:
-        """Make room for the gains before each of the next picks."""
-        n = len(self._ids)
-        ahead = max(4, min(AHEAD, 2**16 // max(n, 1)))
-        self._history = np.zeros((ahead + 1, n))
-        gains = list(self._history)
-        self._steps = [(a.argmax, a, b) for a, b in pairwise(gains)]
+            self._ids, self.gain, self._row = self._ids[left], self.gain[left], self._row[left]
 
 
 class Error:

@@ -1,6 +1,6 @@
 """Rows of the kernel matrix: all at once, or some at a time when they are needed.
 
-Row p holds ``c(p) . c(x) + b(x)``, and infinity at p itself: a pick takes itself out of the search.
+Row p holds ``c(p) . c(x) + b(x)``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from methods.parts.points import F64, Index, Points
 
 BLOCK = 512  # rows a product: `a @ a.T` in one call crashed in OpenBLAS at n = 50,000
 CACHED = 512  # rows that are kept where the matrix is not: 100 MB at n = 50,000
-FETCHED = 128  # rows a product there: about half of them become picks before the next
+FETCHED = 256  # rows a product there: fewer make it a slow one, of more too few become picks
 
 
 class MatrixRows:
@@ -34,18 +34,15 @@ class MatrixRows:
         if points.offset is not None:
             matrix += points.offset.astype(matrix.dtype)
         self.eps = float(np.finfo(matrix.dtype).eps)
-        self.matrix, self.diagonal = matrix, matrix.diagonal().copy()
-        np.fill_diagonal(matrix, np.inf)
+        self.matrix = matrix
         self.ready: list[NDArray[Any] | None] = list(matrix)
 
     def sums(self, weights: F64, columns: Index) -> F64:
-        """Return ``sum_p weights[p] row(p)[x]`` for the columns x, with the true diagonal."""
-        part = self.matrix[:, columns]
-        part[columns, np.arange(len(columns))] = self.diagonal[columns]
-        sums: F64 = np.einsum("i,ij->j", weights, part)
+        """Return ``sum_p weights[p] row(p)[x]`` for the columns x."""
+        sums: F64 = np.einsum("i,ij->j", weights, self.matrix[:, columns])
         return sums
 
-    def fetch(self, at: int | np.integer[Any], gain: F64) -> NDArray[Any]:
+    def fetch(self, at: int, gain: F64) -> NDArray[Any]:
         """Return a row that is not ready; here all are."""
         raise KeyError(at)
 
@@ -63,24 +60,25 @@ class FetchedRows:
         self._factors = tuple(factor.astype(np.float32, copy=False) for factor in points.factors)
         offset = np.zeros(points.n) if points.offset is None else points.offset
         self._offset = offset.astype(np.float32)
+        self._room = np.empty(min(CACHED, points.n) * points.n, np.float32)
         self._allot()
 
     def _allot(self) -> None:
         n = len(self._offset)
-        self._rows = np.empty((min(CACHED, n), n), np.float32)
+        rows = min(CACHED, n)
+        self._rows = self._room[: rows * n].reshape(rows, n)
         self._owner = np.full(len(self._rows), -1)
         self.ready: list[NDArray[Any] | None] = [None] * n
 
-    def fetch(self, at: int | np.integer[Any], gain: F64) -> NDArray[Any]:
-        """Make the rows of the points of highest gain, `at` among them, and return that of `at`."""
-        many = min(FETCHED, len(self._rows))
-        best = np.argpartition(gain, len(gain) - many)[-many:]
+    def fetch(self, at: int, gain: F64) -> NDArray[Any]:
+        """Make the rows of a pick and of the points of highest gain; return that of the pick."""
+        below = len(gain) - min(FETCHED, len(self._rows)) + 1  # `at` is no longer among the best
+        best = np.argpartition(gain, min(below, len(gain) - 1))[below:]
         wanted = [i for i in best.tolist() if self.ready[i] is None and i != at] + [at]
         block = self._factors[0][wanted] @ self._factors[0].T
         for factor in self._factors[1:]:
             block *= factor[wanted] @ factor.T
         block += self._offset
-        block[np.arange(len(wanted)), wanted] = np.inf
         worth = np.where(self._owner < 0, -np.inf, gain[self._owner])
         for row, i, place in zip(block, wanted, np.argsort(worth).tolist(), strict=False):
             if self._owner[place] >= 0:

@@ -86,8 +86,8 @@ def graphcut_binning(
     the maximum are compared again in float64.
 
     A pool of n points is searched by its n x n float32 matrix, half of it computed. Where that does
-    not fit, above 15,000 points, or for picks of less than 0.4 n, rows of it are made 128 at a
-    time, for the points of highest gain, and 512 are kept: 4 n (d + 700) bytes. `Binning.searches`
+    not fit, above 15,000 points, or for picks of less than 0.4 n, rows of it are made 256 at a
+    time, for the points of highest gain, and 512 are kept: 4 n (d + 830) bytes. `Binning.searches`
     tells which; the picks are the same.
 
     Gradients are never multiplied out. Their kernel is the Hadamard product of two small ones, of

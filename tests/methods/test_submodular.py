@@ -151,7 +151,7 @@ def test_small_blocks_and_frequent_refreshes_change_nothing(kernel, limit, monke
         (kernel_rows, "FETCHED", 5),
         (points, "_BLOCK", 100),
         (search, "REFRESH", 7),
-        (search, "AHEAD", 5),
+        (search, "TOGETHER", 5),
     ):
         monkeypatch.setattr(module, name, value)
         got = graphcut_bins(x, None, 3, kernel, balance=False, memory_limit=limit)
