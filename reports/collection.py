@@ -39,7 +39,12 @@ class Setting(NamedTuple):
     @property
     def title(self) -> str:
         """The setting in words."""
-        return f"{self.data}, {self.model}, protocol {self.protocol}{self.older}"
+        return f"{self.data}, {self.model}, protocol {self.training}"
+
+    @property
+    def training(self) -> str:
+        """The protocol, with the versions of what there are newer ones of: another one for all."""
+        return f"{self.protocol}{self.older}"
 
     @property
     def data(self) -> str:
@@ -196,7 +201,7 @@ class Collection:
     @cached_property
     def _slugs(self) -> dict[Setting, str]:
         plain = {
-            setting: ascii_name(f"{setting.data} {setting.model} {setting.protocol}")
+            setting: ascii_name(f"{setting.data} {setting.model} {setting.training}")
             for setting in self._by_setting
         }
         times = Counter(plain.values())

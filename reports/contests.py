@@ -10,7 +10,6 @@ from typing import NamedTuple
 from reports.collection import Collection, Key, Setting
 from reports.copies import dataset_label
 from reports.statistics import Runs, matched
-from reports.versions import newest_first
 
 _FULL = "full"
 
@@ -93,8 +92,8 @@ class _Group(NamedTuple):
     key: Key
     protocol_id: str
     size: int
-    age: tuple[int, ...]
-    """Lower for newer versions."""
+    version: int
+    """Of the method."""
 
 
 def contests(results: Collection) -> list[Contest]:
@@ -103,15 +102,16 @@ def contests(results: Collection) -> list[Contest]:
     A method that no budget changes meets those that keep the share that it kept.
 
     A name stands for one identity in all places: of protocols, settings and methods with the same
-    name, the newest version, and of it the one with most runs on a data set, is taken;
-    :func:`left_out` tells the others.
+    name, the one with most runs on a data set is taken, of a method's versions the newest;
+    :func:`left_out` tells the others. An older version of a protocol or model is a protocol of its
+    own.
     """
     found: dict[tuple[Place, str], dict[str, _Group]] = defaultdict(dict)
     for one in _chosen(_groups(results)):
-        data, fingerprint, model, protocol, *_ = one.setting
-        kept = results.at(one.setting).kept_percent(one.key)
-        place = Place(data, fingerprint, model, kept, one.key.of)
-        found[place, protocol][one.key.spec] = one
+        setting = one.setting
+        kept = results.at(setting).kept_percent(one.key)
+        place = Place(setting.dataset, setting.fingerprint, setting.model, kept, one.key.of)
+        found[place, setting.training][one.key.spec] = one
     return [
         Contest(
             place,
@@ -138,7 +138,7 @@ def left_out(results: Collection) -> list[str]:
 
 def _groups(results: Collection) -> list[_Group]:
     return [
-        _Group(setting, key, rows[0]["protocol_id"], len(rows), newest_first(rows[0]))
+        _Group(setting, key, rows[0]["protocol_id"], len(rows), rows[0]["method_version"])
         for setting in results.settings()
         for key, rows in results.at(setting).groups.items()
         if key.spec != _FULL
@@ -147,33 +147,34 @@ def _groups(results: Collection) -> list[_Group]:
 
 def _chosen(groups: Sequence[_Group]) -> Sequence[_Group]:
     """Return the groups of one protocol, setting and method of each name on each data set."""
-    groups = _best_known(groups, lambda one: (), lambda one: one.protocol_id)
-    groups = _best_known(groups, lambda one: (one.setting.model,), lambda one: one.setting.id)
+    groups = _best_known(groups, lambda one: (), lambda one: (0, one.protocol_id))
+    groups = _best_known(groups, lambda one: (one.setting.model,), lambda one: (0, one.setting.id))
     return _best_known(
         groups,
         lambda one: (one.key.spec,),
-        lambda one: f"{one.key.method_id} {one.key.reconstruction}",
+        lambda one: (one.version, f"{one.key.method_id} {one.key.reconstruction}"),
     )
 
 
 def _best_known(
     groups: Sequence[_Group],
     names: Callable[[_Group], tuple[str, ...]],
-    identity: Callable[[_Group], str],
+    identity: Callable[[_Group], tuple[int, str]],
 ) -> Sequence[_Group]:
     """Return the groups of one identity under each name, on each data set and protocol.
 
-    It is the newest one; of several, the one with most runs.
+    An identity is a version and an id. The newest version is taken; of several of one version,
+    the one with most runs.
     """
 
     def named(one: _Group) -> tuple[str, ...]:
-        return one.setting.dataset, one.setting.fingerprint, one.setting.protocol, *names(one)
+        return one.setting.dataset, one.setting.fingerprint, one.setting.training, *names(one)
 
-    sizes: dict[tuple[str, ...], Counter[tuple[tuple[int, ...], str]]] = defaultdict(Counter)
+    sizes: dict[tuple[str, ...], Counter[tuple[int, str]]] = defaultdict(Counter)
     for one in groups:
-        sizes[named(one)][one.age, identity(one)] += one.size
+        sizes[named(one)][identity(one)] += one.size
     best = {
-        name: min(found, key=lambda known: (known[0], -found[known], known[1]))
+        name: min(found, key=lambda known: (-known[0], -found[known], known[1]))
         for name, found in sizes.items()
     }
-    return [one for one in groups if identity(one) == best[named(one)][1]]
+    return [one for one in groups if identity(one) == best[named(one)]]

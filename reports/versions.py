@@ -17,11 +17,6 @@ def versions(cell: Mapping[str, Any]) -> dict[str, int]:
     return {f"{kind}_version": int(cell[kind].get("version", 1)) for kind in kinds}
 
 
-def newest_first(row: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return what sorts rows of one name by the versions that they come from."""
-    return tuple(-row[f"{kind}_version"] for kind in (*_OF_A_SETTING, "method"))
-
-
 def tell_older(rows: Sequence[Row]) -> None:
     """Set ``older`` of each row: words for a model or protocol of which there are newer versions.
 
@@ -31,12 +26,16 @@ def tell_older(rows: Sequence[Row]) -> None:
     newest: dict[tuple[str, str], int] = {}
     for row in rows:
         for kind in _OF_A_SETTING:
-            key, version = (kind, row[kind]), row[f"{kind}_version"]
+            key, version = (kind, _name(row[kind])), row[f"{kind}_version"]
             newest[key] = max(version, newest.get(key, version))
     for row in rows:
         told = [
             f"{kind} version {row[f'{kind}_version']}"
             for kind in _OF_A_SETTING
-            if row[f"{kind}_version"] < newest[kind, row[kind]]
+            if row[f"{kind}_version"] < newest[kind, _name(row[kind])]
         ]
         row["older"] = f" ({', '.join(told)})" if told else ""
+
+
+def _name(spec: str) -> str:
+    return spec.partition("[")[0]

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from reports.claims.claim import FULL, Claim
 from reports.copies import Copy
 from reports.statistics import Effect, effect_over_seeds, matched
-from reports.versions import newest_first
 
 Row = Mapping[str, Any]
 Values = dict[tuple[int, int], float]
@@ -54,7 +53,7 @@ class Index:
         for row in rows:
             if row["of"] != "images":
                 continue
-            place = Place(_data(row, known), row["protocol"], row["model"])
+            place = Place(_data(row, known), f"{row['protocol']}{row['older']}", row["model"])
             found[place, row["method"], row["percent"]].append(row)
         places: dict[str, dict[Place, None]] = defaultdict(dict)
         for place, _, _ in found:
@@ -194,47 +193,49 @@ class _Runs:
         return self._members(self.claim.than)
 
     def _members(self, method: str) -> list[list[Row]] | None:
-        """Return the rows of each model and ratio; None where one has none."""
-        found = []
-        wanted = list(product(self.models, self.claim.ratios))
-        for model, ratio in wanted:
-            percent = 100.0 if method == FULL else float(ratio)
-            rows = self.index.rows.get(
-                (Place(self.data, self.protocol, model), method, percent), ()
-            )
-            kept = self._of_one_identity(rows, model)
-            if kept:
-                found.append(kept)
-        if len(found) < len(wanted):
-            if len(wanted) > 1 and found:
-                self.missing = (
-                    f"{method}: {len(found)} of {len(wanted)} models and ratios have records "
-                    f"under protocol {self.protocol}"
-                )
-            elif not found and method == self.claim.than:
-                self.missing = f"no record of {method} to compare with"
-            return None
-        return found
+        """Return the rows of each model and ratio, of one identity; None where one has none.
 
-    def _of_one_identity(self, rows: Sequence[Row], model: str) -> list[Row]:
-        """Return the rows of the newest versions, and of these of the identity that most have.
-
-        Others are counted and left out. All methods are taken from the setting of the first: a
-        protocol or model of the same name may have had other defaults before.
+        It is the newest version of the method that has rows for all of them, and of several
+        identities of one version the one with most rows. Others are counted and left out.
         """
-        setting = self._settings.get(model)
-        found = [row for row in rows if setting is None or row["setting_id"] == setting]
-        if not found:
-            return []
-        newest = min(map(newest_first, found))
-        counts = Counter(
-            (row["setting_id"], row["method_id"]) for row in found if newest_first(row) == newest
-        )
-        most = min(counts, key=lambda key: (-counts[key], key))
-        self._settings[model] = most[0]
-        kept = [row for row in rows if (row["setting_id"], row["method_id"]) == most]
-        self._left_out += len(rows) - len(kept)
-        return kept
+        wanted = list(product(self.models, self.claim.ratios))
+        rows = [self._rows(method, *one) for one in wanted]
+        counts = Counter((row["method_version"], row["method_id"]) for one in rows for row in one)
+        most = 0
+        for known in sorted(counts, key=lambda known: (-known[0], -counts[known], known[1])):
+            settings = dict(self._settings)
+            found = [
+                self._in_one_setting([row for row in one if row["method_id"] == known[1]], model)
+                for (model, _), one in zip(wanted, rows, strict=True)
+            ]
+            if all(found):
+                self._left_out += counts.total() - sum(map(len, found))
+                return found
+            self._settings = settings
+            most = max(most, sum(map(bool, found)))
+        if len(wanted) > 1 and most:
+            self.missing = (
+                f"{method}: {most} of {len(wanted)} models and ratios have records "
+                f"under protocol {self.protocol}"
+            )
+        elif not most and method == self.claim.than:
+            self.missing = f"no record of {method} to compare with"
+        return None
+
+    def _rows(self, method: str, model: str, ratio: str) -> Sequence[Row]:
+        percent = 100.0 if method == FULL else float(ratio)
+        place = Place(self.data, self.protocol, model)
+        return self.index.rows.get((place, method, percent), ())
+
+    def _in_one_setting(self, rows: Sequence[Row], model: str) -> list[Row]:
+        """Return the rows of the setting that most have, or that other methods were taken from.
+
+        A protocol or model of the same name may have had other defaults before.
+        """
+        counts = Counter(row["setting_id"] for row in rows)
+        if counts and model not in self._settings:
+            self._settings[model] = min(counts, key=lambda one: (-counts[one], one))
+        return [row for row in rows if row["setting_id"] == self._settings[model]]
 
     def _told(self) -> str:
         claim = self.claim
@@ -303,7 +304,7 @@ def _times(claim: Claim, method: str, index: Index) -> Evidence | str:
 def _selections(
     index: Index, data: Data, method: str
 ) -> dict[tuple[str, float, int], tuple[float, list[str]]]:
-    """Return mean seconds and cells by device, ratio and selection seed."""
+    """Return mean seconds and cells by device, ratio and selection seed: of the newest version."""
     found: dict[tuple[str, float, int], list[Row]] = defaultdict(list)
     for place in index.places[data.name]:
         if place.data == data:
@@ -312,10 +313,14 @@ def _selections(
                     for row in rows:
                         device = row["device"].partition(":")[0]
                         found[device, percent, row["selection_seed"]].append(row)
+    newest = max((row["method_version"] for rows in found.values() for row in rows), default=0)
+    found = {
+        key: [row for row in rows if row["method_version"] == newest] for key, rows in found.items()
+    }
     return {
         key: (fmean(row["selection_s"] for row in rows), [row["id"] for row in rows])
         for key, rows in found.items()
-        if fmean(row["selection_s"] for row in rows) > 0
+        if rows and fmean(row["selection_s"] for row in rows) > 0
     }
 
 

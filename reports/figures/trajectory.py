@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import DamagedFileError
+from bench.identity import canonical_json
 from bench.results import STUDIES
 from reports.copies import dataset_label
 from reports.figures.style import COLOURS, LINES, MARKERS, Drawing, grid, legend, panels, style
@@ -42,9 +43,10 @@ def trajectory_drawings(studies: Sequence[Mapping[str, Any]]) -> Iterator[Drawin
         if study.get("kind") == KIND:
             specs = study["specs"]
             data = dataset_label(specs["dataset"], study["fingerprint"])
-            key = (data, study["fingerprint"], specs["model"], specs["protocol"])
+            identity = canonical_json([study.get("model"), study.get("protocol")])
+            key = (data, study["fingerprint"], specs["model"], specs["protocol"], identity)
             groups.setdefault(key, []).append(study)
-    for (dataset, fingerprint, model, protocol), members in groups.items():
+    for (dataset, fingerprint, model, protocol, _), members in groups.items():
         where = f"{dataset}, {model}, protocol {protocol}"
         with style():
             canvas, [axes] = panels(1, 2, 3.2, 3.0)

@@ -95,6 +95,30 @@ def test_the_newest_version_counts_alone_however_few_its_runs_are(rows):
     assert "9 cells of other versions" in found.why
 
 
+def test_an_incomplete_newer_version_takes_nothing_away(rows):
+    below = around(84.1)
+    complete = rows("a", below + around(2.0, seed=1)) + rows("b", below)
+    newer = rows("a", [10.0], version=2)
+    for row in newer:
+        row["older"], row["protocol_version"], row["setting_id"] = "", 2, "newer protocol"
+    for row in complete:
+        row["older"] = " (protocol version 1)"
+    found = judged(gain(), complete + newer)
+    assert (found.verdict, found.n) == (Verdict.REPRODUCED, 5)
+    assert "protocol version 1" in found.why
+
+
+def test_members_of_a_mean_are_of_one_version(rows):
+    both = claim(ratios=("10", "20"))
+    made = [
+        *rows("a", around(86.2)), *rows("a", around(86.2), percent="20"),
+        *rows("a", [10.0] * 5, version=2),
+    ]  # fmt: skip
+    found = judged(both, made)
+    assert (found.verdict, found.n) == (Verdict.REPRODUCED, 5)
+    assert "5 cells of other versions" in found.why
+
+
 def test_methods_are_compared_in_one_setting_only(rows):
     below = around(84.1)
     made = rows("a", below + around(2.0, seed=1)) + rows("b", below)

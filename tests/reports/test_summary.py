@@ -225,7 +225,7 @@ def test_what_reconstructing_needs_once_stands_beside_the_bytes(record):
     assert any("dq needs 676 kB more, once" in note for note in notes)
 
 
-def test_an_older_version_of_a_protocol_is_told_and_takes_no_part(record):
+def test_an_older_version_of_a_protocol_is_a_protocol_of_its_own(record):
     made = []
     for version, seeds, gain in ((1, 5, 9.0), (2, 3, 1.0)):
         for seed in range(seeds):
@@ -234,8 +234,30 @@ def test_an_older_version_of_a_protocol_is_told_and_takes_no_part(record):
                 one["cell"]["protocol"]["version"] = version
                 made.append(one)
     results = Collection.of(made)
-    told = [setting.title for setting in results.settings()]
-    assert len(told) == 2
-    assert sum("(protocol version 1)" in title for title in told) == 1
-    (contest,) = contests(results)
-    assert contest.runs()["dq"] == {(seed, seed): 81.0 + seed for seed in range(3)}
+    settings = {setting.older: setting for setting in results.settings()}
+    older, newest = settings[" (protocol version 1)"], settings[""]
+    assert older.title == f"{newest.title} (protocol version 1)"
+    alone = Collection.of(made[-6:])
+    assert results.slug(newest) == alone.slug(*alone.settings())
+    runs = {contest.protocol: contest.runs()["dq"] for contest in contests(results)}
+    assert runs == {
+        older.training: {(seed, seed): 89.0 + seed for seed in range(5)},
+        newest.training: {(seed, seed): 81.0 + seed for seed in range(3)},
+    }
+
+
+def test_an_older_version_is_told_beside_a_newer_one_with_other_parameters(record):
+    made = [record("dq", "10", 0, 90.0), record("dq", "10", 0, 91.0)]
+    made[1]["specs"] = {**made[1]["specs"], "protocol": "cpu[epochs=3]"}
+    made[0]["cell"]["protocol"]["version"] = 2
+    made[0]["specs"] = {**made[0]["specs"], "protocol": "cpu"}
+    titles = [setting.title for setting in Collection.of(made).settings()]
+    assert sum(title.endswith("cpu[epochs=3] (protocol version 1)") for title in titles) == 1
+
+
+def test_the_newest_version_of_one_method_leaves_the_others_where_they_are(record):
+    made = [record(method, "10", 0, 90.0) for method in ("random", "dq")]
+    made += [record("adq", "10", 0, 91.0, version=version) for version in (1, 2)]
+    (contest,) = contests(Collection.of(made))
+    assert sorted(contest.keys) == ["adq", "dq", "random"]
+    assert len(contest.runs()["adq"]) == 1

@@ -168,7 +168,7 @@ def test_verdicts_keep_their_word(difference, deviation, seeds, seed, same):
             "model": "resnet18", "protocol": protocol, "seeded": True, "reconstruction": False,
             "selection_seed": k, "training_seed": k, "accuracy": accuracy,
             "best_accuracy": accuracy, "device": "cpu", "selection_s": 1.0,
-            "model_version": 1, "protocol_version": 1, "method_version": 1,
+            "model_version": 1, "protocol_version": 1, "method_version": 1, "older": "",
         }  # fmt: skip
 
     made = [row("b", k, v) for k, v in enumerate(accuracies)]
