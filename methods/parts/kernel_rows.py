@@ -5,36 +5,46 @@ Row p holds ``c(p) . c(x) + b(x)``.
 
 from __future__ import annotations
 
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from methods.parts.points import F64, Index, Points
 
 BLOCK = 512  # rows a product: `a @ a.T` in one call crashed in OpenBLAS at n = 50,000
+TILE = 1024  # columns of them that are finished together: they stay in the cache
 CACHED = 512  # rows that are kept where the matrix is not: 100 MB at n = 50,000
 FETCHED = 256  # rows a product there: fewer make it a slow one, of more too few become picks
+
+_LIMITING = threading.Lock()  # two that limit BLAS and restore it at once would leave it limited
 
 
 class MatrixRows:
     """All rows, from half of the products, in the type of the points' factors."""
 
     def __init__(self, points: Points) -> None:
-        n, factors = points.n, points.factors
-        matrix = np.empty((n, n), factors[0].dtype)
-        for i in range(0, n, BLOCK):
-            end = min(i + BLOCK, n)
-            block = matrix[i:end, i:]
-            np.matmul(factors[0][i:end], factors[0][i:].T, out=block)
-            for factor in factors[1:]:
-                block *= factor[i:end] @ factor[i:].T
-            for j in range(end, n, BLOCK):
-                matrix[j : j + BLOCK, i:end] = matrix[i:end, j : j + BLOCK].T
-        if points.offset is not None:
-            matrix += points.offset.astype(matrix.dtype)
-        self.eps = float(np.finfo(matrix.dtype).eps)
-        self.matrix = matrix
+        n, dtype = points.n, points.factors[0].dtype
+        self.matrix = matrix = np.empty((n, n), dtype)
+        offset = None if points.offset is None else points.offset.astype(dtype)
+        fill = partial(_fill, matrix, points.factors, offset)
+        blas = _blas()
+        threads = max((library["num_threads"] for library in blas.info()), default=1)
+        if threads == 1 or n <= BLOCK:
+            deque(map(fill, range(0, n, BLOCK)), maxlen=0)
+        else:
+            # A block a thread: BLAS's own threads would wait for each other at every product, and
+            # most of the rest would be left to one.
+            with _LIMITING, blas.limit(limits=1), ThreadPoolExecutor(threads) as pool:
+                deque(pool.map(fill, range(0, n, BLOCK)), maxlen=0)
+        self.eps = float(np.finfo(dtype).eps)
         self.ready: list[NDArray[Any] | None] = list(matrix)
 
     def sums(self, weights: F64, columns: Index) -> F64:
@@ -49,6 +59,29 @@ class MatrixRows:
     def keep(self, left: Index) -> bool:
         """Leave out points that are picked, if that is of use; here it is not."""
         return False
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
+
+
+def _fill(
+    matrix: NDArray[Any], factors: Sequence[NDArray[Any]], offset: NDArray[Any] | None, start: int
+) -> None:
+    """Fill `BLOCK` rows from the diagonal on, and the columns below that mirror them."""
+    n, end = len(matrix), min(start + BLOCK, len(matrix))
+    np.matmul(factors[0][start:end], factors[0][start:].T, out=matrix[start:end, start:])
+    for left, right in pairwise([start, *range(end, n, TILE), n]):
+        tile, mirrored = matrix[start:end, left:right], matrix[left:right, start:end]
+        for factor in factors[1:]:
+            tile *= factor[start:end] @ factor[left:right].T
+        if left > start:
+            mirrored[:] = tile.T
+        if offset is not None:
+            tile += offset[left:right]
+        if offset is not None and left > start:
+            mirrored += offset[start:end]
 
 
 class FetchedRows:
