@@ -82,7 +82,8 @@ class RunContext:
         Gives the checkpoint's place for an artefact's id.
     waits : bool
         Whether an artefact that another worker makes is waited for; otherwise reading it raises
-        :class:`MadeElsewhere`.
+        :class:`MadeElsewhere`. Inputs that were not read while something was made are waited for
+        always: it is made by then.
     """
 
     def __init__(
@@ -202,6 +203,15 @@ class RunContext:
             self._progress.waiting(f"{artefact.kind} made by {holder}")
             time.sleep(_POLL_S)
 
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Wait for what others make, whatever the context does otherwise."""
+        before, self._waits = self._waits, True
+        try:
+            yield
+        finally:
+            self._waits = before
+
     def _make(self, artefact: LazyArtefact) -> StoredArtefact:
         self._progress.stage(_WORDS.get(artefact.kind, f"making {artefact.kind}"), 0, 0)
         with self._meter.stage(artefact.kind) as stage:
@@ -209,9 +219,10 @@ class RunContext:
             self._making.append(making)
             try:
                 arrays = artefact.make()
-                for needed in artefact.inputs:
-                    if isinstance(needed, LazyArtefact):
-                        self.obtain(needed)
+                with self._waiting():  # leaving now would throw away what is made
+                    for needed in artefact.inputs:
+                        if isinstance(needed, LazyArtefact):
+                            self.obtain(needed)
             finally:
                 self._making.pop()
         own = {

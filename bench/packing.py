@@ -126,14 +126,16 @@ class Crew:
         trace: TracebackType | None,
     ) -> None:
         """End all processes; they give their leases back."""
-        for member in self._members:
-            member.process.terminate()
-        limit = time.monotonic() + _GRACE_S
-        for member in self._members:
-            member.process.join(max(0.0, limit - time.monotonic()))
-            if member.process.is_alive():
+        try:
+            for member in self._members:
+                member.process.terminate()
+            limit = time.monotonic() + _GRACE_S
+            for member in self._members:
+                member.process.join(max(0.0, limit - time.monotonic()))
+        finally:  # also where a second signal ends the waiting: at exit Python waits for ever
+            for member in self._members:
                 member.process.kill()
-            member.connection.close()
+                member.connection.close()
 
     @property
     def is_over(self) -> bool:

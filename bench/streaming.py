@@ -88,9 +88,11 @@ def _loaded(
         # torch has no public way; its own is to wait until nothing refers to the iterator, which
         # an error's traceback does.
         if isinstance(coming, _MultiProcessingDataLoaderIter):
-            coming._shutdown_workers()
-            for worker in coming._workers:  # torch's last resort is the signal they do not hear
-                worker.kill()
+            try:
+                coming._shutdown_workers()
+            finally:
+                for worker in coming._workers:  # torch's last resort is the signal they do not hear
+                    worker.kill()
 
 
 class StreamedBatches(Batches):

@@ -147,9 +147,9 @@ class DatasetQuantization(GraphCutMethod):
             return self.draws(train, budget, ctx)
         from methods.parts.pixels import with_pixels
 
-        self.stage.require_memory(train)  # before hours of other work
         each = self.bytes_each(train)
         budget = budget.for_images_of(each, train.bytes_per_image, len(train))
+        self.stage.reconstructions(train, ctx).arrays()  # first: they may be refused
         return with_pixels(self.draws(train, budget, ctx), self.stage, train, ctx)
 
     def draws(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:

@@ -174,10 +174,10 @@ class ActiveDatasetQuantization(EmbeddingMethod):
         if isinstance(budget, ClassBudget):
             raise UsageError("dqas decides itself how many images a class gets. Name another base")
         stage, images = self.stage, self._reconstructions(train, ctx)
-        if stage is not None:
-            stage.require_memory(train)
+        if stage is not None and images is not None:
             each = stage.bytes_each(train)
             budget = budget.for_images_of(each, train.bytes_per_image, len(train))
+            images.arrays()  # first: they may be refused
         bins = self._bins_of(train, ctx, images)
         rounds = self._rounds(train, ctx, images, bins)
         counts, told = self._counts(rounds, budget.images(len(train)), train)

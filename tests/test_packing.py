@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.resource_tracker import ensure_running
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from bench.packing import Crew, Setting, packed_cells
 from bench.progress import Progress
 from bench.protocols import PROTOCOLS
 from bench.results import Results
+from bench.shielding import shielded
 from bench.storage import read_json
 from bench.working import State
 
@@ -143,6 +145,26 @@ def test_a_process_that_dies_while_it_is_idle_is_replaced_and_a_warning_ends_non
             assert over == [(cell, State.COMPUTED)]
             member.process.kill()
             member.process.join()
+
+
+def test_a_second_signal_leaves_no_process_that_python_would_wait_for(tmp_path: Path) -> None:
+    (cell, *_) = plan_of(seeds=1).cells
+    results = Results(tmp_path)
+    setting = Setting(results.folder, Source(), "cpu", threads=1, packed=2)
+    crew = Crew(setting, results, Progress())
+    ensure_running()  # it unblocks SIGTERM where it begins
+    with shielded(signal.SIGTERM):  # what blocks it answers as little as what is in C code
+        crew.give(cell, waits=True)
+        crew.give(cell, waits=True)
+    stuck = [member.process for member in crew._members]
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    with pytest.raises(KeyboardInterrupt):
+        crew.__exit__(None, None, None)
+    signal.signal(signal.SIGALRM, before)
+    for process in stuck:
+        process.join()
+    assert [process.exitcode for process in stuck] == [-signal.SIGKILL] * 2
 
 
 class Ended:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -272,3 +273,22 @@ def test_who_does_not_wait_is_told_that_another_worker_makes_what_it_reads(conte
         chosen["x"]
     assert os.listdir(tmp_path / "leases") == []
     assert chosen["x"].tolist() == [1.0] * 3
+
+
+def test_what_is_made_is_not_thrown_away_for_an_input_that_it_did_not_read(context_of, tmp_path):
+    class Told(Progress):
+        def waiting(self, reason):
+            held.close()
+
+    ctx, make = context_of(waits=False, progress=Told()), Maker(3.0)
+    source = ctx.artefact("source", Maker())
+    bins = ctx.artefact("bins", lambda: {"x": source["x"]}, inputs=[source])
+    scores = ctx.artefact("scores", make, inputs=[bins])
+    with contextlib.ExitStack() as held:  # until it is waited for
+        held.enter_context(Leases(tmp_path / "leases").taken(bins.id))
+        assert scores["x"].tolist() == [3.0] * 3
+    assert make.calls == 1
+    assert {cost["kind"] for cost in ctx.costs.values()} == {"source", "bins", "scores"}
+    other = ctx.artefact("other", Maker())  # and then nothing is waited for again
+    with Leases(tmp_path / "leases").taken(other.id), pytest.raises(MadeElsewhere):
+        other["x"]

@@ -169,3 +169,10 @@ def test_reconstructions_that_do_not_fit_are_refused_before_any_work(
     with pytest.raises(UsageError, match=told):  # as a job that makes what cells share
         stage().reconstructions(noise, context())["images"]
     assert not (tmp_path / "artefacts").exists()
+
+
+def test_stored_reconstructions_are_not_refused(noise, context, monkeypatch):
+    method = METHODS.make_one("dq[extractor_epochs=1,drop=0.25,mae_epochs=1]")
+    select(method, noise, Budget.parse("20"), context())
+    monkeypatch.setattr("bench.resources.available_memory", lambda: 3 * noise.images.nbytes - 1)
+    assert len(select(method, noise, Budget.parse("10"), context()).indices) == 8
