@@ -68,7 +68,14 @@ class Extractor:
 
     @property
     def recipe(self) -> Recipe:
-        """How the network is trained."""
+        """How the network is trained.
+
+        Notes
+        -----
+        The settings of a protocol, so that nothing about training is said twice. Whoever changes
+        them there changes what methods select under all protocols: the artefacts' ids change with
+        the recipe, the cells' do not. Raise the versions of the methods that train by it.
+        """
         return Cpu(epochs=self.epochs, augmentation="none", test_every=self.epochs)
 
     def network(self, train: ImageDataset, ctx: Context) -> Artefact:

@@ -59,7 +59,11 @@ class Learners:
 
     @property
     def recipe(self) -> Protocol:
-        """How a learner is trained."""
+        """How a learner is trained.
+
+        Spelt by a protocol, with the consequences that
+        :attr:`methods.parts.embeddings.Extractor.recipe` tells.
+        """
         return Cpu(epochs=self.epochs, augmentation="none", test_every=self.epochs)
 
     def held_out(self, train: ImageDataset, number: int, ctx: Context) -> IntArray:

@@ -79,6 +79,7 @@ SPECS = [
     "smoke[epochs=4]",
     "smoke[epochs=4,precision=bf16]",
     "smoke[epochs=4,optimizer=adamw]",
+    "smoke[epochs=4,last_batch=even]",
     "smoke[epochs=4,augmentation_splits=2,split_norm=true,jsd_weight=1]",
 ]
 
@@ -216,9 +217,11 @@ def test_a_batch_that_does_not_fit_is_told_with_one_that_does(job):
     assert 0 < size < 2**20
 
 
-def test_graphs_of_all_batch_shapes_share_one_pool(job):
+@pytest.mark.parametrize("last", ["keep", "even"])
+def test_graphs_of_all_batch_shapes_share_one_pool(job, last):
+    job = dataclasses.replace(job, protocol=dataclasses.replace(job.protocol, last_batch=last))
     trainers = training.Trainers()
-    training.run(job, trainers=trainers)  # 280 images: steps of 32 and one of 24
+    training.run(job, trainers=trainers)  # 280 images: steps of 32 and one of 24, or of 32 and 31
     (_, trainer) = trainers._kept
     graphs = [captured.run.__self__ for captured in trainer._graphs.values()]
     assert len(graphs) == 2

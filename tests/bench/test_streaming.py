@@ -74,6 +74,7 @@ def assert_same(some, others):
         "cpu[batch_size=8]",
         "cpu[batch_size=8,augmentation=crop,crop_fill=reflect,crop_padding=2]",
         "cpu[batch_size=8,augmentation=none]",
+        "cpu[batch_size=8,last_batch=keep]",
         "dm[batch_size=8]",
     ],
 )

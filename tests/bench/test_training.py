@@ -237,10 +237,12 @@ def test_matched_steps_of_the_full_set_are_the_plain_protocol(job):
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize("epoch", [1, 3])
-def test_an_epoch_that_ends_within_a_pass_is_resumed_there(job, tmp_path, epoch):
-    protocol = dataclasses.replace(job.protocol, match="steps", epochs=4)
+@pytest.mark.parametrize(("epoch", "last"), [(1, "keep"), (3, "keep"), (1, "even"), (3, "even")])
+def test_an_epoch_that_ends_within_a_pass_is_resumed_there(job, tmp_path, epoch, last):
+    protocol = dataclasses.replace(job.protocol, match="steps", epochs=4, last_batch=last)
     job = dataclasses.replace(job, protocol=protocol, full_images=203)
+    steps = range(protocol.steps_per_pass(job.load))
+    assert len({len(protocol.places(job.load, step)) for step in steps}) == 2
     assert protocol.steps_per_epoch(job.load) % protocol.steps_per_pass(job.load) != 0
     straight, curve = training.run(job)
     with pytest.raises(KeyboardInterrupt):

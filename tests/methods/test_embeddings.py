@@ -9,8 +9,10 @@ from selections import graphcut_order
 
 from bench.budgets import Budget
 from bench.contract import METHODS
+from bench.identity import digest
 from methods.parts.embeddings import Extractor, loss_residuals
 from methods.parts.gradients import Gradients
+from methods.parts.holdout import Learners
 
 SMALL = "extractor=resnet8[width=4],extractor_epochs=0"
 EIGHTH = Budget.parse("12.5")
@@ -140,3 +142,18 @@ def test_other_images_can_be_looked_at_instead(noise, context):
     assert inverted.id in {a.id for e in others.inputs for a in e.inputs}
     assert (others["order"] != usual["order"]).any()
     assert (method.bins_of(noise, ctx, same)["order"] == usual["order"]).all()
+
+
+RECIPE = "f0ed240d05b1650fb573"
+
+
+@pytest.mark.parametrize(
+    "trained", [Extractor("resnet8", 10), Learners("resnet8", 10, count=1, share=0.2)]
+)
+def test_the_recipe_that_methods_train_by_is_the_one_of_their_versions(trained):
+    """Cells' ids hold a method's version, not its recipe, which a protocol's settings spell."""
+    assert digest(trained.recipe.identity()) == RECIPE, (
+        "the recipe of extractors, recorded runs and learners has changed: raise the versions of "
+        "the methods that train by it (not where only a parameter is new, and trains as before), "
+        "then put the new digest here"
+    )
