@@ -95,10 +95,10 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """A short name for people; two seeds are those of selection and of training.
+        """A short name for people: method, budget, model, seed.
 
-        A method that no budget changes is known to keep a share once it has kept it
-        (:meth:`label_of`).
+        Two seeds, as in ``seed 0/3``, are those of selection and of training. A method that no
+        budget changes has none here: what it keeps is known only afterwards (:meth:`label_of`).
         """
         return self._labelled(self.budget.words if self.method.budgeted else "")
 

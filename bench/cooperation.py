@@ -105,8 +105,8 @@ class Cooperation:
         except Exception as error:
             raise TrainingError(
                 "a batch has fewer images than pieces, and a network that normalises over a batch "
-                f"fails without an image ({error}). Take fewer GPUs a cell, last_batch=drop or "
-                "another batch_size"
+                f"fails without an image ({error}). Take fewer GPUs a cell, last_batch=even, "
+                "last_batch=drop or another batch_size"
             ) from error
         finally:
             self.network.train(was_training)

@@ -103,7 +103,6 @@ class Worker:
         self._processes = processes
         self._source = source or Source()
         self._phase = ""
-        self._waits = True
         self._job: Job | None = None
         self._trainers = Trainers()
         self._normalisations: dict[str, Normalisation] = {}
@@ -134,23 +133,22 @@ class Worker:
                     if lease.left_by and self._tells_killed:
                         tell_killed(cell, self._results, lease.left_by, self._device)
                         return State.LEFT
-                    self._waits = waits
                     try:
-                        return self._compute(cell)
+                        return self._compute(cell, waits)
                     except MadeElsewhere:
                         self._progress.cell_postponed(cell)
                         return State.MISSES_ARTEFACT
         self._progress.cell_elsewhere(cell)
         return State.FOUND
 
-    def _compute(self, cell: Cell) -> State:
+    def _compute(self, cell: Cell, waits: bool) -> State:
         """Compute a cell and write its record, or its failure."""
         self._progress.cell_started(cell)
         self._phase = "start"
         try:
             device_facts(self._device)  # known from now on, whatever becomes of a GPU
             forget_peak_memory(self._device)
-            record = self._results.write_record(cell, self._run(cell))
+            record = self._results.write_record(cell, self._run(cell, waits))
         except StorageError as error:
             try:
                 return self._failed(cell, error)
@@ -169,10 +167,10 @@ class Worker:
         self.has_lost_device = not answers(self._device)
         return State.FAILED
 
-    def _run(self, cell: Cell) -> dict[str, Any]:
+    def _run(self, cell: Cell, waits: bool) -> dict[str, Any]:
         from bench import training
 
-        prepared = self.prepare(cell)
+        prepared = self.prepare(cell, waits)
         job, compressed = prepared.job, prepared.compressed
         self._phase, self._job = "training", job
         network, curve = self._trained(cell, job)
@@ -198,11 +196,14 @@ class Worker:
             },
         }
 
-    def prepare(self, cell: Cell) -> Prepared:
-        """Return what a cell's training is about; its compressed set is made, or found."""
+    def prepare(self, cell: Cell, waits: bool = True) -> Prepared:
+        """Return what a cell's training is about; its compressed set is made, or found.
+
+        ``waits`` as for :meth:`attend`.
+        """
         train = self._splits.train
         self._phase = "selection"
-        compressed, costs = self.select(cell)
+        compressed, costs = self._select(cell, waits)
         self._phase = "preparation"
         kept = compressed.training_set(train)
         kept.require_all_classes()
@@ -235,7 +236,7 @@ class Worker:
         order = Order.of(cell, self._results.folder, self._source, self._device, self._processes)
         return training.trained_network(job, train_together(order, told))
 
-    def select(self, cell: Cell) -> tuple[CompressedSet, dict[str, Any]]:
+    def _select(self, cell: Cell, waits: bool) -> tuple[CompressedSet, dict[str, Any]]:
         """Return the compressed set of a cell and the costs of all artefacts behind it."""
         context = RunContext(
             dataset=cell.identity()["dataset"],
@@ -245,7 +246,7 @@ class Worker:
             leases=self._results.leases,
             checkpoint=self._checkpoint,
             progress=self._progress,
-            waits=self._waits,
+            waits=waits,
         )
         return select(cell.method, self._splits.train, cell.budget, context), context.costs
 

@@ -5,6 +5,6 @@ SOME_FAILED = 1
 WRONG_USE = 2
 """The request is wrong; nothing was run."""
 INTERRUPTED = 130
-"""Ctrl-C; the same command goes on."""
+"""Ctrl-C; what is complete is kept."""
 TERMINATED = 143
-"""SIGTERM; the same command goes on."""
+"""SIGTERM; what is complete is kept."""

@@ -131,13 +131,19 @@ class Counting(Progress):
 
     @property
     def left(self) -> str:
-        """Time left, in words; where artefacts took some, those to come are not in it."""
+        """Time left, in words; where artefacts took some, those that may come are not in it."""
         self._pass_time()
         share = self.share_done
         if share < _LEAST_SHARE or self._own_s < _LEAST_S:
             return "time left unknown"
-        apart = " without artefacts" if self._shared_s >= 1 and share < 1 else ""
+        apart = ", artefacts not counted" if self._shared_s >= 1 and self._may_miss_one else ""
         return f"{clock(self._own_s * (1 - share) / share)} left{apart}"
+
+    @property
+    def _may_miss_one(self) -> bool:
+        """Whether an artefact may still have to be made: for a cell to come, or right now."""
+        to_come = self._ahead.work.keys() - self._attended - self._complete - self._failed
+        return bool(to_come or self._on_shared)
 
 
 def clock(seconds: float) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,5 +23,9 @@ def test_where_the_system_does_not_tell_what_is_free_all_counts(told, monkeypatc
     assert resources.available_memory() == resources.physical_memory()
 
 
-def test_there_is_a_core():
-    assert resources.cores() >= 1
+def test_only_cores_that_this_process_may_use_count(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {2, 5, 7}, raising=False)
+    assert resources.cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert resources.cores() == 1
