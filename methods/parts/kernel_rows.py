@@ -5,26 +5,23 @@ Row p holds ``c(p) . c(x) + b(x)``.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
+from methods.parts import blas
 from methods.parts.points import F64, Index, Points
 
 BLOCK = 512  # rows a product: `a @ a.T` in one call crashed in OpenBLAS at n = 50,000
 TILE = 1024  # columns of them that are finished together: they stay in the cache
 CACHED = 512  # rows that are kept where the matrix is not: 100 MB at n = 50,000
 FETCHED = 256  # rows a product there: fewer make it a slow one, of more too few become picks
-
-_LIMITING = threading.Lock()  # two that limit BLAS and restore it at once would leave it limited
 
 
 class MatrixRows:
@@ -35,14 +32,13 @@ class MatrixRows:
         self.matrix = matrix = np.empty((n, n), dtype)
         offset = None if points.offset is None else points.offset.astype(dtype)
         fill = partial(_fill, matrix, points.factors, offset)
-        blas = _blas()
-        threads = max((library["num_threads"] for library in blas.info()), default=1)
+        threads = blas.threads()
         if threads == 1 or n <= BLOCK:
             deque(map(fill, range(0, n, BLOCK)), maxlen=0)
         else:
             # A block a thread: BLAS's own threads would wait for each other at every product, and
             # most of the rest would be left to one.
-            with _LIMITING, blas.limit(limits=1), ThreadPoolExecutor(threads) as pool:
+            with blas.one_thread(), ThreadPoolExecutor(threads) as pool:
                 deque(pool.map(fill, range(0, n, BLOCK)), maxlen=0)
         self.eps = float(np.finfo(dtype).eps)
         self.ready: list[NDArray[Any] | None] = list(matrix)
@@ -59,11 +55,6 @@ class MatrixRows:
     def keep(self, left: Index) -> bool:
         """Leave out points that are picked, if that is of use; here it is not."""
         return False
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="blas")
 
 
 def _fill(

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from methods.parts import blas
 from methods.parts.gradients import Gradients
 
 F32: TypeAlias = NDArray[np.float32]
@@ -67,7 +68,8 @@ class Points(ABC):
 
     def sum_all(self) -> F64:
         """Return the sum over the pool."""
-        return sum(map(self.total, self.blocks()), start=np.zeros(()))
+        with blas.one_thread():  # a block is too small a product for several
+            return sum(map(self.total, self.blocks()), start=np.zeros(()))
 
     def gains(self, some: Some, w: F64, weight: float) -> F64:
         """Return ``c(x) . w + weight * b(x)``."""
@@ -78,10 +80,11 @@ class Points(ABC):
 
     def many_gains(self, some: Index, w: F64, weight: float) -> F64:
         """Return the gains of many points, ascending ones, without a second copy of them all."""
-        blocks = self.blocks(len(some))
-        if len(some) == self.n:
-            return np.concatenate([self.gains(block, w, weight) for block in blocks])
-        return np.concatenate([self.gains(some[block], w, weight) for block in blocks])
+        blocks, all_of_them = self.blocks(len(some)), len(some) == self.n
+        with blas.one_thread():  # a block is too small a product for several
+            return np.concatenate(
+                [self.gains(block if all_of_them else some[block], w, weight) for block in blocks]
+            )
 
 
 class VectorPoints(Points):
