@@ -98,7 +98,7 @@ def _look(place: int) -> Look:
         COLOURS[place % len(COLOURS)],
         MARKERS[(place + turn) % len(MARKERS)],
         LINES[(place + turn) % len(LINES)],
-        HATCHES[place % len(HATCHES)],
+        HATCHES[(place + turn) % len(HATCHES)],
     )
 
 
@@ -159,15 +159,19 @@ def beside(number: int, count: int, width: float) -> float:
 
 
 def legend(canvas: Canvas, axes: Iterable[Axes], most: int = 4) -> None:
-    """Put one legend for all axes below them."""
+    """Put one legend for all axes below them, in as many columns as have room."""
     found: dict[str, Any] = {}
     for one in axes:
         handles, names = one.get_legend_handles_labels()
         for name, handle in zip(names, handles, strict=True):
             found.setdefault(name, handle)
-    if found:
-        columns = min(most, len(found))
-        canvas.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns)
+    for columns in range(min(most, len(found)), 0, -1):
+        made = canvas.legend(
+            found.values(), found.keys(), loc="outside lower center", ncols=columns
+        )
+        if columns == 1 or made.get_window_extent().width <= canvas.bbox.width:
+            return
+        made.remove()
 
 
 def runs_in_words(estimates: Iterable[Estimate]) -> str:

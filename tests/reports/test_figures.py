@@ -273,3 +273,20 @@ def test_figures_are_not_drawn_anew_into_a_file_in_the_way(everything, tmp_path)
     in_the_way.write_text("a file")
     with pytest.raises(BenchError, match="figures"):
         figures(everything, Path(in_the_way))
+
+
+def test_a_legend_of_long_names_stays_within_the_figure(detailed):
+    made = []
+    for loss in ("cross-entropy", "double-softmax"):
+        for alpha in ("released", "released-intended", "paper"):
+            one = detailed("dq", 10, 90.0)
+            one["specs"]["method"] = f"dq[edition={alpha},extractor_epochs=10,loss={loss}]"
+            one["cell"]["method"]["parameters"] = {"edition": alpha, "loss": loss}
+            made.append(one)
+    (drawing,) = drawings(made, only=("bars",))
+    (legend,) = drawing.canvas.legends
+    drawing.canvas.draw_without_rendering()
+    extent, whole = legend.get_window_extent(), drawing.canvas.bbox
+    assert len(legend.get_texts()) == len(made)
+    assert whole.x0 <= extent.x0
+    assert extent.x1 <= whole.x1
