@@ -117,7 +117,7 @@ def test_accounts_that_do_not_answer_are_told_by_status(submitted, plan, results
     fake_slurm.fails("sacct", "sacct: unrecognized option")
     told = CliRunner().invoke(cli, ["status", "--results", str(results.folder)])
     assert told.exit_code == 0
-    assert "accounting does not answer: sacct: sacct: unrecognized option" in told.output
+    assert "accounting does not answer: sacct: unrecognized option" in told.output
 
 
 @pytest.mark.parametrize(
