@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,14 @@ cp "$1" "sent-$n.sh"; env > "environment-$n"
 [ -e refused ] && [ $n -gt "$(cat refused)" ] && { echo "sbatch: error: QOS limit" >&2; exit 1; }
 echo "Submitted batch job $n"
 """
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Give every run the same number of threads, and several runs room beside each other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
 
 
 @pytest.fixture(scope="session")

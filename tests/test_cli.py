@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 COMMANDS = (
@@ -30,13 +32,6 @@ IN_FULL = {
     ("models", "resnet8"): ("width (int) = 16", "a whole number from 1 to 1024"),
     ("protocols", "paper"): ("schedule (str) = epoch", "epoch or step or drop"),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
 
 
 def as_json(result: subprocess.CompletedProcess[str]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,11 @@ from command import COMMAND
 
 from bench.storage import read_json
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 SWEEP = ("--methods", "random", "--ratios", "10,20", "--seeds", "1", "--no-baselines",
          "--protocol", "smoke[epochs=1]")  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -21,6 +21,8 @@ from PIL import Image
 
 from bench.cli import cli
 from bench.errors import DataError, UsageError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 PLUGIN = '''
@@ -57,13 +59,6 @@ class Patient(Method):
             kept.append(members[np.argsort(-light[members], kind="stable")[:count]])
         return CompressedSet(np.concatenate(kept))
 '''
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
 
 
 @pytest.fixture

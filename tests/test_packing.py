@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.resource_tracker import ensure_running
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from bench.shielding import shielded
 from bench.storage import read_json
 from bench.working import State
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PLUGIN = '''
 import os, signal
 from dataclasses import dataclass
@@ -51,13 +53,6 @@ class Deadly(Method):
             os.kill(os.getpid(), signal.SIGKILL)
         return CompressedSet(np.arange(budget.images(len(train))))
 '''
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
 
 
 def plan_of(seeds: int = 2, protocol: str = "smoke[epochs=2]") -> Plan:

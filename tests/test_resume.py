@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ import pytest
 from command import COMMAND, Running, run_command
 
 from bench.storage import read_json, write_json
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 PROTOCOL = "smoke[epochs=20,test_every=4]"
 SWEEP = (
@@ -45,14 +46,6 @@ class Fragile(Method):
             raise RuntimeError("this method is broken\\nin more lines than one")
         return CompressedSet(np.arange(budget.images(len(train))))
 '''
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Give every run the same number of threads, and several runs room beside each other."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,11 @@ from command import run_command
 
 from bench.storage import write_json
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 SWEEP = ("--methods", "random", "--no-baselines", "--seeds", "1", "--protocol", "smoke[epochs=1]")
 FINISHED = ("run", *SWEEP, "--ratios", "10,20")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Let no test wait for the machine's other work at a thread barrier."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
 
 
 @pytest.fixture(scope="module")
