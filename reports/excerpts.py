@@ -5,6 +5,7 @@ A page, such as a README, says what it wants in a comment of its own and keeps i
     <!-- bench report studies/one: table cost-digits-resnet8-smoke, figure curves -->
     <!-- bench report: end -->
 
+``table NAME of random dq adq[alpha=0.5]`` shows the rows of these methods alone.
 Marks within fenced code stand for themselves.
 """
 
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from bench.errors import DataError, UsageError, unknown
 from reports.markdown import figure_as_markdown
-from reports.tables import as_markdown
+from reports.tables import Table, as_markdown
 
 if TYPE_CHECKING:
     from reports.content import Report
@@ -28,6 +29,7 @@ _BEGIN = re.compile(r"<!-- bench report (?P<folder>[^:\n]+): (?P<asked>[^\n]+) -
 _END = "<!-- bench report: end -->"
 _FENCES = ("```", "~~~")
 _KINDS = ("table", "figure")
+_NEXT = re.compile(rf",\s*(?=(?:{'|'.join(_KINDS)})\s)")
 
 
 class Page(NamedTuple):
@@ -75,7 +77,7 @@ def with_excerpts(text: str, report: Report, folder: Path, page: Path) -> Page:
         )
     parts, done, figures = [], 0, set()
     for mark in marks:
-        asked = [_Asked(*one.strip().partition(" ")[::2]) for one in mark.asked.split(",")]
+        asked = [_Asked.parse(one) for one in _NEXT.split(mark.asked)]
         figures |= {one.name for one in asked if one.kind == "figure"}
         made = "\n\n".join(["", *(_rendered(one, report, place) for one in asked), ""])
         parts += [text[done : mark.start], made[1:].replace("\n", newline)]
@@ -84,8 +86,21 @@ def with_excerpts(text: str, report: Report, folder: Path, page: Path) -> Page:
 
 
 class _Asked(NamedTuple):
+    """A table or figure, and the methods whose rows are shown; all of them where none is named."""
+
     kind: str
     name: str
+    methods: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> _Asked:
+        kind, name, *of = text.split() + [""] * (2 - len(text.split()))
+        if of[:1] not in ([], ["of"]) or len(of) == 1 or (of and kind != "table"):
+            raise UsageError(
+                f"excerpt '{text.strip()}' is not one. Write: table NAME, table NAME of METHOD "
+                "METHOD ..., or figure NAME"
+            )
+        return cls(kind, name, tuple(of[1:]))
 
 
 def _marks(text: str, page: Path) -> Iterator[_Mark]:
@@ -113,7 +128,7 @@ def _rendered(asked: _Asked, report: Report, place: str) -> str:
         raise unknown("kind of excerpt", asked.kind, _KINDS)
     if asked.kind == "table":
         table = _named(asked, {one.name: one for one in report.tables})
-        return as_markdown(table).rstrip()
+        return as_markdown(_of_methods(table, asked.methods)).rstrip()
     return figure_as_markdown(_named(asked, {one.name: one for one in report.figures}), place)
 
 
@@ -123,3 +138,15 @@ def _named(asked: _Asked, there: Mapping[str, T]) -> T:
     if asked.name not in there:
         raise unknown(f"{asked.kind} of the report", asked.name, list(there))
     return there[asked.name]
+
+
+def _of_methods(table: Table, methods: tuple[str, ...]) -> Table:
+    if not methods:
+        return table
+    there = list(dict.fromkeys(str(row.get("method", "")) for row in table.rows))
+    for method in methods:
+        if method not in there:
+            raise unknown(f"method of the table '{table.name}'", method, there)
+    kept = [place for place, row in enumerate(table.rows) if row["method"] in methods]
+    told = f"{len(kept)} of the report's {len(table.rows)} rows."
+    return table.of_rows(kept, told)

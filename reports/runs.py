@@ -19,7 +19,10 @@ Value = Callable[[Record], float]
 
 METHOD_ORDER = ("full", "random", "dm", "graphcut", "dq", "adq")
 _ABLATED = ("alpha", "scores")
-_NETWORK = ("extractor", "extractor_epochs", "iterations", "mae", "learner")
+_NETWORK = (
+    "extractor", "extractor_epochs", "iterations", "mae", "mae_epochs", "learner", "learners",
+    "learner_epochs",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import zip_longest
 from textwrap import TextWrapper, fill
@@ -67,6 +67,18 @@ class Table:
     def all_notes(self) -> list[str]:
         """The notes of a format that shows bold."""
         return [*self.notes, *([self.emphasis] if self.emphasis else [])]
+
+    def of_rows(self, places: Sequence[int], told: str) -> Table:
+        """Return a table of some of the rows, by their numbers, with a note that tells it."""
+        new = {old: number for number, old in enumerate(places)}
+        return replace(
+            self,
+            rows=[self.rows[place] for place in places],
+            notes=[*self.notes, told],
+            bold=frozenset((new[row], key) for row, key in self.bold if row in new),
+            links={(new[row], key): ids for (row, key), ids in self.links.items() if row in new},
+            keys=[self.keys[place] for place in places] if self.keys else (),
+        )
 
     def texts(self) -> list[list[str]]:
         """Return the cells' texts; a value that is missing shows as a dash."""

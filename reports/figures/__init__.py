@@ -15,6 +15,7 @@ from reports.figures.bins import bin_drawings
 from reports.figures.classes import class_drawings
 from reports.figures.costs import break_even_drawings, cost_drawings
 from reports.figures.curves import curve_drawings
+from reports.figures.differences import difference_drawings
 from reports.figures.grids import grid_drawings
 from reports.figures.style import Drawing, Figure
 from reports.figures.trajectory import read_studies, trajectory_drawings
@@ -24,6 +25,7 @@ __all__ = ["KINDS", "Figure", "accuracy_figure", "figures", "grid_drawings", "re
 
 _OF_A_SETTING = {
     "bars": bar_drawings,
+    "differences": difference_drawings,
     "curves": curve_drawings,
     "cost": cost_drawings,
     "break-even": break_even_drawings,

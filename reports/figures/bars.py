@@ -37,7 +37,8 @@ def bar_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Itera
     here = [
         one for one in series if one.name != "full" and not one.is_ablation and one.of == "images"
     ]
-    methods = list(by_method(here))[:_MOST]
+    there = list(by_method(here))
+    methods = there[:_MOST]
     here = [one for one in here if one.method in methods]
     ratios = sorted({one.percent for one in here})
     if len(methods) < 2 or not ratios:
@@ -79,6 +80,7 @@ def bar_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Itera
     caption = (
         f"As ADQ's Fig. 5: test accuracy of the last epoch by ratio, {n}. Differences to random "
         "are paired over common seeds, at the same ratio and training. "
+        f"{f'The first {_MOST} of {len(there)} methods. ' * (len(there) > _MOST)}"
         f"{setting.title}, data {setting.fingerprint}."
     )
     yield Drawing(

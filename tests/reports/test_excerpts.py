@@ -9,6 +9,7 @@ from reports.collection import Collection
 from reports.content import contents
 from reports.excerpts import with_excerpts
 from reports.report import stale_files, write_report
+from reports.tables import Column, Table
 
 TABLE = "accuracy-digits-resnet8-smoke"
 PAGE = f"""# A page
@@ -49,6 +50,33 @@ def test_what_stands_between_the_marks_is_made_anew_and_the_rest_stays(report, t
     assert with_excerpts(made, report, folder, page).text == made
 
 
+def test_the_rows_of_some_methods_alone_can_be_shown(records, report, tmp_path):
+    one = next(table for table in report.tables if table.name == TABLE)
+    specs = {row["method"] for row in one.rows}
+    page = PAGE.replace(f"table {TABLE}", f"table {TABLE} of dq random")
+    made = with_excerpts(page, report, tmp_path / "studies" / "one", tmp_path / "README.md").text
+    assert specs > {"dq", "random"}
+    for row, text in zip(one.rows, one.texts(), strict=True):
+        assert (f"| {text[0]} | {text[1]} |" in made) == (row["method"] in {"dq", "random"})
+    kept = [row for row in one.rows if row["method"] in {"dq", "random"}]
+    assert f"- {len(kept)} of the report's {len(one.rows)} rows." in made
+    assert f"figures/{TABLE}.svg" in made
+
+
+def test_what_belongs_to_a_row_stays_with_it_where_some_are_shown():
+    table = Table(
+        "T", [Column("method", "method")], [{"method": name} for name in "abc"], ["note"],
+        frozenset({(0, "method"), (2, "method")}), {(2, "method"): ["cell"]}, "t",
+        [("all", name) for name in "abc"],
+    )  # fmt: skip
+    some = table.of_rows([1, 2], "told")
+    assert [row["method"] for row in some.rows] == ["b", "c"]
+    assert some.bold == {(1, "method")}
+    assert some.links == {(1, "method"): ["cell"]}
+    assert some.keys == [("all", "b"), ("all", "c")]
+    assert some.notes == ["note", "told"]
+
+
 def test_a_page_is_written_and_then_current_until_the_records_change(records, page, tmp_path):
     folder = tmp_path / "studies" / "one"
     write_report(folder, records)
@@ -72,6 +100,10 @@ def test_a_page_is_written_and_then_current_until_the_records_change(records, pa
         (f"table {TABLE}", "table accuracy-digits-resnet8", UsageError, f"Did you mean '{TABLE}'?"),
         (f"figure {TABLE}", "figure curves", UsageError, "unknown figure of the report 'curves'"),
         (f"table {TABLE}", f"plot {TABLE}", UsageError, "unknown kind of excerpt 'plot'"),
+        (f"table {TABLE}", f"table {TABLE} of dq none", UsageError, "unknown method of the table"),
+        (f"table {TABLE}", f"table {TABLE} of", UsageError, "Write: table NAME, table NAME of"),
+        (f"table {TABLE}", f"table {TABLE} dq", UsageError, "Write: table NAME, table NAME of"),
+        (f"figure {TABLE}", f"figure {TABLE} of dq", UsageError, "Write: table NAME, table NAME"),
         ("studies/one", "studies/three", DataError, "asks for nothing of"),
         ("<!-- bench report: end -->", "", DataError, "line 3: no end to this excerpt"),
     ],

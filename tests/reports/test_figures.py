@@ -208,6 +208,37 @@ def test_the_differences_of_the_bars_are_paired(detailed):
     assert low.get_ydata() == pytest.approx(high.get_ydata(), abs=1e-6)  # the same in every pair
 
 
+def test_differences_of_all_methods_are_paired_and_stand_by_their_names(detailed):
+    cells = [("random", 60.0), ("dq", 62.0), ("adq", 59.0), ("adq[alpha=0.3]", 60.5)]
+    noise = (-3.0, 0.0, 3.0)
+    records = [
+        detailed(method, 10, base + noise[seed], seed=seed)
+        for method, base in cells
+        for seed in range(3)
+    ]
+    records += [detailed("dq", 20, 70.0 + noise[seed], seed=seed) for seed in range(3)]
+    [drawing] = drawings(records, only=["differences"])
+    [axes] = drawing.canvas.axes  # at 20 % there is no random
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["dq", "adq", "adq[alpha=0.3]"]
+    points = [container.lines[0].get_xydata()[0].tolist() for container in axes.containers]
+    assert np.allclose(points, [[2.0, 0], [-1.0, 1], [0.5, 2]])
+    assert [text.get_text() for text in axes.texts] == ["n = 3"] * 3
+
+
+def test_intervals_of_two_pairs_do_not_set_the_range_of_the_differences(detailed):
+    values = {"random": (60, 60, 60), "dq": (61, 61, 61.3), "adq": (60, 64), "el2n": (60, 60.1, 60)}
+    records = [
+        detailed(method, 10, value, seed=seed)
+        for method, many in values.items()
+        for seed, value in enumerate(many)
+    ]
+    [drawing] = drawings(records, only=["differences"])
+    low, high = drawing.canvas.axes[0].get_xlim()
+    assert -1 < low < 0
+    assert 2 < high < 3
+
+
 def test_the_least_sensitive_class_is_at_the_bottom(everything):
     left, right = axes_of(everything, "classes")
     assert [tick.get_text() for tick in left.get_yticklabels()] == ["cat", "dog", "eel", "fox"]

@@ -1,0 +1,103 @@
+"""Every method's difference to random, ratio by ratio: a forest plot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from reports.figures.style import GREY, Drawing, Looks, grid, looks, panels, style
+from reports.runs import Series, accuracy, by_method, control_at, difference, labels
+from reports.tables import ascii_name, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from reports.collection import Setting
+    from reports.statistics import Estimate
+
+_FEWEST = 3
+"""Methods; fewer are told apart in the other figures."""
+_MOST_RATIOS = 4
+_FIRM = 3
+"""Pairs; the interval of two would make a point of all others."""
+_Found = Mapping[tuple[str, str], "Estimate"]
+
+
+def difference_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iterator[Drawing]:
+    """Yield the figure of one setting, where several methods have runs that pair with random's."""
+    found: dict[tuple[float, str], dict[tuple[str, str], Estimate]] = {}
+    for one in series:
+        control = control_at(series, one)
+        if not one.is_budgeted or control is None or one.name == control.name:
+            continue
+        value = difference(one, control, accuracy)
+        if value is not None:
+            found.setdefault((one.percent, one.of), {})[one.method] = value
+    ratios = sorted(found, key=lambda key: (-len(found[key]), key))[:_MOST_RATIOS]
+    ratios.sort(key=lambda key: (key[1], key[0]))
+    shown = [one for one in series if any(one.method in found[key] for key in ratios)]
+    called = labels(shown)
+    if len(called) < _FEWEST:
+        return
+    drawn = looks(called.values())
+    with style():
+        names = 0.075 * max(map(len, called.values()))  # inches that the longest one takes
+        width, height = 2.7 + names / len(ratios), 0.8 + 0.21 * len(called)
+        canvas, [axes] = panels(1, len(ratios), width, height, sharey=True)
+        for key, one_axes in zip(ratios, axes, strict=True):
+            _forest(one_axes, found[key], called, drawn)
+            one_axes.set_title(_title(*key), loc="left")
+            one_axes.tick_params(axis="y", length=0)
+            one_axes.set_xlabel("difference to random (points)")
+        axes[0].set_yticks(range(len(called)), list(called.values()))
+        axes[0].set_ylim(len(called) - 0.4, -0.6)
+    left_out = len(found) - len(ratios)
+    caption = (
+        "Accuracy of the last epoch, method minus class-balanced random, paired over common seeds "
+        "at the same ratio and training; mean and 95 % interval, which is not corrected for the "
+        "number of methods; n pairs. "
+        f"{f'{left_out} more ratios are not shown. ' * bool(left_out)}"
+        f"{setting.title}, data {setting.fingerprint}."
+    )
+    title = f"Differences to random: {setting.title}"
+    yield Drawing(ascii_name(f"differences {slug}"), title, caption, canvas)
+
+
+def _title(percent: float, of: str) -> str:
+    return f"{number(percent)} % of {of}"
+
+
+def _forest(
+    axes: Axes, found: _Found, called: Mapping[tuple[str, str], str], drawn: Looks
+) -> None:
+    axes.axvline(0, color=GREY, linewidth=1)
+    for place, (method, name) in enumerate(called.items()):
+        value = found.get(method)
+        if value is None:
+            continue
+        look = drawn[name]
+        axes.errorbar(
+            [value.mean],
+            [place],
+            xerr=[value.half_width or 0.0],
+            color=look.colour,
+            marker=look.marker,
+            linestyle="none",
+            markersize=5,
+            capsize=3,
+        )
+        axes.annotate(
+            f"n = {value.n}", (1, place), (4, 0), xycoords=("axes fraction", "data"),
+            textcoords="offset points", ha="left", va="center", color="0.3", fontsize=7,
+        )  # fmt: skip
+    axes.set_xlim(*_range(list(found.values())))
+    grid(axes, "x")
+
+
+def _range(values: Sequence[Estimate]) -> tuple[float, float]:
+    """Return the limits of the axis; intervals of two pairs may reach beyond."""
+    firm = [one.half_width or 0.0 if one.n >= _FIRM else 0.0 for one in values]
+    low = min(0.0, *(one.mean - half for one, half in zip(values, firm, strict=True)))
+    high = max(0.0, *(one.mean + half for one, half in zip(values, firm, strict=True)))
+    wide = max(high - low, 0.1)
+    return low - 0.05 * wide, high + 0.05 * wide
