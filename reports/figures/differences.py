@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from reports.figures.style import GREY, Drawing, Looks, grid, looks, panels, style
-from reports.runs import Series, accuracy, by_method, control_at, difference, labels
+from reports.runs import Series, accuracy, control_at, difference, labels
 from reports.tables import ascii_name, number
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ def _title(percent: float, of: str) -> str:
     return f"{number(percent)} % of {of}"
 
 
-def _forest(
-    axes: Axes, found: _Found, called: Mapping[tuple[str, str], str], drawn: Looks
-) -> None:
+def _forest(axes: Axes, found: _Found, called: Mapping[tuple[str, str], str], drawn: Looks) -> None:
     axes.axvline(0, color=GREY, linewidth=1)
     for place, (method, name) in enumerate(called.items()):
         value = found.get(method)
