@@ -92,7 +92,7 @@ class AdaptiveDatasetQuantization(DatasetQuantization):
 
     info: ClassVar[MethodInfo] = MethodInfo(
         title="Adaptive Dataset Quantization",
-        paper="Li et al., AAAI 2025",
+        paper="Li et al., AAAI 2025, arXiv 2412.16895",
         year=2025,
         kind="selection",
         code="does not weight bins at all: ten constants act on positions within a bin",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MOMENTUM = 0.5
 MANY_PER_CLASS = 100
 MANY_CLASSES = 100
+CIFAR10_CLASSES = 10
 LARGEST_WINDOW = 100
 """Updates over which the first and the last losses are averaged, or a tenth of all if fewer."""
 
@@ -48,8 +49,8 @@ class DistributionMatching(Method):
     ----------
     edition : {"paper", "released"}
         ``released`` follows ``main_DM.py``: it makes one update more than ``iterations``, keeps
-        the images as unclipped floats and normalises RGB with its CIFAR-10 constants. Its
-        seeds come from the clock; here both editions are seeded.
+        the images as unclipped floats and normalises CIFAR-10 with its constants. Its seeds come
+        from the clock; here both editions are seeded.
     extractor : str
         The random networks, as in ``--models``. One with batch normalisation sees all classes in
         one batch, as released.
@@ -66,7 +67,9 @@ class DistributionMatching(Method):
         Differentiable Siamese augmentation, one operation for each class and iteration. The
         README leaves out the flip for digits (MNIST, SVHN).
     normalisation : {"dataset", "released"}
-        Statistics of the training split, or the released CIFAR-10 constants for RGB images.
+        Statistics of the training split; or, for colour images in ten classes, the released
+        CIFAR-10 constants, whose deviations are not that set's own. Those that ``utils.py`` has
+        for CIFAR-100 are its statistics, so that other sets have theirs.
     storage : {"uint8", "float32"}
         Pixels rounded and clipped to 0 ... 255, or as they are. A budget in bytes holds a
         quarter as many images of the second kind; one in images holds the same, in more bytes.
@@ -93,6 +96,7 @@ class DistributionMatching(Method):
         "the clock",
         released=True,
     )
+    version: ClassVar[int] = 2  # 1 took CIFAR-10's constants for CIFAR-100 too, edition released
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {"released": {"normalisation": "released", "storage": "float32"}}
     )
@@ -181,8 +185,8 @@ class DistributionMatching(Method):
         from bench.training import PUBLISHED_NORMALISATIONS
         from methods.parts.matching import Matching
 
-        of_train = Normalisation.of(train.images)
         constants = PUBLISHED_NORMALISATIONS.get(self.normalisation)
+        is_as_cifar10 = train.shape[2] == 3 and len(train.classes) == CIFAR10_CLASSES
         return Matching(
             model=MODELS.make_one(self.extractor),
             updates=self.updates,
@@ -190,7 +194,9 @@ class DistributionMatching(Method):
             learning_rate=self.learning_rate(counts),
             momentum=MOMENTUM,
             augmentation=self._siamese_augmentation(),
-            normalisation=constants if constants and train.shape[2] == 3 else of_train,
+            normalisation=(
+                constants if constants and is_as_cifar10 else Normalisation.of(train.images)
+            ),
         )
 
     def _siamese_augmentation(self) -> SiameseAugmentation | None:

@@ -10,7 +10,9 @@ import pytest
 from bench.budgets import Budget
 from bench.contract import METHODS, Keeps
 from methods.dq import split_bins
+from methods.parts.diversity import Discriminator
 from methods.parts.released import ADQ_IMPORTANCES, ADQ_SEGMENTS, adq_segments
+from methods.parts.texture import texture_level
 
 SMALL = "extractor=resnet8[width=4],extractor_epochs=0"
 
@@ -19,6 +21,33 @@ EIGHTH = Budget.parse("12.5")
 
 
 # adq
+
+
+def scaled(values):
+    return [(v - min(values)) / (max(values) - min(values)) for v in values]
+
+
+@pytest.mark.parametrize("scores", ["rs", "ds", "rs+ds"])
+def test_the_papers_importance_is_the_sum_of_its_scaled_scores(scores, digits, context):
+    """Eq. 3 to 8 and the shares of Eq. 9, from the images and the heads' vectors, bin by bin."""
+    few, ctx = digits.subset(np.arange(300)), context()
+    method = METHODS.make_one(f"adq[bins=4,alpha=0.4,scores={scores},temperature=0.2,{SMALL}]")
+    compressed = method.compress(few, EIGHTH, ctx)
+    bins = split_bins(method.bins_of(few, ctx))
+    vectors = Discriminator(method.network, 0.2).vectors(few, ctx)
+    textures = [np.mean([texture_level(few.images[[i]])[0] for i in one]) for one in bins]
+    diversities = []
+    for one in bins:
+        likeness = np.exp(vectors["anchors"][one].astype(float) @ vectors["anchors"][one].T / 0.2)
+        np.fill_diagonal(likeness, np.nan)
+        own = np.einsum("nd,nd->n", vectors["anchors"][one], vectors["positives"][one]) / 0.2
+        diversities.append(np.mean(own - np.log(np.nanmean(likeness, axis=1))))
+    parts = {"rs": scaled(textures), "ds": scaled(diversities)}
+    expected = np.sum([parts[name] for name in scores.split("+")], axis=0)
+    assert compressed.notes["importance"] == pytest.approx(expected.tolist(), abs=1e-4)
+    sizes = np.array([len(one) for one in bins])
+    shares = 0.4 * expected / expected.sum() + 0.6 * sizes / sizes.sum()
+    assert np.abs(compressed.bin_counts - shares * EIGHTH.images(300)).max() < 1
 
 
 def test_released_adq_draws_segments_of_every_bin(digits, context):

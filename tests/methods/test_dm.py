@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -289,7 +291,20 @@ def test_editions_differ_as_told(compress, noise):
     assert (paper.normalisation, released.normalisation) == ("dataset", "released")
     found = compress(dm("edition=released", iterations=2), train=noise)
     assert found.notes["updates"] == 3
-    other = compress(dm("edition=released,normalisation=dataset", iterations=2), train=noise)
+
+
+def test_the_released_constants_are_those_of_cifar10(compress, digits, noise):
+    colour = replace(digits, images=np.repeat(digits.images, 3, axis=3))
+    constants = Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+    for train, expected in (
+        (colour, constants),
+        (digits, Normalisation.of(digits.images)),
+        (noise, Normalisation.of(noise.images)),  # as CIFAR-100, whose constants are its own
+    ):
+        settings = dm("edition=released")._settings(train, np.ones(len(train.classes)))
+        assert settings.normalisation == expected
+    found = compress(dm("edition=released", iterations=2), train=colour)
+    other = compress(dm("edition=released,normalisation=dataset", iterations=2), train=colour)
     assert not np.array_equal(found.images, other.images)
 
 
