@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.arrays import FloatArray, IntArray
-    from methods.parts.ranking import Picker
+    from methods.parts.pools import Picker
 
 
 @register("ccs")

@@ -16,7 +16,7 @@ from methods.parts.ranking import DynamicsMethod, easiest
 
 if TYPE_CHECKING:
     from bench.arrays import FloatArray, IntArray
-    from methods.parts.ranking import Picker
+    from methods.parts.pools import Picker
 
 
 @register("d2")

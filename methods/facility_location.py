@@ -10,7 +10,7 @@ import numpy as np
 from bench import resources
 from bench.contract import MethodInfo, register
 from bench.errors import UsageError
-from methods.parts.selection import ClasswiseSelection
+from methods.parts.selection import GreedySelection
 
 if TYPE_CHECKING:
     from bench.arrays import Float32Array, IntArray
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @register("facility-location")
 @dataclass(frozen=True)
-class FacilityLocation(ClasswiseSelection):
-    r"""Keep the greedy maximiser of the facility location function, class by class.
+class FacilityLocation(GreedySelection):
+    r"""Keep the greedy maximiser of the facility location function, in each class.
 
     :math:`f(S) = \sum_i \max_{j \in S} s(i, j)` with :math:`s = 1/2 + 1/2 \cos`, as DeepCore's
     ``submodular_function.py``. Gains only shrink as the set grows (f is submodular), so that an
@@ -30,8 +30,8 @@ class FacilityLocation(ClasswiseSelection):
 
     Parameters
     ----------
-    extractor, extractor_epochs
-        As in :class:`methods.parts.selection.EmbeddingMethod`.
+    extractor, extractor_epochs, balance
+        As in :class:`methods.parts.selection.EmbeddingSelection`.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -44,19 +44,20 @@ class FacilityLocation(ClasswiseSelection):
     )
 
     def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
-        """Return the picks, class by class.
+        """Return the picks, pool by pool.
 
         Raises
         ------
         UsageError
-            When the pairs of a class do not fit into memory; before its embeddings are made.
+            When the pairs of a pool do not fit into memory; before its embeddings are made.
         """
-        kept = budget.images_by_class(train.class_counts) > 0
-        _refuse_too_many(int(train.class_counts[kept].max(initial=0)))
+        self._refuse_too_many(
+            max((len(pool) for pool, count in self.pools(train, budget) if count), default=0)
+        )
         return super().compress(train, budget, ctx)
 
     def pick(self, features: Float32Array, count: int) -> IntArray:
-        """Return the greedy picks; n x n similarities of one class are held in memory.
+        """Return the greedy picks; n x n similarities of one pool are held in memory.
 
         Raises
         ------
@@ -65,7 +66,7 @@ class FacilityLocation(ClasswiseSelection):
         """
         length = np.linalg.norm(features, axis=1, keepdims=True)
         unit = features / np.where(length > 0, length, 1)
-        _refuse_too_many(len(unit))
+        self._refuse_too_many(len(unit))
         similarity = unit @ unit.T
         similarity *= 0.5
         similarity += 0.5
@@ -78,15 +79,17 @@ class FacilityLocation(ClasswiseSelection):
             bound[picked[k]] = -np.inf
         return picked
 
-
-def _refuse_too_many(images: int) -> None:
-    needed, free = 4 * images**2, resources.available_memory()
-    if needed > free:
-        raise UsageError(
-            f"facility-location compares all pairs of a class: those of {images:,} images take "
-            f"{needed / 2**30:.3g} GiB, and {free / 2**30:.3g} are free. Take a method that does "
-            "not, e.g. kcenter or graphcut"
-        )
+    def _refuse_too_many(self, images: int) -> None:
+        needed, free = 4 * images**2, resources.available_memory()
+        if needed > free:
+            pool, choice = (
+                ("a class", "") if self.balance else ("the training split", "balance=true, or ")
+            )
+            raise UsageError(
+                f"{self.name} compares all pairs of {pool}: those of {images:,} images take "
+                f"{needed / 2**30:.3g} GiB, and {free / 2**30:.3g} are free. Take {choice}a method "
+                "that does not, e.g. kcenter or graphcut"
+            )
 
 
 def _highest_gain(similarity: np.ndarray, best: np.ndarray, bound: np.ndarray) -> int:

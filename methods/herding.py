@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from bench.contract import MethodInfo, register
-from methods.parts.selection import ClasswiseSelection
+from methods.parts.selection import GreedySelection
 
 if TYPE_CHECKING:
     from bench.arrays import Float32Array, IntArray
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 @register("herding")
 @dataclass(frozen=True)
-class Herding(ClasswiseSelection):
-    r"""Pick next the image that brings the mean of the picks closest to the class's mean.
+class Herding(GreedySelection):
+    r"""Pick next the image that brings the mean of the picks closest to the pool's mean.
 
     :math:`x_{k+1} = \arg\min_x \| \mu - \frac{1}{k+1} (x + \sum_{i \le k} x_i) \|`
-    (Welling 2009; the greedy form of iCaRL, Rebuffi et al. 2017, Alg. 4). Ties go to the lowest
-    index.
+    (Welling 2009; the greedy form of iCaRL, Rebuffi et al. 2017, Alg. 4). The pool is a class, or
+    the training split. Ties go to the lowest index.
 
     Parameters
     ----------
-    extractor, extractor_epochs
-        As in :class:`methods.parts.selection.EmbeddingMethod`.
+    extractor, extractor_epochs, balance
+        As in :class:`methods.parts.selection.EmbeddingSelection`.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from bench.contract import MethodInfo, register
-from methods.parts.selection import ClasswiseSelection
+from methods.parts.selection import GreedySelection
 
 if TYPE_CHECKING:
     from bench.arrays import Float32Array, IntArray
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 @register("kcenter")
 @dataclass(frozen=True)
-class KCenterGreedy(ClasswiseSelection):
+class KCenterGreedy(GreedySelection):
     r"""Pick next the image farthest from all that are picked.
 
     :math:`x_{k+1} = \arg\max_x \min_{i \le k} \| x - x_i \|` (Sener and Savarese 2018, Alg. 1),
     which keeps the largest distance to a kept image within twice the optimum. The first one is
-    the image closest to the class's mean, where the released codes draw it. Ties go to the
-    lowest index.
+    the image closest to the pool's mean, where the released codes draw it. The pool is a class, or
+    the training split. Ties go to the lowest index.
 
     Parameters
     ----------
-    extractor, extractor_epochs
-        As in :class:`methods.parts.selection.EmbeddingMethod`.
+    extractor, extractor_epochs, balance
+        As in :class:`methods.parts.selection.EmbeddingSelection`.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -44,7 +44,7 @@ class KCenterGreedy(ClasswiseSelection):
         points = features.astype(np.float64)
         picked = np.empty(count, dtype=np.int64)
         nearest = np.full(len(points), np.inf)
-        following = _distances(points, points.mean(axis=0)).argmin() if count else 0
+        following = _distances(points, points.mean(axis=0)).argmin()
         for k in range(count):
             picked[k] = following
             nearest = np.minimum(nearest, _distances(points, points[following]))

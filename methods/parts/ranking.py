@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
 from bench.components import Between
-from bench.contract import CompressedSet, Context, ImageDataset, Method
+from bench.contract import Context, ImageDataset
 from bench.errors import UsageError
 from bench.models import NamesModel
 from methods.parts.dynamics import Dynamics
+from methods.parts.pools import PoolMethod
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bench.arrays import FloatArray, IntArray
-    from bench.budgets import Budget
     from bench.contract import Artefact
-
-    Picker = Callable[[IntArray, int], IntArray]
-    """Picks a number of images, at least one, of a pool of positions in the training split."""
+    from methods.parts.pools import Picker
 
 
 @dataclass(frozen=True)
-class DynamicsMethod(Method):
+class DynamicsMethod(PoolMethod):
     """A method that looks at images through a recorded training run.
 
     Methods with the same ``extractor`` and ``epochs`` share the record.
@@ -52,15 +49,6 @@ class DynamicsMethod(Method):
         """A shorter training, for a check in seconds."""
         return {"epochs": 10}
 
-    @property
-    def balanced(self) -> bool:
-        """Whether every class keeps its share of the budget."""
-        return self.balance
-
-    @abstractmethod
-    def picker(self, train: ImageDataset, ctx: Context) -> Picker:
-        """Return what picks of a class, or of the whole split."""
-
     def dynamics(self, train: ImageDataset, ctx: Context, run: int = 0) -> Artefact:
         """Return the artefact of a run; see :meth:`methods.parts.dynamics.Dynamics.recorded`."""
         return Dynamics(self.extractor, self.epochs).recorded(train, ctx, run)
@@ -68,21 +56,6 @@ class DynamicsMethod(Method):
     def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
         """Return the recorded run."""
         return [self.dynamics(train, ctx)]
-
-    def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
-        """Return the picks, class by class."""
-        pick, kept = self.picker(train, ctx), []
-        pools = self._pools(train, budget)
-        for number, (pool, count) in enumerate(pools, start=1):
-            kept.append(pick(pool, count) if count else pool[:0])
-            ctx.progress("selection", number, len(pools))
-        return CompressedSet(np.concatenate(kept))
-
-    def _pools(self, train: ImageDataset, budget: Budget) -> list[tuple[IntArray, int]]:
-        if not self.balance:
-            return [(np.arange(len(train)), budget.images(len(train)))]
-        counts = budget.images_by_class(train.class_counts).tolist()
-        return [(np.flatnonzero(train.labels == c), count) for c, count in enumerate(counts)]
 
 
 @dataclass(frozen=True)

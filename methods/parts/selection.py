@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from bench.components import Between, Component
-from bench.contract import CompressedSet, Context, ImageDataset, Keeps, Method
+from bench.contract import Context, ImageDataset, Keeps, Method
 from bench.errors import UsageError
 from bench.models import NamesModel
 from methods.parts.embeddings import Extractor
+from methods.parts.pools import PoolMethod
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from bench.budgets import Budget
     from bench.contract import Artefact
     from methods.parts.gradients import Gradients
+    from methods.parts.pools import Picker
 
 
 @dataclass(frozen=True)
@@ -62,39 +64,42 @@ class EmbeddingMethod(Method):
 
 
 @dataclass(frozen=True)
-class ClasswiseSelection(EmbeddingMethod):
-    """A method that picks images of each class on its own, by their embeddings.
+class EmbeddingSelection(PoolMethod, EmbeddingMethod):
+    """A method that picks images of a pool by their embeddings.
 
-    Every class keeps its share of the budget exactly (largest remainder).
+    Parameters
+    ----------
+    balance : bool
+        Pick in every class on its own, which keeps its share of the budget exactly (largest
+        remainder); otherwise in the whole training split.
+    extractor, extractor_epochs
+        As in :class:`EmbeddingMethod`.
     """
 
-    @property
-    def balanced(self) -> bool:
-        """Whether every class keeps its share of the budget."""
-        return True
+    balance: bool = True
 
     @property
     def seeded(self) -> bool:
         """Whether the result depends on the selection seed: where the extractor does."""
         return self.network.is_seeded
 
-    @abstractmethod
-    def pick(self, features: Float32Array, count: int) -> IntArray:
-        """Return ``count`` positions in one class's features [n, d], in the order of picking."""
-
     def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
         """Return the embeddings."""
         return [self.embeddings(train, ctx)]
 
-    def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
-        """Return the picks, class by class."""
+
+@dataclass(frozen=True)
+class GreedySelection(EmbeddingSelection):
+    """A method that picks one image after the other by the embeddings of their pool alone."""
+
+    @abstractmethod
+    def pick(self, features: Float32Array, count: int) -> IntArray:
+        """Return ``count`` positions in one pool's features [n, d], in the order of picking."""
+
+    def picker(self, train: ImageDataset, ctx: Context) -> Picker:
+        """Return what picks of a pool, in the order of picking."""
         features = self.embeddings(train, ctx)["features"]
-        kept = []
-        for label, count in enumerate(budget.images_by_class(train.class_counts)):
-            members = np.flatnonzero(train.labels == label)
-            kept.append(members[self.pick(features[members], int(count))] if count else members[:0])
-            ctx.progress("selection", label + 1, len(train.classes))
-        return CompressedSet(np.concatenate(kept))
+        return lambda pool, count: pool[self.pick(features[pool], count)]
 
 
 @dataclass(frozen=True)
