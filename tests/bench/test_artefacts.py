@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import shutil
 import threading
 
@@ -188,3 +190,26 @@ def test_a_store_that_cannot_be_written_is_told(tmp_path, warnings):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"cannot write .*file/artefacts/a"):
         ArtefactStore(tmp_path / "file" / "artefacts", warnings.append).save("a", {}, MANIFEST)
+
+
+def test_a_write_that_the_system_refuses_is_told_and_leaves_nothing(store, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(StorageError, match=r"cannot write .*a: File too large"):
+            store.save("a", {"x": np.arange(1000)}, MANIFEST)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((tmp_path / "artefacts").iterdir()) == []
+
+
+def test_who_may_read_the_manifest_may_read_the_arrays(store, tmp_path):
+    before = os.umask(0o027)
+    try:
+        store.save("a", {"x": np.arange(3)}, MANIFEST)
+    finally:
+        os.umask(before)
+    modes = {
+        path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "artefacts/a").iterdir()
+    }
+    assert modes == {"data.safetensors": 0o640, "manifest.json": 0o640}
