@@ -29,6 +29,10 @@ class Weights(Protocol):
     def name(self) -> str:
         """What they are called, on every machine."""
 
+    @property
+    def side(self) -> int | None:
+        """Side in pixels of the images that they were trained on; None where it is not known."""
+
     def find(self) -> Path | None:
         """Return their file; None where it is not here. Imports nothing heavy."""
 
@@ -83,6 +87,8 @@ class WeightsFile:
         The file's name in the folder $BENCH_WEIGHTS, or ~/.cache/bench/weights.
     url : str
         Where it is fetched from when it is not there.
+    side : int or None
+        Side in pixels of the images that they were trained on.
 
     Notes
     -----
@@ -93,6 +99,7 @@ class WeightsFile:
 
     name: str
     url: str
+    side: int | None = None
 
     @property
     def path(self) -> Path:

@@ -92,8 +92,7 @@ class DistributionMatching(Method):
         paper="Zhao and Bilen, WACV 2023, arXiv 2110.04181",
         year=2023,
         kind="synthesis",
-        code="main_DM.py exits for any ipc outside 1, 10, 20, 30, 40, 50; all randomness from "
-        "the clock",
+        code="main_DM.py exits for any ipc outside 1, 10, 20, 30, 40, 50, and takes no seed",
         released=True,
     )
     version: ClassVar[int] = 2  # 1 took CIFAR-10's constants for CIFAR-100 too, edition released

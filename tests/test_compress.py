@@ -11,6 +11,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -20,6 +21,8 @@ from command import Running
 from PIL import Image
 
 from bench.cli import cli
+from bench.cli.compress import Asked
+from bench.compressing.source import find_images
 from bench.errors import DataError, UsageError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -188,6 +191,31 @@ class TestEverydayUse:
         assert "3 of 4 indices of released.npy have a file (by position)." in shown
         called(*RANDOM, *compare, "--json")
         assert json.loads(capsys.readouterr().out)["overlap"]["rows"][0]["common"] == 2
+
+    @pytest.mark.parametrize(
+        ("method", "side"),
+        [
+            ("kcenter", 64),
+            ("kcenter[extractor=timm[architecture=resnet18.tv_in1k,pretrained=true]]", 224),
+            (
+                "classwise[base=adq[edition=released,rounding=exact,class_quota=true,shares=budget]]",
+                224,
+            ),
+            ("dq[drop=0.25,mae=vit-large]", 224),
+        ],
+    )
+    def test_images_are_looked_at_as_large_as_a_pretrained_network_wants(
+        self, here: Path, method: str, side: int
+    ) -> None:
+        asked = Asked(
+            method=method, ratio="20", from_indices=None, by=None, allow_missing=False, size=None,
+            seed=0, skip_broken=False, is_lossless=False,
+        )  # fmt: skip
+        assert asked.request(find_images(here)).size == 30  # the photos' own
+        for photo in here.glob("*/*.jpg"):
+            Image.new("RGB", (400, 300)).save(photo)
+        assert asked.request(find_images(here)).size == side
+        assert replace(asked, size=100).request(find_images(here)).size == 100
 
     def test_seeds_draw_anew(self, here: Path) -> None:
         for seed in ("0", "1"):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.compressing.output import Output
     from bench.compressing.request import ByIndices, ByMethod
     from bench.compressing.source import ImageFiles
+    from bench.contract import Method
     from bench.indices import Joined
     from reports.tables import Table
 
@@ -65,7 +66,7 @@ class Asked:
             method=method,
             budget=Budget.parse((self.ratio if method.budgeted else None) or "100"),
             seed=self.seed,
-            size=self.size or files.default_size(),
+            size=self.size or files.default_size(_most_pixels(method)),
             skip_broken=self.skip_broken,
             is_lossless=self.is_lossless,
         )
@@ -79,6 +80,13 @@ class Asked:
             )
         if self.from_indices is not None and (self.method or self.ratio):
             raise UsageError("--from-indices takes neither --method nor --ratio. Leave them out")
+
+
+def _most_pixels(method: Method) -> int:
+    """Return the largest side to look at that nobody has to ask for."""
+    from bench.compressing.source import LARGEST_DEFAULT
+
+    return max([LARGEST_DEFAULT, *(weights.side or 0 for weights in method.weights())])
 
 
 @click.command()
@@ -113,7 +121,7 @@ class Asked:
     "--size",
     type=click.IntRange(1, 4096),
     help="Side in pixels at which the method looks at the images; default: the first "
-    "image's, at most 64.",
+    "image's, at most 64, or what its pretrained network was trained on (often 224).",
 )
 @click.option(
     "--memory",

@@ -77,15 +77,15 @@ class ImageFiles:
             f"files-{digest([[k, e.size] for k, e in zip(self.keys, self.entries, strict=True)])}"
         )
 
-    def default_size(self) -> int:
-        """Return the side to look at: the first readable image's, at most 64 pixels."""
+    def default_size(self, most: int = LARGEST_DEFAULT) -> int:
+        """Return the side to look at: the first readable image's, at most so many pixels."""
         for entry in self.entries:
             try:
                 height, width, _ = decode(self.tree.content(entry)).shape
             except UnreadableImageError:
                 continue
-            return min(int(height), int(width), LARGEST_DEFAULT)
-        return LARGEST_DEFAULT
+            return min(int(height), int(width), most)
+        return most
 
 
 def find_images(place: Path) -> ImageFiles:

@@ -31,6 +31,11 @@ class TimmWeights:
 
     name: str
 
+    @property
+    def side(self) -> int:
+        """Side in pixels of the images that they were trained on."""
+        return int(self._configuration().input_size[-1])
+
     def find(self) -> Path | None:
         """Return the file where timm needs not be asked where it lies; None for elsewhere."""
         own = (weights_folder() / f"{self.name}{suffix}" for suffix in _SUFFIXES)

@@ -38,6 +38,7 @@ VIT_LARGE = Sizes(1024, 24, 16, 512, 8, 16)
 RELEASED = WeightsFile(
     "mae_visualize_vit_large_ganloss.pth",
     "https://dl.fbaipublicfiles.com/mae/visualize/mae_visualize_vit_large_ganloss.pth",
+    side=224,
 )
 
 

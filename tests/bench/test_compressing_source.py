@@ -128,3 +128,5 @@ class TestFindingImages:
         assert find_images(tmp_path).default_size() == 17
         save(tmp_path / "cat" / "1.png", size=(200, 170))
         assert find_images(tmp_path).default_size() == 64
+        assert find_images(tmp_path).default_size(160) == 160
+        assert find_images(tmp_path).default_size(224) == 170
