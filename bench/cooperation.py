@@ -150,11 +150,13 @@ class Cooperation:
 
 @contextlib.contextmanager
 def joined(team: Team, device: torch.device) -> Iterator[None]:
-    """Belong to the process group that torchrun's environment tells of, within the block."""
+    """Belong to the process group that torchrun's environment tells of, within the block.
+
+    After an error the group is left as it is: on GPUs its end waits for all processes, and the
+    others wait in a step for this one. The process is to end at once.
+    """
     if device.type == "cuda":
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield
-    finally:
-        distributed.destroy_process_group()
+    yield
+    distributed.destroy_process_group()

@@ -83,5 +83,13 @@ def _told(error: Exception, device: str) -> dict[str, Any]:
     return {"cause": cause, "message": message, "traceback": told, "time": time.time()}
 
 
+def _leave(code: int) -> None:
+    """End this process; one that failed waits for none of the others, as torch would at exit."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code:
+        os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

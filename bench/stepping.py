@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +39,8 @@ class Trainer:
     the next seed, or the next compressed set, is trained by the graphs that are there.
 
     Where a capture fails, :attr:`capture_failure` tells why; no further one is tried, and steps
-    without a graph are made operation by operation, which gives the same weights.
+    without a graph are made operation by operation, which gives the same weights. Where memory was
+    short, :meth:`restart` allows another try.
 
     Batches in shards are not captured, nor are networks that draw random numbers while they train,
     which the warm-up shows: how much a replayed graph takes from the generator is torch's own
@@ -67,22 +69,25 @@ class Trainer:
         captures: bool = True,
         team: Team = ALONE,
     ) -> None:
-        self._together = Cooperation(adapted(network, protocol).to(device), team, protocol)
-        self.network = self._together.network
         self.device = device
         self.precision = precision
+        self._stream = _stream(device) if device.type == "cuda" else None
+        network = adapted(network, protocol).to(device)
+        with self.at_work():  # gradients are exchanged on the stream that this is made on
+            self._together = Cooperation(network, team, protocol)
+        self.network = self._together.network
         self.captures = (
             captures and team.size == 1 and protocol.batch_shards == 1 and device.type == "cuda"
         )
         """Whether steps are to be captured; no more once the network has drawn random numbers."""
         self.capture_failure = ""
         """Why a step could not be captured; empty where none has failed."""
+        self._lacked_memory = False
         self.loss_sum = torch.zeros((), device=device)
         """Sum of the losses of all images since :meth:`begin_epoch`, on the device."""
         self._loss = loss_of(protocol)
         self._rate = torch.zeros((), device=device) if device.type == "cuda" else None
         self.optimizer = _optimizer(self.network, protocol, self._rate)
-        self._stream = _stream(device) if device.type == "cuda" else None
         self._steps: Counter[_Shape] = Counter()
         self._graphs: dict[_Shape, _Captured] = {}
         self._pool: Any = None
@@ -109,6 +114,8 @@ class Trainer:
             for name, value in own.items():
                 value.copy_(fresh[name])
         self.forget_momenta()
+        if self._lacked_memory:  # others may have taken it, who are gone
+            self.capture_failure, self._lacked_memory = "", False
 
     def forget_momenta(self) -> None:
         """Set all that the optimizer remembers to zero, which is where it began."""
@@ -227,11 +234,16 @@ class Trainer:
         """
         if self.capture_failure:
             return False
+        handled = sys.exception()
         try:
             self._graphs[shape] = self._captured(images, targets)
         except RuntimeError as error:  # an operation that cannot be captured, or no memory for it
-            first_line = (str(error).splitlines() or [""])[0]
-            self.capture_failure = f"{type(error).__name__}: {first_line}"
+            cause = _first(error, handled)
+            if not isinstance(cause, Exception):  # Ctrl-C, which broke the capture
+                raise cause from None
+            first_line = (str(cause).splitlines() or [""])[0]
+            self.capture_failure = f"{type(cause).__name__}: {first_line}"
+            self._lacked_memory = isinstance(error, torch.OutOfMemoryError)
             return False
         return True
 
@@ -277,6 +289,16 @@ class _Captured:
         self.images.copy_(images)
         self.targets.copy_(targets)
         self.run()
+
+
+def _first(error: BaseException, handled: BaseException | None) -> BaseException:
+    """Return the error that the others followed from, after the one that was handled before.
+
+    The end of a broken capture fails too, and its error hides the one that broke it.
+    """
+    while error.__context__ is not None and error.__context__ is not handled:
+        error = error.__context__
+    return error
 
 
 @cache

@@ -16,11 +16,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from bench.augment import moved
 from bench.batches import Batches, Part
 from bench.errors import BenchError
 from bench.identity import derive_seed
 from bench.shielding import END, shielded
-from bench.transforms import Transform, Wanted, normalise, test_transform, training_transform
+from bench.transforms import Normaliser, Transform, Wanted, test_transform, training_transform
 
 if TYPE_CHECKING:
     from bench.arrays import Pixels
@@ -102,6 +103,7 @@ class StreamedBatches(Batches):
         super().__init__(train.labels, job, device)
         self._images = train.images
         self._transform = training_transform(job.protocol, train.shape, job.normalisation)
+        self._normalise = Normaliser(job.normalisation, device)
         self._shape = train.shape
         self._next = -1
         self._coming: Generator[Tensor] | None = None
@@ -122,7 +124,7 @@ class StreamedBatches(Batches):
             own = index[piece.images]
             images = self._on_device(next(coming)) if len(own) else self._none()
             images = self._distorted(images, step, len(index), piece)
-            parts.append(Part(images, own.to(self.device), piece))
+            parts.append(Part(images, moved(own, self.device), piece))
         return parts
 
     def close(self) -> None:
@@ -163,7 +165,7 @@ class StreamedBatches(Batches):
     def _on_device(self, batch: Tensor) -> Tensor:
         batch = batch.to(self.device, non_blocking=True)
         if not self._job.protocol.erasing:
-            batch = normalise(batch, self._job.normalisation)
+            batch = self._normalise(batch)
         return batch.to(memory_format=torch.channels_last)
 
     def _none(self) -> Tensor:
@@ -191,6 +193,7 @@ class StreamedImages:
         self._images = images
         self._job = job
         self._transform = test_transform(job.protocol, images.shape)
+        self._normalise = Normaliser(job.normalisation, device)
         self.device = device
         self.labels = torch.from_numpy(images.labels).to(device)
 
@@ -212,7 +215,5 @@ class StreamedImages:
         loaded = _loaded(self._images.images, self._transform, wanted, self._job)
         with contextlib.closing(loaded) as batches:
             for batch in batches:
-                normalised = normalise(
-                    batch.to(self.device, non_blocking=True), self._job.normalisation
-                )
+                normalised = self._normalise(batch.to(self.device, non_blocking=True))
                 yield normalised.to(memory_format=torch.channels_last)

@@ -175,10 +175,11 @@ def _eraser(protocol: Protocol, normalisation: Normalisation) -> Callable[[list[
 
     make: Any = random_erasing.RandomErasing
     erase = make(protocol.erasing, mode="pixel", device="cpu")
+    normalise = Normaliser(normalisation, torch.device("cpu"))
     clean = 1 if protocol.augmentation_splits > 1 else 0
 
     def erased(looks: list[Tensor]) -> Tensor:
-        normalised = normalise(torch.stack(looks), normalisation)
+        normalised = normalise(torch.stack(looks))
         for look in normalised[clean:]:
             erase(look)
         return normalised
@@ -186,14 +187,22 @@ def _eraser(protocol: Protocol, normalisation: Normalisation) -> Callable[[list[
     return erased
 
 
-def normalise(images: Tensor, normalisation: Normalisation) -> Tensor:
-    """Return images [B, C, H, W], 255 for white, in normalised units, on their device."""
-    if images.is_floating_point() and images.dtype != torch.float32:
-        images = images.float()
-    scale = 255 * torch.tensor(normalisation.deviation, dtype=torch.float64)
-    mean = 255 * torch.tensor(normalisation.mean, dtype=torch.float64)
-    factor = (1 / scale).float().to(images.device)[:, None, None]
-    return images.float().sub(mean.float().to(images.device)[:, None, None]).mul_(factor)
+class Normaliser:
+    """Brings images, 255 for white, to normalised units on their device.
+
+    Its constants are there before the first image: a step that had to bring some would wait for
+    the device.
+    """
+
+    def __init__(self, normalisation: Normalisation, device: torch.device) -> None:
+        scale = 255 * torch.tensor(normalisation.deviation, dtype=torch.float64)
+        mean = 255 * torch.tensor(normalisation.mean, dtype=torch.float64)
+        self._mean = mean.float()[:, None, None].to(device)
+        self._factor = (1 / scale).float()[:, None, None].to(device)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return images [B, C, H, W] as float32, normalised."""
+        return images.float().sub(self._mean).mul_(self._factor)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import subprocess
 import sys
@@ -19,11 +20,13 @@ from bench.contract import METHODS
 from bench.datasets import DATASETS, Source
 from bench.devices import free_memory
 from bench.execution import resolve_device
+from bench.feeding import Feed
 from bench.models import MODELS, networks
 from bench.precision import choose
 from bench.protocols import PROTOCOLS
 from bench.results import Results
 from bench.stepping import WARM_UP, Trainer
+from bench.streaming import StreamedBatches
 
 pytestmark = pytest.mark.gpu
 
@@ -112,27 +115,35 @@ def test_the_next_seeds_are_trained_by_the_same_graphs(job, spec):
         assert digest == training.weights_digest(alone)
 
 
+def resident(job, device):
+    padding = job.protocol.padding
+    held = DeviceImages(job.train.images, job.train.labels, job.normalisation, device, padding)
+    return ResidentBatches(held, job.train.labels, job)
+
+
+def streamed(job, device):
+    return StreamedBatches(job.train, dataclasses.replace(job, feed=Feed(workers=1)), device)
+
+
+@pytest.mark.parametrize("made", [resident, streamed])
 @pytest.mark.parametrize("augmentation", ["crop", "crop+flip", "dsa"])
-def test_no_step_waits_for_the_gpu(job, augmentation):
+def test_no_step_waits_for_the_gpu(job, augmentation, made):
     protocol = dataclasses.replace(job.protocol, augmentation=augmentation)
     job = dataclasses.replace(job, protocol=protocol)
     device = torch.device("cuda")
     network = training.fresh_network(job.model, job.train, 0)
     trainer = Trainer(network, protocol, choose(protocol, job.model, "cuda"), device)
-    held = DeviceImages(
-        job.train.images, job.train.labels, job.normalisation, device, protocol.padding
-    )
-    batches = ResidentBatches(held, job.train.labels, job)
+    batches = made(job, device)
     steps = protocol.steps_per_pass(job.load)
-    with training.deterministic(), trainer.at_work():
+    with contextlib.closing(batches), training.deterministic(), trainer.at_work():
         trainer.begin_epoch()
         first = steps * (WARM_UP + 2)
         for step in range(first):
             trainer.step(batches.at(step), batches, 0.01)
-        batches.at(first)  # the order of the next pass is copied to the device
+        batches.at(first)  # the order of the next pass is drawn
         torch.cuda.set_sync_debug_mode("error")
         try:
-            for step in range(first, first + steps):
+            for step in range(first + 1, first + steps):
                 trainer.step(batches.at(step), batches, 0.01)
         finally:
             torch.cuda.set_sync_debug_mode("default")

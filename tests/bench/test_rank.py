@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bench import rank, training
+from bench import cooperation, rank, training
 from bench.launching import Order
 from bench.results import CHECKPOINT_SHARE
 from bench.storage import read_json
@@ -57,6 +57,19 @@ def test_a_failure_is_told_before_the_process_leaves_the_others(order_file, monk
     assert rank.main() == 1
     assert seen == [True]
     assert read_json(told)["cause"] == "ValueError"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_process_that_failed_does_not_wait_for_the_others(monkeypatch, fails):
+    done = []
+    for name in ("init_process_group", "destroy_process_group"):
+        monkeypatch.setattr(
+            cooperation.distributed, name, lambda *given, _name=name: done.append(_name)
+        )
+    with contextlib.suppress(ValueError), cooperation.joined(Team(0, 2), torch.device("cpu")):
+        if fails:
+            raise ValueError
+    assert done == ["init_process_group", "destroy_process_group"][: 1 if fails else 2]
 
 
 def test_checkpoints_of_several_processes_keep_to_the_share_of_others(tmp_path):

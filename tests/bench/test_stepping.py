@@ -209,6 +209,53 @@ def test_where_a_capture_fails_steps_are_made_one_by_one_and_the_record_tells_wh
     assert digest == weights_digest(training.run(job_of(train, spec, seed=1))[0])
 
 
+class Broken(Replaying):
+    """A trainer whose first capture breaks by an error, and fails once more where it ends."""
+
+    tried = 0
+    broken_by = ValueError
+
+    def _captured(self, images, targets):
+        self.tried += 1
+        if self.tried > 1:
+            return super()._captured(images, targets)
+        try:
+            raise self.broken_by("of the step")
+        finally:
+            if self.broken_by is not torch.OutOfMemoryError:  # which leaves the capture whole
+                raise RuntimeError("operation failed due to a previous error during capture")
+
+
+def broken(monkeypatch, error):
+    monkeypatch.setattr(training, "Trainer", Broken)
+    monkeypatch.setattr(Broken, "broken_by", error)
+    return training.Trainers()
+
+
+def test_the_error_that_broke_a_capture_is_told_and_not_that_of_its_end(train, monkeypatch):
+    _, curve = training.run(job_of(train), trainers=broken(monkeypatch, ValueError))
+    assert curve.capture_failure == "ValueError: of the step"
+
+
+def test_an_interruption_during_a_capture_ends_the_run(train, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        training.run(job_of(train), trainers=broken(monkeypatch, KeyboardInterrupt))
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(torch.OutOfMemoryError, ""), (RuntimeError, "RuntimeError: of the step")],
+)
+def test_the_next_network_is_captured_where_memory_was_short(train, monkeypatch, error, told):
+    trainers = broken(monkeypatch, error)
+    _, first = training.run(job_of(train), trainers=trainers)
+    assert (first.is_captured, first.capture_failure) == (
+        False, f"{error.__name__}: of the step",
+    )  # fmt: skip
+    _, second = training.run(job_of(train, seed=1), trainers=trainers)
+    assert (second.is_captured, second.capture_failure) == (told == "", told)
+
+
 def test_a_run_without_captures_tells_of_no_failure(train):
     job = job_of(train, "smoke[epochs=1]")
     _, curve = training.run(job)
