@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from bench.devices import give_back_cached
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -57,7 +59,19 @@ def calibrate(device: str) -> Calibration:
         return _measured(where)
     finally:
         if where.type == "cuda":
-            torch.cuda.empty_cache()
+            give_back_cached()
+
+
+def calibration_of(device: str) -> Calibration | None:
+    """Return what a device reaches; None where it has no memory left to be measured in."""
+    from bench.fitting import is_out_of_memory
+
+    try:
+        return calibrate(device)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
 
 
 def _measured(device: torch.device) -> Calibration:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 
 
@@ -29,24 +30,47 @@ def forget_peak_memory(device: str) -> None:
     import torch
 
     torch.cuda.init()  # type: ignore[no-untyped-call]  # statistics begin with it
+    give_back_cached()
     torch.cuda.reset_peak_memory_stats(torch.device(device))
 
 
 def peak_memory_bytes(device: str) -> int | None:
-    """Return the most memory that tensors held of a GPU at once; None for a processor."""
+    """Return the most memory that torch held of a GPU at once; None for a processor.
+
+    What captured graphs work in is held, and no tensor's while they are replayed.
+    """
     if not device.startswith("cuda"):
         return None
     import torch
 
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return 0
-    return int(torch.cuda.max_memory_allocated(torch.device(device)))
+    return int(torch.cuda.max_memory_reserved(torch.device(device)))
 
 
 def free_memory() -> None:
     """Give back what nothing refers to any more."""
+    gc.collect()
+    give_back_cached()
+
+
+def give_back_cached() -> None:
+    """Give back what torch keeps of GPUs for tensors to come.
+
+    Before version 2.12 torch cannot any more once a capture has failed
+    (https://github.com/pytorch/pytorch/pull/180395); then it keeps it.
+    """
     import torch
 
-    gc.collect()
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        with contextlib.suppress(RuntimeError):
+            torch.cuda.empty_cache()
+
+
+def free_bytes(device: str) -> int:
+    """Return the memory of a GPU that new tensors may take: the free one, and what torch keeps."""
+    import torch
+
+    where = torch.device(device)
+    kept = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)
+    return int(torch.cuda.mem_get_info(where)[0]) + kept

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from bench import resources
+from bench import devices, resources
 from bench.metering import told_bytes
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def chosen(job: Job) -> Feeding:
         return Feeding(True, "the protocol cuts images one by one")
     if asked is not Stream.AUTO:
         return Feeding(asked is Stream.ALWAYS, "asked for")
-    needed, free = _needed_bytes(job), _free_bytes(job.device)
+    needed, free = resident_bytes(job), _free_bytes(job.device)
     told = f"{told_bytes(needed)} of images, {told_bytes(free)} of memory free"
     return Feeding(needed > _SHARE * free, told)
 
@@ -84,7 +84,8 @@ def fits_in_memory(count: int) -> bool:
     return count <= _SHARE * resources.available_memory()
 
 
-def _needed_bytes(job: Job) -> int:
+def resident_bytes(job: Job) -> int:
+    """Return the memory that a run's images take where they live on the device."""
     height, width, channels = job.train.shape
     padding, size = 2 * job.protocol.padding, job.train.images.dtype.itemsize
     train = len(job.train) * (height + padding) * (width + padding) * channels * size
@@ -95,8 +96,4 @@ def _needed_bytes(job: Job) -> int:
 
 def _free_bytes(device: str) -> int:
     free = resources.available_memory()
-    if device.startswith("cuda"):
-        import torch
-
-        free = min(free, torch.cuda.mem_get_info(torch.device(device))[0])
-    return free
+    return min(free, devices.free_bytes(device)) if device.startswith("cuda") else free

@@ -8,7 +8,7 @@ import torch
 
 from bench.batches import Targets
 from bench.devices import free_memory
-from bench.feeding import chosen
+from bench.feeding import chosen, resident_bytes
 from bench.stepping import Trainer
 
 if TYPE_CHECKING:
@@ -59,21 +59,15 @@ def _step(job: Job, size: int) -> None:
     from bench.training import fresh_network
 
     device = torch.device(job.device)
-    held = torch.empty(_resident_bytes(job), dtype=torch.uint8, device=device)
+    images = 0 if chosen(job).is_streamed else resident_bytes(job)
+    held = torch.empty(images, dtype=torch.uint8, device=device)
     network = fresh_network(job.model, job.train, job.seed)
     trainer = Trainer(network, job.protocol, job.precision, device, captures=False)
     height, width, channels = job.train.shape
     at_once = max(2, size // job.protocol.batch_shards)
     looks = at_once * job.protocol.augmentation_splits
-    images = torch.zeros(looks, height, width, channels, device=device).permute(0, 3, 1, 2)
+    black = torch.zeros(looks, height, width, channels, device=device).permute(0, 3, 1, 2)
     targets = Targets(torch.zeros(at_once, dtype=torch.int64, device=device), None)
     trainer.begin_epoch()
-    trainer.try_step(images, targets)
+    trainer.try_step(black, targets)
     del held
-
-
-def _resident_bytes(job: Job) -> int:
-    if chosen(job).is_streamed:
-        return 0
-    sets = [job.train] if job.test is None else [job.train, job.test]
-    return sum(len(one) * one.bytes_per_image for one in sets)

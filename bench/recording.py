@@ -14,7 +14,6 @@ from bench.team import threads_of_each
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bench.calibration import Calibration
     from bench.contract import ImageDataset
     from bench.jobs import Curve, Job
     from bench.models.networks import Network
@@ -95,12 +94,13 @@ def training_cost(job: Job, curve: Curve, packed: int = 1, processes: int = 1) -
     measured in this process, times the devices that took part; None where the calibration found
     no memory.
     """
+    from bench.calibration import calibration_of
     from bench.operations import TRAINING_FACTOR, operations_per_image
 
     seen = job.protocol.images_seen(job.load)
     each = operations_per_image(job.model, job.train.shape, len(job.train.classes))
     operations = TRAINING_FACTOR * each * seen * job.protocol.augmentation_splits
-    calibration = _calibration(job.device)
+    calibration = calibration_of(job.device)
     rate = operations / curve.training_s if curve.training_s else 0.0
     return {
         "training_s": curve.training_s,
@@ -117,19 +117,6 @@ def training_cost(job: Job, curve: Curve, packed: int = 1, processes: int = 1) -
         else None,
         "calibration": calibration.to_json() if calibration else None,
     }
-
-
-def _calibration(device: str) -> Calibration | None:
-    """Return what the device reaches; None where it has no memory left to be measured in."""
-    from bench.calibration import calibrate
-    from bench.fitting import is_out_of_memory
-
-    try:
-        return calibrate(device)
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return None
 
 
 def _devices(job: Job, processes: int) -> float:

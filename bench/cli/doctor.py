@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from bench import resources
 from bench.cli.codes import SOME_FAILED
 from bench.cli.options import debug_option, json_option, slurm_option
 from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.calibration import Calibration
 
 _LEAST_MEMORY, _LEAST_DISK = 4e9, 5e9
 """Bytes."""
@@ -77,6 +80,9 @@ def _here() -> Iterator[Finding]:
     from bench.execution import resolve_device
 
     device = resolve_device("auto")
+    if device != "cpu" and (broken := _refusal(device)):
+        yield broken
+        device = "cpu"
     yield from _device(device)
     yield _packing(device)
     if device != "cpu":
@@ -91,8 +97,23 @@ def _here() -> Iterator[Finding]:
     yield _slurm()
 
 
+def _refusal(device: str) -> Finding | None:
+    """Return what a GPU says that is there and cannot be used; None for one that can."""
+    from bench.devices import answers
+    from bench.provenance import device_facts
+
+    error = device_facts(device).get("error", "")
+    if not error and answers(device):
+        return None
+    return Finding(
+        "GPU", False, error or "it does not answer",
+        "another process may have it alone, or its driver is not torch's: see nvidia-smi; "
+        "--device cpu computes without it",
+    )  # fmt: skip
+
+
 def _device(device: str) -> Iterator[Finding]:
-    from bench.calibration import calibrate
+    from bench.calibration import calibration_of
     from bench.metering import told_bytes
     from bench.models import MODELS
     from bench.precision import choose
@@ -111,11 +132,10 @@ def _device(device: str) -> Iterator[Finding]:
         "device", device != "cpu", f"{device}: {name}",
         "no GPU: no CUDA graphs, no joules; smoke and cpu are the protocols for this",
     )  # fmt: skip
-    best = calibrate(device)
+    best = calibration_of(device)
     yield Finding(
-        "speed", True,
-        f"{best.fp32 / 1e12:.3g} TFLOP/s in fp32, {best.bf16 / 1e12:.3g} in bf16, "
-        f"{best.bytes_per_s / 1e9:.3g} GB/s copied",
+        "speed", best is not None, "not measured" if best is None else _told(best),
+        "no memory is left of it: others have it",
     )  # fmt: skip
     precision = choose(PROTOCOLS.make_one("paper"), MODELS.make_one("resnet18"), device)
     yield Finding(
@@ -123,7 +143,15 @@ def _device(device: str) -> Iterator[Finding]:
         f"auto takes {precision.name} for ResNet-18: {precision.reason}",
         "no faster format than fp32",
     )  # fmt: skip
-    yield _hours(best.peak(precision.name))
+    if best is not None:
+        yield _hours(best.peak(precision.name))
+
+
+def _told(best: Calibration) -> str:
+    return (
+        f"{best.fp32 / 1e12:.3g} TFLOP/s in fp32, {best.bf16 / 1e12:.3g} in bf16, "
+        f"{best.bytes_per_s / 1e9:.3g} GB/s copied"
+    )
 
 
 def _hours(peak: float) -> Finding:

@@ -310,3 +310,20 @@ def test_a_gpu_that_fails_under_a_cell_fails_no_other_one(tmp_path):
     assert '{"failed": 1, "computed": 2}' in done.stdout, done.stderr
     (failure,) = Results(tmp_path).failures()
     assert "device-side assert" in failure["message"]
+
+
+@pytest.mark.usefixtures("job")
+def test_a_cell_of_graphs_that_are_there_has_the_peak_of_the_one_that_captured_them(tmp_path):
+    sweep = Sweep(
+        dataset=DATASETS.make_one("digits"),
+        fingerprint="f",
+        methods=METHODS.make("random"),
+        budgets=[Budget.parse("10")],
+        models=[MODELS.make_one("resnet8[width=256]")],  # its maps are most of what it holds
+        protocols=[PROTOCOLS.make_one("smoke[epochs=2]")],
+        seeds=3,
+    )
+    results = Results(tmp_path)
+    execution.execute(Plan.of(sweep), results, Source(), "cuda")
+    peaks = [record["cost"]["device_peak_memory_bytes"] for record in results.records()]
+    assert min(peaks) > 0.5 * max(peaks)

@@ -179,7 +179,7 @@ def test_captured_graphs_are_dropped_wherever_memory_ran_out(monkeypatch, tmp_pa
 
 def test_the_second_gpu_is_measured_where_it_is_the_one_that_works(monkeypatch):
     asked = []
-    for name in ("synchronize", "max_memory_allocated", "reset_peak_memory_stats"):
+    for name in ("synchronize", "max_memory_reserved", "reset_peak_memory_stats"):
         monkeypatch.setattr(torch.cuda, name, lambda device=None: asked.append(device) or 5)
     monkeypatch.setattr(torch.cuda, "init", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
@@ -190,6 +190,22 @@ def test_the_second_gpu_is_measured_where_it_is_the_one_that_works(monkeypatch):
     assert devices.peak_memory_bytes("cuda:1") == 5
     assert set(asked) == {second}
     assert devices.peak_memory_bytes("cpu") is None
+
+
+def test_what_a_broken_capture_keeps_of_a_gpu_is_no_error_and_what_torch_keeps_is_free(monkeypatch):
+    def refuse():
+        raise RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", refuse)
+    devices.free_memory()
+    for name, value in {
+        "memory_reserved": 7,
+        "memory_allocated": 3,
+        "mem_get_info": (20, 80),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, _value=value: _value)
+    assert devices.free_bytes("cuda") == 24
 
 
 def test_a_gpu_that_cannot_be_begun_with_is_a_failure_too(monkeypatch, tmp_path):

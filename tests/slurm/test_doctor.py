@@ -122,6 +122,7 @@ def test_a_gpu_is_told_with_what_limits_it(fake_slurm, monkeypatch, tmp_path):
     monkeypatch.setattr(calibration, "calibrate", lambda device: Calibration(5e13, 5e14, 3e12))
     monkeypatch.setattr("bench.execution.resolve_device", lambda asked: "cuda")
     monkeypatch.setattr("bench.provenance.device_facts", lambda device: facts)
+    monkeypatch.setattr("bench.devices.answers", lambda device: True)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda number: f"GPU {number}")
@@ -139,3 +140,35 @@ def test_a_gpu_is_told_with_what_limits_it(fake_slurm, monkeypatch, tmp_path):
     assert found["papers' cell"]["is_fine"]
     assert found["GPUs"]["told"].startswith("0: GPU 0, 1: GPU 1. ")
     assert "up to 2 for each cell with --gpus-per-cell" in found["GPUs"]["told"]
+
+
+def test_a_gpu_that_cannot_be_used_is_told_and_the_processor_is_looked_at(
+    fake_slurm, monkeypatch, tmp_path
+):
+    def busy(*given):
+        raise RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable\nMore.")
+
+    for name in ("init", "get_device_properties", "synchronize"):
+        monkeypatch.setattr(f"torch.cuda.{name}", busy)
+    monkeypatch.setattr("bench.execution.resolve_device", lambda asked: "cuda")
+    monkeypatch.setattr(calibration, "calibrate", lambda device: Calibration(1e12, 2e12, 1e10))
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    done = CliRunner().invoke(cli, ["doctor", "--json"])
+    found = {one["name"]: one for one in json.loads(done.output)["findings"]}
+    assert done.exit_code == 0
+    assert found["GPU"]["told"].endswith("are busy or unavailable")
+    assert "--device cpu" in found["GPU"]["limits"]
+    assert found["device"]["told"].startswith("cpu: ")
+
+
+def test_a_device_without_memory_to_be_measured_in_is_told(fake_slurm, monkeypatch, tmp_path):
+    def refuse(device):
+        raise MemoryError
+
+    monkeypatch.setattr(calibration, "calibrate", refuse)
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    done = CliRunner().invoke(cli, ["doctor", "--json"])
+    found = {one["name"]: one for one in json.loads(done.output)["findings"]}
+    assert done.exit_code == 0
+    assert (found["speed"]["is_fine"], found["speed"]["told"]) == (False, "not measured")
+    assert "papers' cell" not in found
