@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+import plugins
 import pytest
 import torch
 
@@ -60,14 +60,9 @@ class Weightless(First):
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Path:
-    """A folder with the toys installed as a plugin."""
-    settings = tmp_path / "site" / "toys-1.dist-info"
-    settings.mkdir(parents=True)
-    (settings.parent / "toys.py").write_text(PLUGIN)
-    (settings / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1\n")
-    (settings / "entry_points.txt").write_text("[bench.methods]\ntoys = toys\n")
-    return settings.parent
+def environment(tmp_path: Path) -> dict[str, str]:
+    """An environment with the toys installed as a plugin."""
+    return plugins.install(tmp_path / "site", "toys", PLUGIN)
 
 
 @dataclass(frozen=True)
@@ -80,13 +75,13 @@ class Done:
 
 
 @pytest.fixture
-def check(monkeypatch, capsys, site: Path) -> Iterator[Callable[..., Done]]:
+def check(monkeypatch, capsys, environment, tmp_path: Path) -> Iterator[Callable[..., Done]]:
     """Return a function that runs the command in this process, with the toys registered."""
     threads = torch.get_num_threads()
     METHODS.names()
     monkeypatch.setattr(METHODS, "_classes", dict(METHODS._classes))
-    monkeypatch.syspath_prepend(site)
-    import_module("toys")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    import_module("toys_plugin")
 
     def run(*arguments: str) -> Done:
         monkeypatch.setattr("sys.argv", ["bench", "check", *arguments])
@@ -96,13 +91,13 @@ def check(monkeypatch, capsys, site: Path) -> Iterator[Callable[..., Done]]:
         return Done(ended.value.code, told.out, told.err)
 
     yield run
-    del sys.modules["toys"]
+    del sys.modules["toys_plugin"]
     torch.set_num_threads(threads)
 
 
-def test_a_plugin_is_checked_in_a_process_of_its_own(bench: Bench, site: Path, tmp_path: Path):
-    path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+def test_a_plugin_is_checked_in_a_process_of_its_own(
+    bench: Bench, environment: dict[str, str], tmp_path: Path
+):
     done = bench("check", "slow", "greedy", env=environment)
     assert done.returncode == 1
     assert done.stderr == ""

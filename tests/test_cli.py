@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import plugins
 import pytest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -140,12 +140,7 @@ class TestList:
     def test_a_broken_plugin_is_named_and_harms_no_other(
         self, bench: Bench, tmp_path: Path
     ) -> None:
-        info = tmp_path / "wonky-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wonky\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text("[bench.methods]\nwonky = wonky_module\n")
-        (tmp_path / "wonky_module.py").write_text("import not_installed_anywhere\n")
-        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        environment = plugins.install(tmp_path, "wonky", "import not_installed_anywhere\n")
         shown = bench("list", "methods", env=environment)
         assert shown.returncode == 0
         assert "wonky: broken plugin" in shown.stdout

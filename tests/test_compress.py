@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import plugins
 import pytest
 from command import Running
 from PIL import Image
@@ -66,17 +66,8 @@ class Patient(Method):
 
 @pytest.fixture
 def plugin(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path_factory.mktemp("plugins")
-    (folder / "patient_plugin-1.0.dist-info").mkdir()
-    (folder / "patient_plugin.py").write_text(PLUGIN)
-    (folder / "patient_plugin-1.0.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: patient-plugin\nVersion: 1.0\n"
-    )
-    (folder / "patient_plugin-1.0.dist-info" / "entry_points.txt").write_text(
-        "[bench.methods]\npatient = patient_plugin\n"
-    )
-    inherited = os.environ.get("PYTHONPATH", "")
-    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{inherited}")
+    environment = plugins.install(tmp_path_factory.mktemp("plugins"), "patient", PLUGIN)
+    monkeypatch.setenv("PYTHONPATH", environment["PYTHONPATH"])
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import plugins
 import pytest
 from command import COMMAND, Running, run_command
 
@@ -287,22 +288,14 @@ class Fragile:
 @pytest.fixture(scope="module")
 def fragile(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Fragile:
     folder = tmp_path_factory.mktemp("fragile")
-    plugins = folder / "plugins"
-    (plugins / "fragile_plugin-1.0.dist-info").mkdir(parents=True)
-    (plugins / "fragile_plugin.py").write_text(PLUGIN)
-    (plugins / "fragile_plugin-1.0.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: fragile-plugin\nVersion: 1.0\n"
-    )
-    (plugins / "fragile_plugin-1.0.dist-info" / "entry_points.txt").write_text(
-        "[bench.methods]\nfragile = fragile_plugin\n"
-    )
+    environment = plugins.install(folder / "plugins", "fragile", PLUGIN)
 
     def run() -> Ended:
         asked = (
             "run", "--methods", "fragile,random", "--no-baselines", "--ratios", "10", "--seeds",
             "1", "--protocol", PROTOCOL,
         )  # fmt: skip
-        done = run_command(*asked, cwd=folder, env={**os.environ, "PYTHONPATH": str(plugins)})
+        done = run_command(*asked, cwd=folder, env=environment)
         return Ended(done.returncode, done.stdout, done.stderr)
 
     (folder / "broken").touch()

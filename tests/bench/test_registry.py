@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Annotated, Any, ClassVar, Literal
 
+import plugins
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -316,21 +317,17 @@ class Clash(Method):
 
 
 def test_an_installed_plugin_adds_methods_and_cannot_take_the_name_of_ours(tmp_path):
-    (tmp_path / "greedy_plugin.py").write_text(INSTALLED_PLUGIN)
-    metadata = tmp_path / "greedy_plugin-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: greedy-plugin\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[bench.methods]\naaa = greedy_plugin\n")
+    # its folder comes first on the path, so that its entry point is found first
+    environment = plugins.install(tmp_path, "aaa", INSTALLED_PLUGIN)
     code = (
         "from bench.contract import METHODS\n"
         "print(METHODS.names())\n"
         "print(METHODS.get('random').__module__, METHODS.make_one('mine[alpha=1]').spec)\n"
         "print(METHODS.broken())\n"
     )
-    # the plugin's folder comes first on the path, so that its entry point is found first
     answer = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{code}"],
-        capture_output=True, text=True, timeout=60, check=True,
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, timeout=60, check=True, env=environment,
     )  # fmt: skip
     names, made, broken = answer.stdout.splitlines()
     assert "'adq'" in names
