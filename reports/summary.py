@@ -22,6 +22,7 @@ from reports.durations import duration
 from reports.reading import Row
 from reports.statistics import Estimate, best_of
 from reports.tables import Column, Table, difference, number, percent
+from reports.versions import outdated_notes
 
 __all__ = [
     "CONTROL", "RECONSTRUCTION", "Collection", "Setting", "accuracy_table", "all_tables",
@@ -264,6 +265,7 @@ def _accuracy_notes(here: Collection, setting: Setting) -> list[str]:
         "Best epoch: chosen on the test split, optimistic; for comparison only.",
         f"Data: {setting.data} ({setting.fingerprint}). {_protocol(setting)}",
         _seeds(here),
+        *outdated_notes(here.rows),
     ]
     if any(row["reconstruction"] for row in here.rows):
         notes.append("A reconstruction: neither code nor enough equations were published.")

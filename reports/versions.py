@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.errors import UsageError
+from bench.models import MODELS
+from bench.protocols import PROTOCOLS
+
 if TYPE_CHECKING:
+    from bench.registry import Registry
     from reports.reading import Row
 
 _OF_A_SETTING = ("model", "protocol")
@@ -35,6 +40,28 @@ def tell_older(rows: Sequence[Row]) -> None:
             if row[f"{kind}_version"] < newest[kind, _name(row[kind])]
         ]
         row["older"] = f" ({', '.join(told)})" if told else ""
+
+
+def outdated_notes(rows: Sequence[Row]) -> list[str]:
+    """Return a note for each model or protocol of which a newer version is installed here."""
+    found = {
+        (kind, _name(row[kind]), row[f"{kind}_version"]) for row in rows for kind in _OF_A_SETTING
+    }
+    return [
+        f"Results of version {version} of the {kind} {name}, and {installed} is installed: the "
+        "same command computes them anew, and the two are never compared."
+        for kind, name, version in sorted(found)
+        if version < (installed := _installed(kind, name))
+    ]
+
+
+def _installed(kind: str, name: str) -> int:
+    """Return the version of a component in this installation; 0 for a name that it has not."""
+    registry: Registry[Any] = MODELS if kind == "model" else PROTOCOLS
+    try:
+        return int(registry.get(name).version)
+    except UsageError:
+        return 0
 
 
 def _name(spec: str) -> str:

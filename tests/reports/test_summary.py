@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from bench.protocols import PROTOCOLS
 from reports import summary, tables
 from reports.collection import Collection
 from reports.content import contents
@@ -244,6 +245,21 @@ def test_an_older_version_of_a_protocol_is_a_protocol_of_its_own(record):
         older.training: {(seed, seed): 89.0 + seed for seed in range(5)},
         newest.training: {(seed, seed): 81.0 + seed for seed in range(3)},
     }
+
+
+def test_records_that_are_all_older_than_the_installed_protocol_are_told_so(record):
+    installed = PROTOCOLS.get("cpu").version
+
+    def notes(protocol, version):
+        one = record("dq", "10", 0, 90.0, specs={"protocol": protocol})
+        one["cell"]["protocol"] |= {"name": protocol.partition("[")[0], "version": version}
+        return " ".join(summary.accuracy_table(*everything([one])).notes)
+
+    told = f"version {installed - 1} of the protocol cpu, and {installed} is installed"
+    assert told in notes("cpu", installed - 1)
+    assert told in notes("cpu[epochs=3]", installed - 1)
+    for protocol, version in (("cpu", installed), ("cpu", installed + 1), ("a-plugin-s", 1)):
+        assert "is installed" not in notes(protocol, version)
 
 
 def test_an_older_version_is_told_beside_a_newer_one_with_other_parameters(record):
