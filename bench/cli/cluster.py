@@ -15,10 +15,13 @@ from bench.cli.codes import SOME_FAILED
 from bench.cli.display import display, tell
 from bench.cli.options import (
     debug_option,
+    gpus_per_cell_option,
     json_option,
     pack_option,
+    refuse_together,
     results_option,
     slurm_option,
+    threads_option,
 )
 from bench.cli.submitting import where
 from bench.errors import BenchError, UsageError
@@ -176,7 +179,9 @@ def cancel(results: Path) -> None:
     type=click.IntRange(1),
     help="Submit no cell more often than this.",
 )
+@threads_option
 @pack_option
+@gpus_per_cell_option
 @debug_option
 @click.pass_context
 @stopping.resumes
@@ -188,15 +193,18 @@ def retry(
     data: Path | None,
     device: str | None,
     attempts: int,
+    threads: int | None,
     pack: int | None,
+    gpus_per_cell: int,
 ) -> None:
     """Compute again what is missing or failed, here or on the cluster.
 
     With --slurm, memory is doubled for cells that ran out of it, and time for those that reached
-    their limit.
+    their limit. How cells are computed here is not remembered: give the same --threads, --pack and
+    --gpus-per-cell as the run had.
     """
-    if slurm is not None and pack != 1:
-        raise UsageError("--pack is for runs here; with --slurm the profile's pack decides")
+    refuse_together(slurm, threads, pack, gpus_per_cell)
+    running = {"threads": threads, "pack": pack, "gpus_per_cell": gpus_per_cell}
     folder = _opened(results)
     failed = False
     for plan in _plans(folder):
@@ -204,7 +212,7 @@ def retry(
         if slurm is not None:
             _resubmit(plan, folder, source, slurm, used, attempts)
         else:
-            failed |= _run_again(plan, folder, source, used, pack)
+            failed |= _run_again(plan, folder, source, used, running)
     context.exit(SOME_FAILED if failed else 0)
 
 
@@ -286,12 +294,14 @@ def _warn_of_limits(whose: str, most: Ask, profile: Profile, name: str) -> None:
         )
 
 
-def _run_again(plan: Plan, results: Results, source: Source, device: str, pack: int | None) -> bool:
+def _run_again(
+    plan: Plan, results: Results, source: Source, device: str, running: dict[str, Any]
+) -> bool:
     from bench.execution import execute, resolve_device
 
     used = resolve_device(device)
     with display() as progress:
-        outcome = execute(plan, results, source, used, progress, pack=pack)
+        outcome = execute(plan, results, source, used, progress, **running)
     click.echo(f"{len(outcome.computed)} cells computed, {len(outcome.failed)} failed.")
     return bool(outcome.failed)
 

@@ -137,6 +137,14 @@ class Pack(click.ParamType[int | None]):
         return int(text)
 
 
+def threads_option(function: F) -> F:
+    """Add the option for the CPU threads of a training run."""
+    return click.option(
+        "--threads", type=click.IntRange(1),
+        help="CPU threads; default: what pays for the images' size.",
+    )(function)  # fmt: skip
+
+
 def pack_option(function: F) -> F:
     """Add the option for how many cells are computed at a time."""
     return click.option(
@@ -151,6 +159,22 @@ def gpus_per_cell_option(function: F) -> F:
         "--gpus-per-cell", type=click.IntRange(1), default=1, show_default=True,
         help="Processes that train a cell together, each on a GPU of its own, or on the CPU.",
     )(function)  # fmt: skip
+
+
+def refuse_together(
+    slurm: str | None, threads: int | None, pack: int | None, gpus_per_cell: int
+) -> None:
+    """Raise a UsageError for options of how cells are computed that do not go together."""
+    here = {"threads": (threads, None), "pack": (pack, 1), "gpus-per-cell": (gpus_per_cell, 1)}
+    decides = {"threads": "profile's cpus decide", "pack": "profile's pack decides"}
+    for name, (given, default) in here.items():
+        if slurm is not None and given != default:
+            raise UsageError(
+                f"--{name} is for runs here; with --slurm the "
+                f"{decides.get(name, 'profile decides')}"
+            )
+    if gpus_per_cell != 1 and pack != 1:
+        raise UsageError("--pack and --gpus-per-cell do not go together. Give one of them")
 
 
 def feed_options(function: F) -> F:

@@ -17,9 +17,11 @@ from bench.cli.options import (
     json_option,
     merged,
     pack_option,
+    refuse_together,
     results_option,
     slurm_option,
     sweep_options,
+    threads_option,
 )
 from bench.errors import StorageError, UsageError, unknown
 
@@ -50,7 +52,7 @@ TRAJECTORY = "adq-fig4"
 @click.option("--protocol", help="Another protocol than the sweep's.")
 @results_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.")
+@threads_option
 @pack_option
 @click.option("--dry-run", is_flag=True, help="Show the plan and what it costs; run nothing.")
 @slurm_option
@@ -92,12 +94,9 @@ def reproduce(
     if not as_json:
         for file in files:
             click.echo(f"sweep: {file}", err=True)
+    refuse_together(slurm, threads, pack, gpus_per_cell=1)
     folder, plan = _plan(parts, results)
     if slurm is not None:
-        if threads is not None:
-            raise UsageError("--threads is for runs here; with --slurm the profile's cpus decide")
-        if pack != 1:
-            raise UsageError("--pack is for runs here; with --slurm the profile's pack decides")
         _submit(parts[0], folder, plan, slurm, device, dry_run, as_json)
         return
     if dry_run or not as_json:

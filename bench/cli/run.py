@@ -20,9 +20,11 @@ from bench.cli.options import (
     json_option,
     merged,
     pack_option,
+    refuse_together,
     results_option,
     slurm_option,
     sweep_options,
+    threads_option,
 )
 from bench.errors import StorageError, UsageError
 
@@ -35,11 +37,7 @@ if TYPE_CHECKING:
 @sweep_options
 @results_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option(
-    "--threads",
-    type=click.IntRange(1),
-    help="CPU threads; default: what pays for the images' size.",
-)
+@threads_option
 @pack_option
 @gpus_per_cell_option
 @feed_options
@@ -71,20 +69,13 @@ def run(
     With --slurm the cells become jobs of a cluster, and the command ends once they are submitted.
     """
     options = replace(merged(context, given), stream=stream, workers=workers)
+    refuse_together(slurm, threads, pack, gpus_per_cell)
     if slurm is not None:
-        if threads is not None:
-            raise UsageError("--threads is for runs here; with --slurm the profile's cpus decide")
-        if pack != 1:
-            raise UsageError("--pack is for runs here; with --slurm the profile's pack decides")
-        if gpus_per_cell != 1:
-            raise UsageError("--gpus-per-cell is for runs here; with --slurm the profile decides")
         _submit(options, results, slurm, device, dry_run, as_json)
         return
     if dry_run:
         _show_plan(options, results, as_json)
         return
-    if gpus_per_cell != 1 and pack != 1:
-        raise UsageError("--pack and --gpus-per-cell do not go together. Give one of them")
     folder, plan = _opened(options, results)
     running = {"threads": threads, "pack": pack, "gpus_per_cell": gpus_per_cell}
     context.exit(_run(options, folder, plan, device, running, as_json))

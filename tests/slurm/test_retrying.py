@@ -10,7 +10,7 @@ from slurm_queue import fail
 
 from bench.cli import cli
 from bench.datasets import Source
-from bench.execution import execute
+from bench.execution import Outcome, execute
 from slurm import limits, profiles, submissions
 from slurm.accounting import keep_accounts, runs_of
 from slurm.dispatch import prepare
@@ -222,6 +222,28 @@ class TestRetry:
         told = CliRunner().invoke(cli, command, catch_exceptions=False).output
         assert "should get 480 minutes" in told
         assert "max_minutes = 240" in told
+
+    def test_the_cells_are_computed_as_it_is_asked_for(self, monkeypatch, plan, results):
+        asked = []
+
+        def execute(*given, **named):
+            asked.append(named)
+            return Outcome()
+
+        monkeypatch.setattr("bench.execution.execute", execute)
+        results.save_plan(plan(seeds=2))
+        command = ["retry", "--results", str(results.folder), "--threads", "2"]
+        more = ["--gpus-per-cell", "2"]
+        done = CliRunner().invoke(cli, [*command, *more], catch_exceptions=False)
+        assert done.exit_code == 0
+        assert asked == [{"threads": 2, "pack": 1, "gpus_per_cell": 2}]
+        for wrong, told in (
+            ([*more, "--pack", "2"], "do not go together"),
+            (["--slurm", "cpu"], "--threads is for runs here; with --slurm the profile's cpus"),
+        ):
+            done = CliRunner().invoke(cli, [*command, *wrong])
+            assert told in str(done.exception or done.output)
+            assert done.exit_code != 0
 
     @pytest.mark.usefixtures("fake_slurm")
     def test_without_slurm_the_cells_are_computed_here(self, plan, results):
