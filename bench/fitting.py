@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _NO_MEMORY = (
     "can't allocate memory",
     "CUDA error: out of memory",
+    "CUDA driver error: out of memory",
     "CUDNN_STATUS_ALLOC_FAILED",
+    "_ALLOCATION_FAILED",  # cuDNN 9 tells so of the device's memory and of the host's
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
 """How torch tells of a want of memory by errors that have no type of their own."""

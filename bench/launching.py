@@ -192,16 +192,19 @@ def _ended(
 def _failure(folder: Path, order: Order, code: int) -> ProcessError:
     """Return what ended the training: a signal from outside, or the first error that was told."""
     codes = {int(rank): one for rank, one in _read(folder / _ENDED).get("codes", {}).items()}
+    told = {rank: _read(failure_path(folder, rank)) for rank in range(order.processes)}
+    failed = [(one["time"], rank) for rank, one in told.items() if one]
+    follows = [-signal.SIGTERM]  # torchrun's own way of ending the others
+    if failed:
+        follows.append(-signal.SIGABRT)  # and NCCL's, in those that notice first
     for rank, one in sorted(codes.items()):
-        if one < 0 and one != -signal.SIGTERM:  # torchrun's own way of ending the others
+        if one < 0 and one not in follows:
             name = signal.Signals(-one).name
             return ProcessError(
                 KILLED,
                 f"process {rank} of {order.processes} was ended by {name}; if nobody did that, the "
                 "memory was full. What was trained is kept: the same command goes on from there",
             )
-    told = {rank: _read(failure_path(folder, rank)) for rank in range(order.processes)}
-    failed = [(one["time"], rank) for rank, one in told.items() if one]
     if not failed:
         log = (folder / _LOG).read_text(encoding="utf-8", errors="replace")
         return ProcessError(KILLED, f"torchrun ended with {code} and told no cause", log[-4000:])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from bench import cooperation, rank, training
+from bench import cooperation, launching, rank, training
 from bench.launching import Order
+from bench.recording import KILLED
 from bench.results import CHECKPOINT_SHARE
-from bench.storage import read_json
+from bench.storage import read_json, write_json
 from bench.team import ALONE, Team
 
 
@@ -70,6 +72,24 @@ def test_a_process_that_failed_does_not_wait_for_the_others(monkeypatch, fails):
         if fails:
             raise ValueError
     assert done == ["init_process_group", "destroy_process_group"][: 1 if fails else 2]
+
+
+@pytest.mark.parametrize(
+    ("codes", "told", "cause"),
+    [
+        ({"0": -signal.SIGABRT, "1": 1}, True, "OutOfMemory"),  # NCCL ends those that are left
+        ({"0": -signal.SIGTERM, "1": 1}, True, "OutOfMemory"),  # or torchrun does
+        ({"0": 1, "1": -signal.SIGKILL}, True, KILLED),  # the others tell of a lost connection
+        ({"0": -signal.SIGABRT}, False, KILLED),
+    ],
+)
+def test_what_a_process_told_is_the_cause_unless_a_signal_came_first(tmp_path, codes, told, cause):
+    write_json(tmp_path / "ended.json", {"id": "ended", "codes": codes})
+    if told:
+        content = {"cause": "OutOfMemory", "message": "m", "traceback": "", "time": 1.0}
+        write_json(launching.failure_path(tmp_path, 1), content)
+    order = SimpleNamespace(processes=2)
+    assert launching._failure(tmp_path, order, 1).cause == cause
 
 
 def test_checkpoints_of_several_processes_keep_to_the_share_of_others(tmp_path):
