@@ -49,7 +49,7 @@ def _names(
 @json_option
 @debug_option
 def listing(kind: str, name: str | None, as_json: bool) -> None:
-    """Show the components of a KIND; with NAME, one of them in full.
+    """Show the components of a KIND, protocols with all that they fix; with NAME, one in full.
 
     KIND is methods, datasets, models or protocols.
 
@@ -75,6 +75,8 @@ def listing(kind: str, name: str | None, as_json: bool) -> None:
         return
     for entry in described:
         click.echo(_line(entry))
+        if kind == "protocols":  # what they fix is what they are
+            click.echo(_fixed(entry))
     for other in others:
         click.echo(f"{other}: of {library}")
     for plugin, reason in broken.items():
@@ -100,6 +102,13 @@ def _line(entry: dict[str, Any]) -> str:
     editions = list(entry.get("editions", ()))
     told = f" [edition={'|'.join(editions)}]" if len(editions) > 1 else ""
     return f"{entry['name']}: {entry['about']}{told}"
+
+
+def _fixed(entry: dict[str, Any]) -> str:
+    """Return a component's version and all of its parameters, as they are typed."""
+    told = [f"{one['name']}={_written(one['default'])}" for one in entry["parameters"]]
+    words = ", ".join([f"version {entry['version']}", *told])
+    return _wrapped("  ", words, _columns())
 
 
 def _described(component: Any) -> dict[str, Any]:
@@ -155,7 +164,7 @@ def _in_full(entry: dict[str, Any]) -> str:
         ]
     if choice := entry.get("our_choice"):
         facts = [*facts, ("our choice", choice)]
-    width = min(_MOST_COLUMNS, shutil.get_terminal_size().columns)
+    width = _columns()
     lines = [f"{entry['name']}: {entry['about']}"]
     lines += [_wrapped(f"  {name:14}", str(value), width) for name, value in facts]
     lines.append("\nparameters" if entry["parameters"] else "\nIt has no parameters.")
@@ -191,6 +200,10 @@ def _presets(parameter: dict[str, Any]) -> list[str]:
 def _written(value: Any) -> str:
     """Return a value as users type it."""
     return str(value).lower() if isinstance(value, bool) else f"{value}" or "(nothing)"
+
+
+def _columns() -> int:
+    return min(_MOST_COLUMNS, shutil.get_terminal_size().columns)
 
 
 def _wrapped(begin: str, text: str, width: int) -> str:

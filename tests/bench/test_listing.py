@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -10,6 +11,7 @@ import pytest
 from bench.cli import cli
 from bench.contract import METHODS
 from bench.errors import UsageError
+from bench.protocols import PROTOCOLS
 
 
 @pytest.mark.parametrize("name", METHODS.names())
@@ -62,3 +64,16 @@ def test_a_pattern_that_nothing_is_like_is_refused() -> None:
 def test_an_unknown_kind_is_told_with_the_closest() -> None:
     with pytest.raises(UsageError, match=r"unknown kind 'method'\. Did you mean 'methods'\?"):
         cli.main(["list", "method"], prog_name="bench", standalone_mode=False)
+
+
+def test_protocols_are_listed_with_all_that_they_fix(capsys: pytest.CaptureFixture[str]) -> None:
+    words = " ".join(told(capsys, "protocols").split())
+    for name in PROTOCOLS.names():
+        protocol = PROTOCOLS.make_one(name)
+        fixed = [
+            f"{one.name}={str(value).lower() if isinstance(value, bool) else value}"
+            for one in dataclasses.fields(protocol)
+            for value in [getattr(protocol, one.name)]
+        ]
+        whole = ", ".join([f"version {protocol.version}", *fixed])
+        assert f"{name}: {protocol.about} {whole}" in words
