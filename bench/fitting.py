@@ -37,7 +37,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def fitting_batch(job: Job) -> int:
     """Return the largest batch, halved again and again, of which a step fits; 0 where none does.
 
-    Tries steps on black images, beside as much memory as the job's images take.
+    Tries steps on black images, beside as much memory as the job's images take: those of one
+    process of the job's team.
     """
     size = min(job.protocol.batch(job.load), len(job.train)) // 2
     while size and not _fits(job, size):
@@ -66,7 +67,7 @@ def _step(job: Job, size: int) -> None:
     network = fresh_network(job.model, job.train, job.seed)
     trainer = Trainer(network, job.protocol, job.precision, device, captures=False)
     height, width, channels = job.train.shape
-    at_once = max(2, size // job.protocol.batch_shards)
+    at_once = max(2, -(-size // max(job.protocol.batch_shards, job.team.size)))
     looks = at_once * job.protocol.augmentation_splits
     black = torch.zeros(looks, height, width, channels, device=device).permute(0, 3, 1, 2)
     targets = Targets(torch.zeros(at_once, dtype=torch.int64, device=device), None)

@@ -43,6 +43,10 @@ class Curve:
     """Whether steps were replayed from a captured CUDA graph."""
     capture_failure: str = ""
     """Why a step could not be captured and was made operation by operation; empty for none."""
+    process_peak_bytes: int = 0
+    """The most memory that one of several processes held; 0 where there was one."""
+    device_peak_bytes: int = 0
+    """The most that one of them held of its GPU."""
     unsaved: str = ""
     """Why a checkpoint could not be written, if one could not."""
 

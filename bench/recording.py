@@ -167,11 +167,17 @@ def hours(
     }
 
 
-def process_cost(device: str) -> dict[str, Any]:
-    """Return the most memory that the process ever held, and of its GPU since this cell began."""
+def process_cost(device: str, curve: Curve) -> dict[str, Any]:
+    """Return the most memory that the process ever held, and of its GPU since this cell began.
+
+    Where several processes trained the cell, it is the most that one of them held.
+    """
+    of_device = devices.peak_memory_bytes(device)
     return {
-        "process_peak_memory_bytes": peak_memory_bytes(),
-        "device_peak_memory_bytes": devices.peak_memory_bytes(device),
+        "process_peak_memory_bytes": max(peak_memory_bytes(), curve.process_peak_bytes),
+        "device_peak_memory_bytes": None
+        if of_device is None
+        else max(of_device, curve.device_peak_bytes),
     }
 
 
@@ -198,7 +204,7 @@ def cause_of(error: Exception, device: str, fits: str = "") -> tuple[str, str]:
 
     message = str(error).strip() or type(error).__name__
     if isinstance(error, ProcessError):
-        return error.cause, message
+        return error.cause, f"{fits}. {message}" if fits else message
     if not is_out_of_memory(error):
         return type(error).__name__, message
     total = told_bytes(_total_memory_bytes(device))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench import devices
 from bench.adapting import adapted
 from bench.augment import DeviceImages, Normalisation, TestImages
 from bench.batches import Batches, ResidentBatches
@@ -21,7 +22,7 @@ from bench.errors import LossNotFiniteError
 from bench.feeding import Feeding, chosen
 from bench.identity import canonical_json, derive_seed
 from bench.jobs import Curve, Job
-from bench.metering import DeviceTimer
+from bench.metering import DeviceTimer, peak_memory_bytes
 from bench.schedules import learning_rate
 from bench.stepping import Trainer
 from bench.testing import own_part, predict, right_by_class
@@ -198,8 +199,12 @@ def _epochs(
         progress(epoch, protocol.epochs)
     curve.unsaved, curve.is_captured = pace.problem, trainer.is_captured
     curve.capture_failure = trainer.capture_failure
-    if checkpoint and job.team.size > 1 and job.team.leads:  # it tells the others' result
-        checkpoint.save(_state(protocol.epochs, trainer, curve, observer))
+    if job.team.size > 1:
+        process, device_peak = _peaks(trainer, job)
+        curve.process_peak_bytes = max(curve.process_peak_bytes, process)
+        curve.device_peak_bytes = max(curve.device_peak_bytes, device_peak)
+        if checkpoint and job.team.leads:  # it tells the others' result
+            checkpoint.save(_state(protocol.epochs, trainer, curve, observer))
     return curve
 
 
@@ -211,6 +216,15 @@ def _joules(own: float | None, trainer: Trainer, team: Team) -> float | None:
     told = torch.tensor([own or 0.0, own is None], dtype=torch.float64, device=trainer.device)
     joules, missing = trainer.total(told).tolist()
     return None if missing else float(joules)
+
+
+def _peaks(trainer: Trainer, job: Job) -> tuple[int, int]:
+    """Return the most bytes that one of the processes held, and the most of its GPU."""
+    own = [peak_memory_bytes(), devices.peak_memory_bytes(job.device) or 0]
+    told = torch.zeros(job.team.size, 2, dtype=torch.float64)
+    told[job.team.rank] = torch.tensor(own, dtype=torch.float64)
+    process, device = trainer.total(told.to(trainer.device)).amax(0).tolist()
+    return int(process), int(device)
 
 
 def _batches(job: Job, device: torch.device, feeding: Feeding) -> Batches:

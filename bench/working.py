@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from bench.launching import Order, train_together
 from bench.provenance import continuation_stamp, device_facts, module_facts, provenance
 from bench.recording import (
     KILLED,
+    OUT_OF_MEMORY,
     cause_of,
     engine_facts,
     failure,
@@ -29,6 +30,7 @@ from bench.recording import (
     training_cost,
 )
 from bench.selecting import select
+from bench.team import Team
 
 if TYPE_CHECKING:
     from bench.augment import Normalisation
@@ -176,7 +178,7 @@ class Worker:
         network, curve = self._trained(cell, job)
         self._phase = "recording"
         cost = {
-            **process_cost(job.device),  # before the calibration takes memory
+            **process_cost(job.device, curve),  # before the calibration takes memory
             **training_cost(job, curve, self._packed, self._processes),
             **selection_cost(prepared.costs),
             **hours(job, curve, prepared.costs, self._processes, self._packed),
@@ -277,7 +279,8 @@ class Worker:
         from bench.fitting import is_out_of_memory
         from bench.training import Trainers
 
-        if not is_out_of_memory(error):
+        is_of_process = isinstance(error, ProcessError) and error.cause == OUT_OF_MEMORY
+        if not is_of_process and not is_out_of_memory(error):
             return ""
         traceback.clear_frames(error.__traceback__)  # they hold what the memory is full of
         self._trainers = Trainers()
@@ -285,7 +288,7 @@ class Worker:
         if self._phase != "training" or self._job is None:
             return ""
         try:
-            return fitting_advice(self._job)
+            return fitting_advice(replace(self._job, team=Team(0, self._processes)))
         except Exception:  # the failure itself shall be told, whatever became of trying
             return ""
 

@@ -17,10 +17,11 @@ from bench.cells import Plan, Sweep
 from bench.checkpoints import Checkpoint
 from bench.contract import METHODS, CompressedSet, Method, MethodInfo
 from bench.datasets import DATASETS, Source
-from bench.errors import StorageError
+from bench.errors import ProcessError, StorageError
 from bench.models import MODELS
 from bench.progress import Progress
 from bench.protocols import PROTOCOLS
+from bench.recording import OUT_OF_MEMORY
 from bench.results import Results
 
 
@@ -154,6 +155,24 @@ def test_out_of_memory_tells_which_batch_would_fit_and_that_batch_does(tmp_path,
     failure = results.failure(plan.cells[0].id)
     assert failure["type"] == "OutOfMemory"
     assert "A batch of 16 instead of 64 fits: smoke[epochs=1,batch_size=16]" in failure["message"]
+
+
+def test_out_of_memory_in_one_of_several_processes_tells_which_batch_would_fit(
+    tmp_path, little_memory, monkeypatch
+):
+    def fail(order, progress):
+        raise ProcessError(OUT_OF_MEMORY, "process 1 of 2: out of memory on cuda:1")
+
+    monkeypatch.setattr(working, "train_together", fail)
+    results = Results(tmp_path)
+    plan = plan_of(protocol="smoke[epochs=1,batch_size=64]")
+    execution.execute(plan, results, Source(), "cpu", gpus_per_cell=2)
+    (failure,) = results.failures()
+    assert failure["type"] == OUT_OF_MEMORY
+    assert failure["message"] == (
+        "A batch of 32 instead of 64 fits: smoke[epochs=1]. "  # 16 in each of them
+        "process 1 of 2: out of memory on cuda:1"
+    )
 
 
 def test_where_nothing_fits_that_is_told(tmp_path, monkeypatch):

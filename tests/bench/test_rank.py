@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bench import cooperation, launching, rank, training
+from bench import cooperation, devices, launching, rank, training
 from bench.launching import Order
-from bench.recording import KILLED
+from bench.recording import KILLED, process_cost
 from bench.results import CHECKPOINT_SHARE
 from bench.storage import read_json, write_json
 from bench.team import ALONE, Team
@@ -121,6 +121,18 @@ def test_a_process_without_joules_takes_part_in_their_sum(own, other, all_of_the
     others = Others(other)
     assert training._joules(own, others, Team(0, 2)) == all_of_them
     assert others.asked == 1
+
+
+def test_the_peak_of_several_processes_is_the_largest_of_theirs(monkeypatch):
+    monkeypatch.setattr(devices, "peak_memory_bytes", lambda device: 7)
+    others = Others([[0.0, 0.0], [2.0**50, 5.0]])
+    job = SimpleNamespace(team=Team(0, 2), device="cuda")
+    assert training._peaks(others, job) == (2**50, 7)
+    curve = training.Curve(process_peak_bytes=2**50, device_peak_bytes=9)
+    told = {"process_peak_memory_bytes": 2**50, "device_peak_memory_bytes": 9}
+    assert process_cost("cuda", curve) == told
+    monkeypatch.undo()
+    assert process_cost("cpu", training.Curve())["device_peak_memory_bytes"] is None
 
 
 def test_one_process_has_its_own_joules():
