@@ -14,7 +14,7 @@ from bench.contract import CompressedSet, Context, ImageDataset, Method, MethodI
 from bench.errors import UsageError
 from bench.identity import digest
 from bench.models import MODELS, NamesModel
-from methods.parts.draws import lowest, priorities
+from methods.parts.draws import lowest_by_class, priorities
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -219,13 +219,7 @@ class DistributionMatching(Method):
             generator = torch.Generator().manual_seed(ctx.seed("noise"))
             shape = (int(counts.sum()), channels, height, width)
             return torch.randn(shape, generator=generator)
-        priority = priorities(train, ctx)
-        picked = np.concatenate(
-            [
-                lowest(np.flatnonzero(train.labels == label), priority, int(count))
-                for label, count in enumerate(counts)
-            ]
-        )
+        picked = lowest_by_class(train.labels, priorities(train, ctx), counts)
         images, labels = train.images[picked], train.labels[picked]
         held = DeviceImages(images, labels, normalisation, torch.device("cpu"))
         return held.plain(0, len(picked)).contiguous()

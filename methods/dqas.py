@@ -15,7 +15,7 @@ from bench.contract import CompressedSet, Context, ImageDataset, MethodInfo, reg
 from bench.errors import UsageError
 from bench.models import NamesModel
 from methods.dq import DatasetQuantization, split_bins
-from methods.parts.draws import lowest, priorities
+from methods.parts.draws import lowest_by_class, priorities
 from methods.parts.holdout import Learners, total
 from methods.parts.selection import EmbeddingMethod
 from methods.parts.sensitivity import (
@@ -182,12 +182,7 @@ class ActiveDatasetQuantization(EmbeddingMethod):
         rounds = self._rounds(train, ctx, images, bins)
         counts, told = self._counts(rounds, budget.images(len(train)), train)
         order = spread_order(split_bins(bins), train.labels, priorities(train, ctx))
-        kept = np.concatenate(
-            [
-                lowest(np.flatnonzero(train.labels == label), order, count)
-                for label, count in enumerate(counts.tolist())
-            ]
-        )
+        kept = lowest_by_class(train.labels, order, counts)
         is_kept = np.zeros(len(train), dtype=bool)
         is_kept[kept] = True
         by_bin = tuple(int(is_kept[one].sum()) for one in split_bins(bins))

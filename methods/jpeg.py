@@ -11,7 +11,7 @@ import numpy as np
 from bench.budgets import Budget
 from bench.contract import CompressedSet, Context, ImageDataset, Keeps, Method, MethodInfo, register
 from bench.errors import UsageError
-from methods.parts.draws import lowest, priorities
+from methods.parts.draws import lowest_by_class, priorities
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -197,12 +197,7 @@ def _largest_draw(train: ImageDataset, sizes: IntArray, allowed: int, ctx: Conte
 
     def draw(count: int) -> IntArray:
         quota = Budget.exactly(count, len(train)).images_by_class(train.class_counts)
-        return np.concatenate(
-            [
-                lowest(np.flatnonzero(train.labels == label), priority, part)
-                for label, part in enumerate(quota)
-            ]
-        )
+        return lowest_by_class(train.labels, priority, quota)
 
     low, high = 0, len(train)
     while high - low > 1:

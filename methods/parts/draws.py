@@ -58,10 +58,30 @@ def priorities(train: ImageDataset, ctx: Context) -> FloatArray:
     methods and not from the dice (common random numbers). The numbers follow the images' keys,
     so that the order of the files on a disk changes nothing.
     """
-    drawn = np.empty(len(train))
-    by_key = np.argsort(np.asarray(train.keys), kind="stable")
-    drawn[by_key] = ctx.generator("draw").random(len(train))
-    return drawn
+    return uniform_by_key(train, ctx.generator("draw"))
+
+
+def uniform_by_key(train: ImageDataset, generator: np.random.Generator) -> FloatArray:
+    """Return one uniform number for each image, float64 [N], dealt in the order of the keys."""
+    numbers = np.empty(len(train))
+    numbers[np.argsort(np.asarray(train.keys), kind="stable")] = generator.random(len(train))
+    return numbers
+
+
+def lowest_by_class(labels: IntArray, priority: FloatArray, counts: IntArray) -> IntArray:
+    """Return the positions of each class with the lowest priorities, class by class.
+
+    Parameters
+    ----------
+    labels : int64 [N]
+        Classes of the images; a negative one is none of them.
+    priority : float64 [N]
+        Of the images.
+    counts : int64 [C]
+        How many to take of each class; all of them where there are fewer.
+    """
+    pools = pools_by_label(np.arange(len(labels)), labels, counts)
+    return np.concatenate([lowest(members, priority, count) for members, count in pools])
 
 
 def lowest(pool: IntArray, priority: FloatArray, count: int) -> IntArray:

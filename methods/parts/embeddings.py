@@ -11,13 +11,14 @@ import numpy as np
 from bench.errors import UsageError
 from bench.models import MODELS
 from bench.protocols import Cpu
+from methods.parts.gradients import fresh_head, logits_of, loss_residuals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from bench.arrays import Arrays, Float32Array, FloatArray, IntArray, Pixels
+    from bench.arrays import Arrays, Float32Array, Pixels
     from bench.augment import Normalisation
     from bench.contract import Artefact, Context, ImageDataset
     from bench.models import Model
@@ -128,7 +129,7 @@ class Extractor:
         embeddings : Artefact
             What :meth:`embeddings` gave; all losses and heads share it.
         loss : {"cross-entropy", "double-softmax"}
-            As in :func:`loss_residuals`.
+            As in :func:`methods.parts.gradients.loss_residuals`.
         head : {"trained", "random"}
             The extractor's own last layer, or a linear one with torch's initial weights, drawn
             from the selection seed. timm gives a pretrained network a new last layer where the
@@ -144,7 +145,7 @@ class Extractor:
                 classify = fresh_head(features.shape[1], classes, ctx.seed("head"))
             else:
                 classify = self.load(network, train, ctx).classify
-            logits = _logits(classify, features, ctx.device if not is_random else "cpu")
+            logits = logits_of(classify, features, ctx.device if not is_random else "cpu")
             return {"residuals": loss_residuals(logits, train.labels, loss)}
 
         return ctx.artefact(
@@ -264,64 +265,3 @@ def extract(
             ctx.progress(stage, stop, len(images))
     penultimate, intermediate = found
     return penultimate, intermediate
-
-
-def fresh_head(width: int, classes: int, seed: int) -> Callable[[Tensor], Tensor]:
-    """Return a linear layer with torch's initial weights, drawn on the CPU from a seed."""
-    import torch
-    from torch import nn
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        head: Callable[[Tensor], Tensor] = nn.Linear(width, classes)
-    return head
-
-
-def loss_residuals(logits: Float32Array, labels: IntArray, loss: str) -> Float32Array:
-    r"""Return the gradients of the images' losses by their logits, float32 [N, C].
-
-    Parameters
-    ----------
-    logits : float32 [N, C]
-        :math:`z`, with :math:`p = \mathrm{softmax}(z)`.
-    labels : int64 [N]
-        :math:`y`.
-    loss : {"cross-entropy", "double-softmax"}
-        The cross-entropy of the logits, whose gradient is :math:`p - e_y`, or that of the
-        probabilities taken for logits (DQ's ``submodular.py:65``): with
-        :math:`g = \mathrm{softmax}(p) - e_y` it is :math:`p (g - p \cdot g)`.
-
-    Notes
-    -----
-    The released codes differentiate the mean over a batch, which divides the rows by the batch's
-    size; cosines do not change.
-    """
-    rows = np.arange(len(labels))
-    probabilities = _softmax(logits.astype(np.float64))
-    if loss == "cross-entropy":
-        probabilities[rows, labels] -= 1
-        return probabilities.astype(np.float32)
-    outer = _softmax(probabilities)
-    outer[rows, labels] -= 1
-    along = np.einsum("nc,nc->n", probabilities, outer)[:, None]
-    residuals: Float32Array = (probabilities * (outer - along)).astype(np.float32)
-    return residuals
-
-
-def _softmax(logits: FloatArray) -> FloatArray:
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
-
-
-def _logits(
-    classify: Callable[[Tensor], Tensor], features: Float32Array, device: str
-) -> Float32Array:
-    import torch
-
-    with torch.inference_mode():
-        blocks = [
-            classify(torch.from_numpy(features[start : start + _BATCH]).to(device)).float().cpu()
-            for start in range(0, len(features), _BATCH)
-        ]
-        logits: Float32Array = torch.cat(blocks).numpy()
-    return logits

@@ -1,4 +1,4 @@
-"""Gradients of the loss by the last layer's weights, kept as their two factors."""
+"""Gradients of the loss by the last layer's weights: how they are made, kept as two factors."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Callable
 
-    from bench.arrays import Float32Array
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from bench.arrays import Float32Array, FloatArray, IntArray
+
+_BATCH = 250
 
 
 @dataclass(frozen=True)
@@ -72,3 +77,65 @@ class Gradients:
         weights = full[:, classes:].reshape(n, classes, -1)
         np.multiply(residuals[:, :, None], features[:, None, :], out=weights)
         return full
+
+
+def fresh_head(width: int, classes: int, seed: int) -> Callable[[Tensor], Tensor]:
+    """Return a linear layer with torch's initial weights, drawn on the CPU from a seed."""
+    import torch
+    from torch import nn
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head: Callable[[Tensor], Tensor] = nn.Linear(width, classes)
+    return head
+
+
+def logits_of(
+    classify: Callable[[Tensor], Tensor], features: Float32Array, device: str
+) -> Float32Array:
+    """Return a last layer's logits for features [N, d], float32 [N, C], made on a device."""
+    import torch
+
+    with torch.inference_mode():
+        blocks = [
+            classify(torch.from_numpy(features[start : start + _BATCH]).to(device)).float().cpu()
+            for start in range(0, len(features), _BATCH)
+        ]
+        logits: Float32Array = torch.cat(blocks).numpy()
+    return logits
+
+
+def loss_residuals(logits: Float32Array, labels: IntArray, loss: str) -> Float32Array:
+    r"""Return the gradients of the images' losses by their logits, float32 [N, C].
+
+    Parameters
+    ----------
+    logits : float32 [N, C]
+        :math:`z`, with :math:`p = \mathrm{softmax}(z)`.
+    labels : int64 [N]
+        :math:`y`.
+    loss : {"cross-entropy", "double-softmax"}
+        The cross-entropy of the logits, whose gradient is :math:`p - e_y`, or that of the
+        probabilities taken for logits (DQ's ``submodular.py:65``): with
+        :math:`g = \mathrm{softmax}(p) - e_y` it is :math:`p (g - p \cdot g)`.
+
+    Notes
+    -----
+    The released codes differentiate the mean over a batch, which divides the rows by the batch's
+    size; cosines do not change.
+    """
+    rows = np.arange(len(labels))
+    probabilities = _softmax(logits.astype(np.float64))
+    if loss == "cross-entropy":
+        probabilities[rows, labels] -= 1
+        return probabilities.astype(np.float32)
+    outer = _softmax(probabilities)
+    outer[rows, labels] -= 1
+    along = np.einsum("nc,nc->n", probabilities, outer)[:, None]
+    residuals: Float32Array = (probabilities * (outer - along)).astype(np.float32)
+    return residuals
+
+
+def _softmax(logits: FloatArray) -> FloatArray:
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))

@@ -76,7 +76,7 @@ class Search:
     def __init__(self, points: Points, rows: MatrixRows | FetchedRows, exact: ExactGain) -> None:
         self.rows, self.exact = rows, exact
         self.smallest_gap = float("inf")
-        self.error = Error(points, rows.eps, exact.rows_added)
+        self.bound = RoundingBound(points, rows.eps, exact.rows_added)
         self._ids: Index = np.arange(points.n)
         self.gain: F64 = np.zeros(points.n)  # before the next pick, -inf where a point is picked
         self._row: F64 = np.empty(points.n)
@@ -86,7 +86,7 @@ class Search:
         """Pick points one by one, each lowering every gain by its row."""
         first, was_refreshed = self.gain.copy(), False
         for done in range(0, size, TOGETHER):
-            if self.error.rows > REFRESH:
+            if self.bound.rows > REFRESH:
                 self._refresh()
                 was_refreshed = True
             self._pick(min(TOGETHER, size - done))
@@ -95,14 +95,14 @@ class Search:
             self._refresh()
         else:
             self.gain[:] = (first + self.gain) / 2
-            self.error.halve()
+            self.bound.halve()
         self._compact()
         return picks
 
     def _pick(self, count: int) -> None:
         """Pick by the gains as they are kept; where two are too close, by float64 ones."""
         gain, row, rows, picks = self.gain, self._row, self.rows.ready, self.exact.picks
-        slack, gaps = self.error.slack(count) + self.exact.tie, [self.smallest_gap]
+        slack, gaps = self.bound.slack(count) + self.exact.tie, [self.smallest_gap]
         for _ in range(count):
             at = int(gain.argmax())
             top = gain.item(at)
@@ -119,7 +119,7 @@ class Search:
             np.copyto(row, self.rows.fetch(at, gain) if ready is None else ready)
             np.subtract(gain, row, gain)
         self.smallest_gap = min(gaps)
-        self.error.add(count)
+        self.bound.add(count)
 
     def _settle(self, bar: float) -> tuple[int, float]:
         """Return the best of the points above `bar` in float64, and its lead."""
@@ -131,7 +131,7 @@ class Search:
         """Set the gains afresh in float64, so that rounding does not add up."""
         fresh = self.exact.many_gains(self._ids)
         self.gain[:] = np.where(np.isneginf(self.gain), -np.inf, fresh)
-        self.error.clear()
+        self.bound.clear()
 
     def _compact(self) -> None:
         """Leave the picks out of the search, where that makes it faster."""
@@ -140,8 +140,8 @@ class Search:
             self._ids, self.gain, self._row = self._ids[left], self.gain[left], self._row[left]
 
 
-class Error:
-    """The bound of a gain's error, from how often and with which weights rows were added.
+class RoundingBound:
+    """The bound of a gain's rounding error, from how often and with which weights rows were added.
 
     Parameters
     ----------

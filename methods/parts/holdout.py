@@ -12,7 +12,7 @@ from bench.budgets import Budget
 from bench.errors import UsageError
 from bench.models import MODELS
 from bench.protocols import Cpu, Protocol
-from methods.parts.draws import lowest
+from methods.parts.draws import lowest_by_class, uniform_by_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -72,12 +72,10 @@ class Learners:
         They are the same share of every class, at least one image and at most all but one; a
         class of one image has none. The draw follows the images' keys.
         """
-        drawn = _uniform_by_key(train, ctx.generator("held-out", number))
-        parts = []
-        for label, size in enumerate(train.class_counts):
-            wanted = np.clip(np.floor(self.share * size + 0.5), 1, max(size - 1, 0))
-            parts.append(lowest(np.flatnonzero(train.labels == label), drawn, int(wanted)))
-        return np.concatenate(parts)
+        drawn = uniform_by_key(train, ctx.generator("held-out", number))
+        sizes = train.class_counts
+        wanted = np.maximum(np.floor(self.share * sizes + 0.5).astype(np.int64), 1)
+        return lowest_by_class(train.labels, drawn, np.minimum(wanted, np.maximum(sizes - 1, 0)))
 
     def at_ratio(self, percent: float, train: ImageDataset, ctx: Context) -> list[Artefact]:
         """Return an artefact for each learner of a class-balanced random draw.
@@ -90,7 +88,7 @@ class Learners:
         """
 
         def draw(number: int) -> Draw:
-            order = _uniform_by_key(train, ctx.generator("learner draw", number))
+            order = uniform_by_key(train, ctx.generator("learner draw", number))
             counts = Budget.parse(str(percent)).images_by_class(train.class_counts)
             return order, np.maximum(counts, 1)
 
@@ -211,17 +209,6 @@ def total(learners: Sequence[Artefact], name: str) -> IntArray:
 def _taken(draw: Draw, held_out: IntArray, labels: IntArray) -> IntArray:
     """Return the positions that a draw takes of those not held out, ascending."""
     order, counts = draw
-    is_free = np.ones(len(labels), dtype=bool)
-    is_free[held_out] = False
-    taken = [
-        lowest(np.flatnonzero(is_free & (labels == label)), order, int(count))
-        for label, count in enumerate(counts)
-    ]
-    return np.sort(np.concatenate(taken))
-
-
-def _uniform_by_key(train: ImageDataset, generator: np.random.Generator) -> FloatArray:
-    """Return one uniform number for each image, float64 [N], dealt in the order of the keys."""
-    drawn = np.empty(len(train))
-    drawn[np.argsort(np.asarray(train.keys), kind="stable")] = generator.random(len(train))
-    return drawn
+    free = labels.copy()
+    free[held_out] = -1
+    return np.sort(lowest_by_class(free, order, counts))

@@ -11,8 +11,9 @@ from torchvision import transforms
 
 from bench.augment import Normalisation
 from bench.models import MODELS
-from methods.parts.diversity import Crops, gram_diversity
+from methods.parts.diversity import gram_diversity
 from methods.parts.embeddings import extract
+from methods.parts.views import Crops
 
 IMAGES, SIDE = 500, 32
 STATISTICS = Normalisation((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))

@@ -9,15 +9,9 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.functional import hflip, resized_crop
 
 from bench.augment import Normalisation
-from methods.parts.diversity import (
-    Crops,
-    Discriminator,
-    UntrainedHead,
-    Views,
-    diversity,
-    gram_diversity,
-)
+from methods.parts.diversity import Discriminator, UntrainedHead, diversity, gram_diversity
 from methods.parts.embeddings import Extractor
+from methods.parts.views import Crops, Views
 
 
 def unit(vectors):

@@ -10,8 +10,8 @@ from selections import graphcut_order
 from bench.budgets import Budget
 from bench.contract import METHODS
 from bench.identity import digest
-from methods.parts.embeddings import Extractor, loss_residuals
-from methods.parts.gradients import Gradients
+from methods.parts.embeddings import Extractor
+from methods.parts.gradients import Gradients, loss_residuals
 from methods.parts.holdout import Learners
 
 SMALL = "extractor=resnet8[width=4],extractor_epochs=0"

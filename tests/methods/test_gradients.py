@@ -150,7 +150,7 @@ class CheckedSearch(Search):
     def _pick(self, count):
         super()._pick(count)
         error = np.abs(self.gain - self.truth.gains(self._ids))
-        assert error[np.isfinite(self.gain)].max() < self.error.slack(0) / 2
+        assert error[np.isfinite(self.gain)].max() < self.bound.slack(0) / 2
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -287,7 +287,7 @@ class CheckedSearch(search.Search):
 
     def check(self):
         error = np.abs(self.gain - self.exact.many_gains(self._ids))
-        assert error[np.isfinite(self.gain)].max() < self.error.slack(0) / 2
+        assert error[np.isfinite(self.gain)].max() < self.bound.slack(0) / 2
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -311,7 +311,7 @@ def test_rounding_stays_within_the_bound(name, kind, kernel, d):
 
 def test_rows_of_earlier_bins_count_by_half():
     pool = points_of(embeddings("isotropic", 50, 16), "cosine")
-    error = search.Error(pool, 2.0**-23, 0)
+    error = search.RoundingBound(pool, 2.0**-23, 0)
     for weights in ([1] * 10, [0.5] * 10 + [1] * 6, [0.5] * 16 + [1] * 3):
         error.add(weights.count(1))
         independent = 8 * 4 * np.sqrt(np.square(weights).sum())
