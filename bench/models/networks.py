@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.augment import Normalisation
+from bench.models.convolutions import Convolution
 
 
 class Features(NamedTuple):
@@ -55,14 +56,14 @@ class BasicBlock(nn.Module):
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
+        self.conv1 = Convolution(inputs, width, 3, stride)
         self.norm1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.conv2 = Convolution(width, width, 3)
         self.norm2 = nn.BatchNorm2d(width)
         self.shortcut = nn.Sequential()
         if stride != 1 or inputs != width:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+                Convolution(inputs, width, 1, stride), nn.BatchNorm2d(width)
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,16 +80,16 @@ class Bottleneck(nn.Module):
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
         outputs = self.expansion * width
-        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
+        self.conv1 = Convolution(inputs, width, 1)
         self.norm1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.conv2 = Convolution(width, width, 3, stride)
         self.norm2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
+        self.conv3 = Convolution(width, outputs, 1)
         self.norm3 = nn.BatchNorm2d(outputs)
         self.shortcut = nn.Sequential()
         if stride != 1 or inputs != outputs:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+                Convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs)
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -122,9 +123,7 @@ class ResNet(Network):
         block: type[BasicBlock | Bottleneck] = BasicBlock,
     ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0])
-        )
+        self.stem = nn.Sequential(Convolution(channels, widths[0], 3), nn.BatchNorm2d(widths[0]))
         stages, inputs = [], widths[0]
         for number, width in enumerate(widths):
             strides = [1 if number == 0 else 2, *[1] * (blocks[number] - 1)]

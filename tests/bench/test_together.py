@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from bench.execution import execute
 from bench.launching import Order, check_processes
 from bench.models import MODELS, Model
 from bench.models.base import Shape
+from bench.models.convolutions import Convolution, Product
 from bench.models.networks import Features, Network
 from bench.progress import Progress
 from bench.protocols import PROTOCOLS
@@ -86,9 +88,28 @@ class Windowed(Model):
 
 
 RESNET = MODELS.make_one("resnet8[width=4]")
+
+
+@dataclass(frozen=True)
+class Multiplied(Model):
+    """The same network; its convolutions are products of matrices."""
+
+    def build(self, shape: Shape, classes: int) -> Network:
+        network = RESNET.build(shape, classes)
+        for layer in network.modules():
+            if isinstance(layer, Convolution):
+                layer.forward = partial(multiplied, layer)
+        return network
+
+
+def multiplied(layer: Convolution, images: torch.Tensor) -> torch.Tensor:
+    return Product.apply(images, layer.weight, layer.stride[0])
+
+
 TOGETHER = [
     (RESNET, 69, ""),  # 32, 32 and 5 images; one batch normalisation over all processes
     (RESNET, 69, ",batch_shards=2,last_batch=drop"),  # and one for each half of a batch
+    (Multiplied(), 33, ""),  # 32 images and 1: one of the processes has none
     (Windowed(), 1, ""),  # one of the processes has no image
 ]
 

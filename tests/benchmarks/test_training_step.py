@@ -1,5 +1,7 @@
 """An epoch of training against a plain loop over a DataLoader, on the same images.
 
+A convolution over small maps, as ResNet-18 and ResNet-50 have them last, by torch and as a product.
+
 The share of the machine's peak, measured in the same process, stands in each result's
 ``extra_info`` (--benchmark-json, or -s).
 """
@@ -20,6 +22,7 @@ from bench.calibration import calibrate
 from bench.contract import ImageDataset
 from bench.execution import prepare_torch
 from bench.models import MODELS
+from bench.models.convolutions import Product
 from bench.operations import TRAINING_FACTOR, operations_per_image
 from bench.protocols import PROTOCOLS
 
@@ -92,3 +95,34 @@ def test_ours(benchmark, train, model, precision):
     benchmark.group = f"an epoch of {model}"
     benchmark.pedantic(our_epoch, (images, model, precision), rounds=5, warmup_rounds=1)
     told_share(benchmark, images, model, precision)
+
+
+def by_torch(images, weight, stride):
+    return functional.conv2d(images, weight, None, stride, weight.shape[-1] // 2)
+
+
+@pytest.mark.parametrize("way", [by_torch, Product.apply])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "side", "kernel", "stride"),
+    [
+        (512, 512, 4, 3, 1),
+        (256, 512, 8, 3, 2),
+        (256, 512, 8, 1, 2),
+        (512, 2048, 4, 1, 1),
+        (2048, 512, 4, 1, 1),
+        (1024, 2048, 8, 1, 2),
+    ],
+)
+def test_small_maps(benchmark, inputs, outputs, side, kernel, stride, way):
+    def made(*shape):
+        one = torch.randn(shape).bfloat16().contiguous(memory_format=torch.channels_last)
+        return one.requires_grad_()
+
+    def step():
+        way(images, weight, stride).backward(owed)
+
+    prepare_torch(torch.get_num_threads())
+    images, weight = made(128, inputs, side, side), made(outputs, inputs, kernel, kernel)
+    owed = made(128, outputs, side // stride, side // stride).detach()
+    benchmark.group = f"{inputs} to {outputs}, {kernel} x {kernel}, map of {side // stride}"
+    benchmark.pedantic(step, rounds=5, warmup_rounds=1)

@@ -1,0 +1,177 @@
+"""Convolutions as products of matrices equal torch's, and are taken by a rule."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
+
+from bench import training
+from bench.augment import Normalisation
+from bench.checkpoints import Checkpoint
+from bench.contract import ImageDataset
+from bench.models import MODELS, convolutions
+from bench.models.convolutions import Convolution, Product, is_product, products
+from bench.protocols import PROTOCOLS
+from bench.recording import engine_facts
+
+LAST = torch.empty(512, 512, 3, 3, device="meta")
+"""The weights of ResNet-18's last stage."""
+
+
+@pytest.fixture
+def tiles(monkeypatch):
+    """Let the processor have AMX, as the rule asks."""
+    monkeypatch.setattr(convolutions, "_has_tiles", lambda: True)
+
+
+def maps_and_gradients(convolve, images, weight, owed):
+    images, weight = (one.detach().requires_grad_() for one in (images, weight))
+    maps = convolve(images, weight)
+    maps.backward(owed)
+    return maps.detach(), images.grad, weight.grad
+
+
+def drawn(seed, images, outputs, kernel, stride):
+    """Random images, weights, and the gradient that is owed to the map, in float64."""
+    draw = torch.Generator().manual_seed(seed)
+    sides = [(side - 1) // stride + 1 for side in images[2:]]
+    shapes = images, (outputs, images[1], kernel, kernel), (images[0], outputs, *sides)
+    return [torch.randn(shape, generator=draw, dtype=torch.float64) for shape in shapes]
+
+
+@settings(max_examples=30)
+@given(
+    seed=st.integers(0, 2**32),
+    images=st.tuples(*(st.integers(low, high) for low, high in ((0, 3), (1, 5), (1, 9), (1, 9)))),
+    outputs=st.integers(1, 5),
+    kernel=st.sampled_from([1, 3, 5]),
+    stride=st.integers(1, 3),
+)
+def test_maps_and_both_gradients_are_those_of_torchs_convolution(
+    seed, images, outputs, kernel, stride
+):
+    given_all = drawn(seed, images, outputs, kernel, stride)
+    found = maps_and_gradients(lambda x, w: Product.apply(x, w, stride), *given_all)
+    expected = maps_and_gradients(
+        lambda x, w: functional.conv2d(x, w, None, stride, kernel // 2), *given_all
+    )
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (1, 2)])
+def test_in_bf16_they_are_near_float64_as_torchs_are(kernel, stride):
+    exact = [one.bfloat16().double() for one in drawn(0, (16, 64, 8, 8), 32, kernel, stride)]
+    rounded = [one.bfloat16().contiguous(memory_format=torch.channels_last) for one in exact]
+    expected = maps_and_gradients(
+        lambda x, w: functional.conv2d(x, w, None, stride, kernel // 2), *exact
+    )
+    found = maps_and_gradients(lambda x, w: Product.apply(x, w, stride), *rounded)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == torch.bfloat16
+        assert one.is_contiguous(memory_format=torch.channels_last)
+        assert (one - other).norm() < 2**-8 * other.norm()
+
+
+@pytest.mark.parametrize(
+    ("side", "weight", "stride", "taken"),
+    [
+        (4, LAST, 1, True),
+        (2, LAST, 1, True),
+        (8, LAST[:, :256], 2, True),  # its map has a side of 4
+        (8, LAST[:, :256, :1, :1], 2, True),
+        (5, LAST, 1, False),
+        (9, LAST, 2, False),
+        (4, LAST[:256, :256], 1, False),
+        (8, LAST[:64, :32], 2, False),  # the last stage of ResNet-8
+    ],
+)
+def test_small_maps_of_many_channels_are_products_in_bf16(tiles, side, weight, stride, taken):
+    images = torch.empty(1, weight.shape[1], side, side)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert is_product(images, weight, stride) == taken
+    assert not is_product(images, weight, stride)  # float32
+    with torch.autocast("cpu", torch.float16):
+        assert not is_product(images, weight, stride)
+
+
+def test_products_are_for_processors_with_tiles_alone(monkeypatch):
+    images, elsewhere = torch.empty(1, 512, 4, 4), torch.empty(1, 512, 4, 4, device="meta")
+    with torch.autocast("cpu", torch.bfloat16):
+        for has_tiles in (True, False):
+            monkeypatch.setattr(convolutions, "_has_tiles", lambda found=has_tiles: found)
+            assert is_product(images, LAST, 1) == has_tiles
+            assert not is_product(elsewhere, LAST, 1)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (1, 1), (1, 2)])
+def test_in_fp32_nothing_differs_from_torchs_layer(tiles, monkeypatch, kernel, stride):
+    monkeypatch.setattr(convolutions, "_FEWEST_PAIRS", 1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        own = Convolution(6, 5, kernel, stride)
+        torch.manual_seed(0)
+        plain = nn.Conv2d(6, 5, kernel, stride, kernel // 2, bias=False)
+    images, _, owed = (one.float() for one in drawn(0, (2, 6, 4, 4), 5, kernel, stride))
+    found, expected = (
+        maps_and_gradients(
+            lambda x, w, layer=layer: torch.func.functional_call(layer, {"weight": w}, x),
+            images, layer.weight, owed,
+        )
+        for layer in (own, plain)
+    )  # fmt: skip
+    assert all(map(torch.equal, found, expected))
+    assert own.state_dict().keys() == plain.state_dict().keys()
+    assert products(own) == 0
+
+
+@pytest.fixture
+def job(tiles, monkeypatch):
+    """A run in bf16 whose convolutions over maps of up to 4 x 4 are products."""
+    monkeypatch.setattr(convolutions, "_FEWEST_PAIRS", 1)
+    rng = np.random.default_rng(0)
+    train = ImageDataset(
+        rng.integers(0, 256, (33, 8, 8, 1), dtype=np.uint8), np.arange(33) % 3,
+        tuple("abc"), tuple(f"{number:02}" for number in range(33)),
+    )  # fmt: skip
+    return training.Job(
+        model=MODELS.make_one("resnet8[width=4]"),
+        protocol=PROTOCOLS.make_one("smoke[epochs=3,batch_size=32,precision=bf16]"),
+        train=train,
+        test=train,
+        normalisation=Normalisation.of(train.images),
+        seed=0,
+        device="cpu",
+    )
+
+
+def test_the_record_counts_the_convolutions_that_were_products(job):
+    _, curve = training.run(job)
+    assert engine_facts(job, curve, packed=1)["convolutions_as_products"] == 6
+    protocol = dataclasses.replace(job.protocol, precision="fp32")
+    _, curve = training.run(dataclasses.replace(job, protocol=protocol))
+    assert engine_facts(job, curve, packed=1)["convolutions_as_products"] == 0
+
+
+@pytest.mark.parametrize(
+    "batch_shards", [1, 4]
+)  # the last batch is one image: three pieces have none
+def test_runs_with_products_repeat_and_go_on_bit_by_bit(job, tmp_path, batch_shards):
+    protocol = dataclasses.replace(job.protocol, batch_shards=batch_shards)
+    job = dataclasses.replace(job, protocol=protocol)
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.run(job, Checkpoint(tmp_path), stop)
+    runs = [training.run(job, checkpoint) for checkpoint in (None, None, Checkpoint(tmp_path))]
+    assert len({training.weights_digest(network) for network, _ in runs}) == 1
+    assert {curve.products for _, curve in runs} == {6}
