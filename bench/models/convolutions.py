@@ -114,7 +114,9 @@ def _matrix(weight: Tensor) -> Tensor:
 def _windows(images: Tensor, kernel: int, stride: int) -> Tensor:
     """Return what every place of the map sees, [B * H' * W', K * K * C]."""
     border, channels = kernel // 2, images.shape[1]
-    padded = functional.pad(images.permute(0, 2, 3, 1), (0, 0, border, border, border, border))
+    padded = images.permute(0, 2, 3, 1)
+    if border:  # by nothing it would be copied
+        padded = functional.pad(padded, (0, 0, border, border, border, border))
     seen = padded.unfold(1, kernel, stride).unfold(2, kernel, stride)
     return seen.permute(0, 1, 2, 4, 5, 3).reshape(-1, kernel * kernel * channels)
 
@@ -122,18 +124,18 @@ def _windows(images: Tensor, kernel: int, stride: int) -> Tensor:
 def _summed(windows: Tensor, shape: torch.Size, kernel: int, stride: int) -> Tensor:
     """Return images [B, C, H, W] of windows: each place the sum of all that saw it.
 
-    The sum is one of float32 at least, in a fixed order.
+    Sums are of float32 at least, in a fixed order.
     """
     count, channels, height, width = shape
     if kernel == stride == 1:  # every place was seen once
         return windows.view(count, height, width, channels).permute(0, 3, 1, 2)
     high, wide = _places(height, stride), _places(width, stride)
     seen = windows.view(count, high, wide, kernel, kernel, channels)
-    border = kernel // 2
-    padded = windows.new_zeros(
-        (count, height + 2 * border, width + 2 * border, channels),
-        dtype=torch.promote_types(windows.dtype, torch.float32),
-    )
+    border, dtype = kernel // 2, windows.dtype
+    if kernel > stride:  # else no place was seen twice
+        dtype = torch.promote_types(dtype, torch.float32)
+    sides = height + 2 * border, width + 2 * border
+    padded = windows.new_zeros((count, *sides, channels), dtype=dtype)
     for row in range(kernel):
         for column in range(kernel):
             rows = slice(row, row + stride * high, stride)
