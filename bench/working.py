@@ -231,6 +231,7 @@ class Worker:
         def told(done: int, total: int) -> None:
             self._progress.stage("training", done, total)
 
+        told(0, 0)  # the first epoch may be long, and one that is gone on from is not known yet
         if self._processes == 1:
             place = self._checkpoint(cell.id)
             return training.run(job, place, told, trainers=self._trainers)

@@ -268,7 +268,7 @@ class Killing(Progress):
         self.order = Path()
 
     def stage(self, stage: str, done: int, total: int) -> None:
-        if stage == "training" and not self.order.name:
+        if stage == "training" and done and not self.order.name:
             (self.order,) = self._folder.glob("checkpoints/*/processes-*/order.json")
             os.kill(ranks_of(self.order)[1], signal.SIGKILL)
 

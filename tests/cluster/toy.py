@@ -39,7 +39,7 @@ Results.write_record = noted  # type: ignore[method-assign]
 
 def paced(self: Log, stage: str, done: int, total: int) -> None:
     tell_stage(self, stage, done, total)
-    if stage == "training":
+    if stage == "training" and done:
         nap("pace")
 
 

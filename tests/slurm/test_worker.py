@@ -22,6 +22,7 @@ from reports.reading import failure_row
 from slurm import codes
 from slurm.codes import code_digest
 from slurm.dispatch import prepare
+from slurm.log import Log
 from slurm.profiles import Profile
 from slurm.watch import status
 from slurm.worker import STALE_CODE, Work
@@ -167,3 +168,35 @@ def test_a_job_with_gpus_that_torch_does_not_see_computes_nothing(work, plan, re
     assert (failure["type"], failure["phase"]) == ("DeviceError", "start")
     assert "torch sees none" in failure["message"]
     assert ended(work(plan(seeds=1), gpus=0, device="auto", attempts={failure["id"]: 1})) == 0
+
+
+def test_a_log_tells_cells_that_wait_for_one_artefact_in_a_line_each(plan, capsys):
+    first, second = plan(seeds=2).cells
+    log = Log()
+    for cell in (first, second, first, second):
+        log.cell_started(cell)
+        log.cell_postponed(cell)
+    told = capsys.readouterr().out.splitlines()
+    assert [line.partition(": left for later")[0] for line in told] == [
+        f"{cell.id} {cell.label}" for cell in (first, second, first, second)
+    ]
+    log.cell_started(first)
+    log.stage("training", 0, 0)  # from now on the cell is this job's, however long an epoch takes
+    assert capsys.readouterr().out == f"{first.id} {first.label}\n"
+    log.cell_finished(first, {"metrics": {"accuracy": 87.654}})
+    assert capsys.readouterr().out == "    done: 87.65 %\n"
+
+
+def test_a_log_of_packed_cells_loses_none_of_them(plan, capsys):
+    first, second = plan(seeds=2).cells
+    log = Log()
+    log.cell_started(first)
+    log.cell_started(second)
+    log.cell_postponed(first)
+    log.cell_failed(second, {"type": "ValueError", "message": "no"})
+    assert capsys.readouterr().out.splitlines() == [
+        f"{first.id} {first.label}",
+        f"{first.id} {first.label}: left for later, another worker makes an artefact that it needs",
+        f"{second.id} {second.label}",
+        "    FAILED: ValueError: no",
+    ]
