@@ -18,6 +18,8 @@ from command import run_command
 from hypothesis import settings
 from PIL import Image
 
+from bench.contract import METHODS
+
 settings.register_profile("bench", deadline=None)  # these machines are noisy
 settings.load_profile("bench")
 
@@ -38,6 +40,13 @@ def one_thread() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
+
+
+@pytest.fixture
+def own_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the methods that a test registers from the tests after it."""
+    METHODS.names()  # loads those there are: into the registry itself, not into the test's copy
+    monkeypatch.setattr(METHODS, "_classes", dict(METHODS._classes))
 
 
 @pytest.fixture(scope="session")

@@ -75,11 +75,11 @@ class Done:
 
 
 @pytest.fixture
-def check(monkeypatch, capsys, environment, tmp_path: Path) -> Iterator[Callable[..., Done]]:
+def check(
+    own_methods, monkeypatch, capsys, environment, tmp_path: Path
+) -> Iterator[Callable[..., Done]]:
     """Return a function that runs the command in this process, with the toys registered."""
     threads = torch.get_num_threads()
-    METHODS.names()
-    monkeypatch.setattr(METHODS, "_classes", dict(METHODS._classes))
     monkeypatch.syspath_prepend(tmp_path / "site")
     import_module("toys_plugin")
 

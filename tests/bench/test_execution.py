@@ -22,12 +22,10 @@ INFO = MethodInfo(title="t", paper="none", year=2026, kind="selection", code="he
 
 
 @pytest.fixture
-def register(monkeypatch):
+def register(own_methods):
     """Return a function that registers a method for one test."""
 
     def enter(name, compress):
-        monkeypatch.setattr(METHODS, "_classes", dict(METHODS._classes))
-
         @METHODS.register(name)
         @dataclass(frozen=True)
         class Made(Method):
@@ -38,7 +36,6 @@ def register(monkeypatch):
 
         return METHODS.make_one(name)
 
-    METHODS.names()
     return enter
 
 

@@ -39,10 +39,8 @@ def plan_of(methods="random", protocol="smoke[epochs=1]", seeds=1, ratio="10"):
 
 
 @pytest.fixture
-def method(monkeypatch):
+def method(own_methods):
     """Return a function that registers a method for one test."""
-    METHODS.names()
-    monkeypatch.setattr(METHODS, "_classes", dict(METHODS._classes))
 
     def register(name, compress):
         @METHODS.register(name)

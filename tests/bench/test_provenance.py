@@ -72,11 +72,10 @@ def test_what_decides_a_processors_bits_is_in_the_stamp_of_a_checkpoint(monkeypa
             assert provenance.continuation_stamp("cpu") != before, name
 
 
-def test_a_plugins_code_is_in_the_stamp_of_a_checkpoint(monkeypatch, tmp_path):
+def test_a_plugins_code_is_in_the_stamp_of_a_checkpoint(own_methods, monkeypatch, tmp_path):
     path = tmp_path / "a_plugin.py"
     path.write_text("the code")
     monkeypatch.setitem(sys.modules, "a_plugin", SimpleNamespace(__file__=str(path)))
-    monkeypatch.setattr(METHODS, "_classes", dict(METHODS._classes))
     without = provenance.continuation_stamp("cpu")
     random = METHODS.get("random")
     METHODS._classes["mine"] = type("Mine", (random,), {"__module__": "a_plugin"})

@@ -67,13 +67,10 @@ INFO = MethodInfo(title="t", paper="none", year=2026, kind="selection", code="he
 
 
 @pytest.fixture
-def register(monkeypatch):
+def register(own_methods):
     """Return a function that registers a method for one test."""
 
     def enter(compress, artefacts=lambda self, train, ctx: ()):
-        METHODS.names()
-        monkeypatch.setattr(METHODS, "_classes", dict(METHODS._classes))
-
         @METHODS.register("made")
         @dataclass(frozen=True)
         class Made(Method):
