@@ -61,6 +61,11 @@ class Gradients:
     def __len__(self) -> int:
         return len(self.residuals)
 
+    @property
+    def width(self) -> int:
+        """How many numbers one gradient has, C (d + 1)."""
+        return self.residuals.shape[1] * (1 + self.features.shape[1])
+
     def subset(self, index: NDArray[Any] | slice) -> Gradients:
         """Return the gradients of some images, by position or mask."""
         return Gradients(self.residuals[index], self.features[index])

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench import resources
 from bench.errors import UsageError
+from bench.metering import told_bytes
 from methods.parts.gradients import Gradients
 
 if TYPE_CHECKING:
@@ -53,7 +55,8 @@ def released_bins(
     ValueError
         For wrong shapes or types, or `bins` below 1.
     UsageError
-        For a class that gets no pick in some bin, which the released code refuses as well.
+        For a class that gets no pick in some bin, which the released code refuses as well, and for
+        one that does not fit into memory.
 
     Notes
     -----
@@ -67,6 +70,7 @@ def released_bins(
     classes = np.asarray(labels)
     if classes.shape != (len(vectors),):
         raise ValueError(f"labels: shape {classes.shape}; allowed: ({len(vectors)},)")
+    _require_memory(vectors, int(np.unique_counts(classes).counts.max(initial=0)))
     left, found = np.arange(len(vectors)), []
     size = round(len(left) * (1 / bins))
     for number in range(bins - 1):
@@ -100,7 +104,8 @@ def released_order(vectors: Float32Array | Gradients, budget: int) -> IntArray:
     ValueError
         For another type or shape.
     UsageError
-        For a budget outside its range, as in the released code.
+        For a budget outside its range, as in the released code, and for a pool that does not fit
+        into memory.
 
     Notes
     -----
@@ -120,7 +125,21 @@ def released_order(vectors: Float32Array | Gradients, budget: int) -> IntArray:
             f"{budget} images of a pool of {len(vectors)}: the released search gives 1 to "
             f"{len(vectors)}. Take another budget or greedy=exact"
         )
+    _require_memory(vectors, len(vectors))
     return _order(_rows(vectors, slice(None)), budget)
+
+
+def _require_memory(vectors: Float32Array | Gradients, pool: int) -> None:
+    """Raise a UsageError where the rows of a pool of n and its n x n kernel do not fit."""
+    width = vectors.width if isinstance(vectors, Gradients) else vectors.shape[1]
+    # The rows twice beside the kernel, then once beside it and its copy in column order.
+    needed = 4 * pool * max(2 * width + pool, width + 2 * pool)
+    free = resources.available_memory()
+    if needed > free:
+        raise UsageError(
+            f"greedy=released holds all pairs of a pool: {pool:,} vectors of {width:,} numbers "
+            f"take {told_bytes(needed)}, and {told_bytes(free)} are free. Take greedy=exact"
+        )
 
 
 def _order(rows: Float32Array, budget: int) -> IntArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -219,6 +221,32 @@ def test_a_budget_beyond_the_pool_is_refused(budget):
         UsageError, match=rf"{budget} images of a pool of 4: .* gives 1 to 4\. Take"
     ):
         released_order(np.eye(4, dtype=np.float32), budget)
+
+
+@pytest.mark.parametrize(("n", "width"), [(400, 1100), (700, 110)])
+@pytest.mark.parametrize("as_gradients", [False, True])
+def test_a_pool_that_does_not_fit_into_memory_is_refused(n, width, as_gradients, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.random((n, width), np.float32)
+    if as_gradients:
+        x = Gradients(rng.random((n, 10), np.float32), rng.random((n, width // 10 - 1), np.float32))
+    needed = 4 * n * max(2 * width + n, width + 2 * n)
+    tracemalloc.start()
+    released_bins(x, np.zeros(n, int), 3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.9 * needed < peak < 1.1 * needed
+
+    monkeypatch.setattr("bench.resources.available_memory", lambda: needed)
+    released_order(x, 3)
+    released_bins(x, np.zeros(n, int), 3)
+    monkeypatch.setattr("bench.resources.available_memory", lambda: needed - 1)
+    told = rf"pairs of a pool: {n} vectors of [\d,]+ numbers take .* free\. Take greedy=exact"
+    with pytest.raises(UsageError, match=told):
+        released_order(x, 3)
+    with pytest.raises(UsageError, match=told):
+        released_bins(x, np.zeros(n, int), 3)
+    released_bins(x, np.arange(n) % 2, 3)
 
 
 def test_other_types_and_shapes_are_refused():
