@@ -64,7 +64,8 @@ class Gradients:
     @property
     def width(self) -> int:
         """How many numbers one gradient has, C (d + 1)."""
-        return self.residuals.shape[1] * (1 + self.features.shape[1])
+        width: int = self.residuals.shape[1] * (1 + self.features.shape[1])
+        return width
 
     def subset(self, index: NDArray[Any] | slice) -> Gradients:
         """Return the gradients of some images, by position or mask."""
