@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reports.statistics import Estimate
 
 _FEWEST = 3
-"""Methods; fewer are told apart in the other figures."""
+"""Methods that make a ratio worth a panel."""
 _MOST_RATIOS = 4
 _FIRM = 3
 """Pairs; the interval of two would make a point of all others."""
@@ -24,7 +24,7 @@ _Found = Mapping[tuple[str, str], "Estimate"]
 
 
 def difference_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iterator[Drawing]:
-    """Yield the figure of one setting, where several methods have runs that pair with random's."""
+    """Yield the figure of one setting, where three methods have runs that pair with random's."""
     found: dict[tuple[float, str], dict[tuple[str, str], Estimate]] = {}
     for one in series:
         control = control_at(series, one)
@@ -33,11 +33,10 @@ def difference_drawings(setting: Setting, slug: str, series: Sequence[Series]) -
         value = difference(one, control, accuracy)
         if value is not None:
             found.setdefault((one.percent, one.of), {})[one.method] = value
-    ratios = sorted(found, key=lambda key: (-len(found[key]), key))[:_MOST_RATIOS]
-    ratios.sort(key=lambda key: (key[1], key[0]))
-    shown = [one for one in series if any(one.method in found[key] for key in ratios)]
-    called = labels(shown)
-    if len(called) < _FEWEST:
+    told = [key for key in sorted(found) if len(found[key]) >= _FEWEST]
+    ratios = sorted(sorted(told, key=lambda key: -len(found[key]))[:_MOST_RATIOS])
+    called = labels(one for one in series if any(one.method in found[key] for key in ratios))
+    if not called:
         return
     drawn = looks(called.values())
     with style():
@@ -56,7 +55,7 @@ def difference_drawings(setting: Setting, slug: str, series: Sequence[Series]) -
         "Accuracy of the last epoch, method minus class-balanced random, paired over common seeds "
         "at the same ratio and training; mean and 95 % interval, which is not corrected for the "
         "number of methods; n pairs. "
-        f"{f'{left_out} more ratios are not shown. ' * bool(left_out)}"
+        f"{f'Ratios not shown: {left_out}. ' * bool(left_out)}"
         f"{setting.title}, data {setting.fingerprint}."
     )
     title = f"Differences to random: {setting.title}"
