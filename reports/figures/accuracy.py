@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +19,7 @@ from reports.figures.style import (
     runs_in_words,
     save,
     style,
+    uncrowded,
 )
 from reports.runs import METHOD_ORDER
 from reports.statistics import Estimate
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
     from reports.tables import Table
 
-_MOST = 8
-"""Curves beyond which ADQ's ablations are left out: they have figures of their own."""
-_ABLATED = re.compile(r"\b(alpha|scores)=")
 _WIDE = 12
 
 
@@ -51,9 +48,9 @@ def accuracy_canvas(table: Table) -> Canvas:
             of = "" if row.get("of", "images") == "images" else f" (of {row['of']})"
             curves[row["method"] + of].append((row["percent"], row["accuracy"]))
     full = next((curves.pop(name) for name in list(curves) if name.split()[0] == "full"), [])
-    kept = {name: points for name, points in curves.items() if not _ABLATED.search(name)}
-    is_reduced = len(curves) > _MOST and 0 < len(kept) < len(curves)
-    curves = defaultdict(list, kept if is_reduced else curves)
+    kept = uncrowded(curves)
+    is_reduced = len(kept) < len(curves)
+    curves = defaultdict(list, {name: curves[name] for name in kept})
     ratios = sorted({ratio for points in curves.values() for ratio, _ in points})
     is_wide = len(ratios) > 1 and ratios[-1] / ratios[0] >= _WIDE
     place = (lambda ratio: math.log10(ratio)) if is_wide else (lambda ratio: ratio)
@@ -64,7 +61,7 @@ def accuracy_canvas(table: Table) -> Canvas:
     )
     drawn = looks(curves)
     with style():
-        canvas, [[axes]] = panels(1, 1, 6, 3.6 + 0.2 * (len(curves) // 4))
+        canvas, [[axes]] = panels(1, 1, 6, 3.8)
         for number, (method, points) in enumerate(curves.items()):
             offset = beside(number, len(curves), width)
             x = [place(ratio) + offset for ratio, _ in points]
@@ -83,7 +80,7 @@ def accuracy_canvas(table: Table) -> Canvas:
         axes.set_xlabel("training images kept (%)" + ", log scale" * is_wide)
         axes.set_ylabel("test accuracy (%), last epoch")
         estimates = [estimate for points in curves.values() for _, estimate in points]
-        told = runs_in_words(estimates) + "; ADQ's ablations left out" * is_reduced
+        told = runs_in_words(estimates) + "; methods with parameters left out" * is_reduced
         if any(one.mean + (one.half_width or 0.0) > 100 for one in estimates):
             told += "; intervals cut at 100"
         axes.set_title(f"{table.title}\n{told}", loc="left")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from reports.figures.style import (
     GREY,
+    LEFT_OUT,
     Drawing,
     Looks,
     beside,
@@ -18,6 +19,7 @@ from reports.figures.style import (
     panels,
     runs_in_words,
     style,
+    uncrowded,
 )
 from reports.runs import Series, accuracy, by_method, control_at, difference, labels
 from reports.tables import ascii_name
@@ -29,17 +31,16 @@ if TYPE_CHECKING:
 
 LOW = 10.0
 """Percent; ratios up to it are low ones."""
-_MOST = 8
 
 
 def bar_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iterator[Drawing]:
     """Yield the figure of one setting, where two methods have runs at one ratio."""
-    here = [
+    there = [
         one for one in series if one.name != "full" and not one.is_ablation and one.of == "images"
     ]
-    there = list(by_method(here))
-    methods = there[:_MOST]
-    here = [one for one in here if one.method in methods]
+    kept = uncrowded(one.spec for one in there)
+    here = [one for one in there if one.spec in kept]
+    methods = list(by_method(here))
     ratios = sorted({one.percent for one in here})
     if len(methods) < 2 or not ratios:
         return
@@ -80,7 +81,7 @@ def bar_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Itera
     caption = (
         f"As ADQ's Fig. 5: test accuracy of the last epoch by ratio, {n}. Differences to random "
         "are paired over common seeds, at the same ratio and training. "
-        f"{f'The first {_MOST} of {len(there)} methods. ' * (len(there) > _MOST)}"
+        f"{LEFT_OUT * (len(here) < len(there))}"
         f"{setting.title}, data {setting.fingerprint}."
     )
     yield Drawing(

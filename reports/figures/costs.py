@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from reports.figures.style import (
     GREY,
+    LEFT_OUT,
     Drawing,
     beside,
     grid,
@@ -16,6 +17,7 @@ from reports.figures.style import (
     panels,
     style,
     time_axis,
+    uncrowded,
 )
 from reports.runs import (
     Series,
@@ -62,7 +64,9 @@ def break_even(selection: float, full: float, reduced: float) -> float | None:
 
 def cost_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iterator[Drawing]:
     """Yield accuracy against cost for one setting with at least three points."""
-    here = [one for one in series if one.of == "images" and not one.is_ablation]
+    there = [one for one in series if one.of == "images" and not one.is_ablation]
+    kept = uncrowded(one.spec for one in there)
+    here = [one for one in there if one.spec in kept]
     points = {
         (one.method, one.percent): Point(
             one.mean(selection_s) + one.mean(evaluation_s), one.mean(accuracy)
@@ -109,8 +113,8 @@ def cost_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iter
         "Mean accuracy against the mean time of one cell with its whole selection. Step line: what "
         "no other point beats in both, by means alone: neither the intervals of accuracy nor those "
         "of time are in it; its ratios are told where there is room. Times are "
-        f"those of the machines in the records ({_devices(here)}). {setting.title}, "
-        f"data {setting.fingerprint}."
+        f"those of the machines in the records ({_devices(here)}). "
+        f"{LEFT_OUT * (len(here) < len(there))}{setting.title}, data {setting.fingerprint}."
     )
     yield Drawing(
         ascii_name(f"cost {slug}"), f"Accuracy and cost: {setting.title}", caption, canvas

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from reports.figures.style import GREY, Drawing, grid, legend, looks, panels, style
-from reports.runs import Record, Series, by_method, labels
+from reports.figures.style import (
+    GREY,
+    LEFT_OUT,
+    Drawing,
+    grid,
+    legend,
+    looks,
+    panels,
+    style,
+    uncrowded,
+)
+from reports.runs import Record, Series, labels
 from reports.statistics import Estimate, interval_over_seeds
 from reports.tables import ascii_name
 
@@ -14,14 +24,14 @@ if TYPE_CHECKING:
     from reports.collection import Setting
 
 _MOST_PANELS = 4
-_MOST_CURVES = 8
 
 
 def curve_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iterator[Drawing]:
     """Yield the curves of one setting, a panel a ratio, where runs were tested more than once."""
     tested = [one for one in series if len(_epochs(one)) > 1 and not one.is_ablation]
-    here = [one for one in tested if one.name != "full" and one.of == "images"]
-    methods = list(by_method(here))[:_MOST_CURVES]
+    there = [one for one in tested if one.name != "full" and one.of == "images"]
+    kept = uncrowded(one.spec for one in there)
+    here = [one for one in there if one.spec in kept]
     ratios = _spread(sorted({one.percent for one in here}))
     if not ratios:
         return
@@ -34,7 +44,7 @@ def curve_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Ite
             if full is not None:
                 _curve(axes[place].plot, full, "full", color=GREY, linestyle=(0, (6, 3)))
             for one in here:
-                if one.percent == ratio and one.method in methods:
+                if one.percent == ratio:
                     look = drawn[called[one.method]]
                     curve = _curve(
                         axes[place].plot, one, called[one.method], color=look.colour,
@@ -56,7 +66,8 @@ def curve_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Ite
     caption = (
         "Test accuracy by epoch: mean and 95 % interval over "
         f"{' to '.join(str(n) for n in sorted({counts[0], counts[-1]}))} runs. The last epoch is "
-        f"the result. {setting.title}, data {setting.fingerprint}."
+        f"the result. {LEFT_OUT * (len(here) < len(there))}{setting.title}, "
+        f"data {setting.fingerprint}."
     )
     yield Drawing(
         ascii_name(f"curves {slug}"), f"Learning curves: {setting.title}", caption, canvas

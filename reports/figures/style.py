@@ -24,6 +24,11 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":")
 HATCHES = ("//", "\\\\", "..", "xx", "--", "++", "")
 GREY = "0.4"
+LEFT_OUT = "Methods with parameters are left out. "
+"""What a caption says where :func:`uncrowded` left some out."""
+_MOST = 8
+_LEGEND = 0.25
+"""Inches: what the heights of figures leave for their legends."""
 _FIXED = {"random": 6, "dq": 0, "adq": 1, "dm": 2, "graphcut": 3}
 _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "bench",
@@ -159,7 +164,10 @@ def beside(number: int, count: int, width: float) -> float:
 
 
 def legend(canvas: Canvas, axes: Iterable[Axes], most: int = 4) -> None:
-    """Put one legend for all axes below them, in as many columns as have room."""
+    """Put one legend for all axes below them, in as many columns as have room.
+
+    The canvas grows by what a long one takes, so that the axes keep their height.
+    """
     found: dict[str, Any] = {}
     for one in axes:
         handles, names = one.get_legend_handles_labels()
@@ -170,8 +178,21 @@ def legend(canvas: Canvas, axes: Iterable[Axes], most: int = 4) -> None:
             found.values(), found.keys(), loc="outside lower center", ncols=columns
         )
         if columns == 1 or made.get_window_extent().width <= canvas.bbox.width:
+            wide, high = canvas.get_size_inches()
+            lines = made.get_window_extent().height / canvas.dpi
+            canvas.set_size_inches(wide, high + max(0.0, lines - _LEGEND))
             return
         made.remove()
+
+
+def uncrowded(names: Iterable[str]) -> list[str]:
+    """Return the specs of methods that are drawn together.
+
+    Of more than 8 methods those without parameters are; all of them stand in the differences.
+    """
+    there = list(dict.fromkeys(names))
+    plain = [name for name in there if "[" not in name]
+    return plain if len(there) > _MOST and len(plain) > 1 else there
 
 
 def runs_in_words(estimates: Iterable[Estimate]) -> str:

@@ -185,13 +185,27 @@ def test_alphas_are_drawn_where_they_belong_with_the_default_among_them(detailed
     assert points.tolist() == [[0.0, 80.0], [0.65, 85.0], [1.0, 82.0]]
 
 
-def test_a_crowd_of_ablations_is_left_out_of_the_accuracies_and_that_is_told(detailed):
+def test_of_a_crowd_the_methods_without_parameters_are_drawn_and_that_is_told(detailed):
     plain = [detailed(method, 10, 90.0) for method in ("random", "dq", "adq")]
-    ablations = [detailed(f"adq[alpha={number / 10}]", 10, 90.0) for number in range(10)]
-    for made, labels in ((plain + ablations[:2], 5), (plain + ablations, 3)):
+    others = [detailed(f"dq[bins={number + 1}]", 10, 90.0) for number in range(10)]
+    for made, count in ((plain + others[:2], 5), (plain + others, 3)):
         (axes,) = axes_of(made, "accuracy")
-        assert len(points_of(axes)) == labels
-        assert ("left out" in axes.get_title(loc="left")) == (labels == 3)
+        assert len(points_of(axes)) == count
+        assert ("left out" in axes.get_title(loc="left")) == (count == 3)
+        (bars,) = drawings(made, only=("bars",))
+        assert len(bars.canvas.axes[0].containers) == 2 * count  # bars and their intervals
+        assert ("left out" in bars.caption) == (count == 3)
+
+
+def test_a_long_legend_leaves_the_axes_their_height(detailed):
+    def height_of_axes(count):
+        made = [detailed("random", 10, 90.0)]
+        made += [detailed(f"method-{number:02}", 10, 90.0) for number in range(count)]
+        (drawing,) = drawings(made, only=("accuracy",))
+        drawing.canvas.draw_without_rendering()
+        return drawing.canvas.axes[0].get_window_extent().height
+
+    assert height_of_axes(30) > 0.95 * height_of_axes(2)
 
 
 def test_the_differences_of_the_bars_are_paired(detailed):
