@@ -51,10 +51,12 @@ def difference_drawings(setting: Setting, slug: str, series: Sequence[Series]) -
         axes[0].set_yticks(range(len(called)), list(called.values()))
         axes[0].set_ylim(len(called) - 0.4, -0.6)
     left_out = len(found) - len(ratios)
+    few = any(one.n < _FIRM for key in ratios for one in found[key].values())
     caption = (
         "Accuracy of the last epoch, method minus class-balanced random, paired over common seeds "
         "at the same ratio and training; mean and 95 % interval, which is not corrected for the "
         "number of methods; n pairs. "
+        f"{f'Intervals of fewer than {_FIRM} pairs may go beyond the axis. ' * few}"
         f"{f'Ratios not shown: {left_out}. ' * bool(left_out)}"
         f"{setting.title}, data {setting.fingerprint}."
     )

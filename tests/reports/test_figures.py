@@ -251,6 +251,7 @@ def test_intervals_of_two_pairs_do_not_set_the_range_of_the_differences(detailed
     low, high = drawing.canvas.axes[0].get_xlim()
     assert -1 < low < 0
     assert 2 < high < 3
+    assert "fewer than 3 pairs may go beyond the axis" in drawing.caption
 
 
 def test_the_least_sensitive_class_is_at_the_bottom(everything):
