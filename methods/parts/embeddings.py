@@ -247,10 +247,11 @@ def extract(
     import torch
 
     from bench.augment import DeviceImages
+    from bench.models.small_maps import SmallMaps
 
     device = torch.device(ctx.device)
     found: tuple[Float32Array, ...] = ()
-    with torch.inference_mode():
+    with torch.inference_mode(), SmallMaps():
         for start in range(0, len(images), _BATCH):
             stop = min(start + _BATCH, len(images))
             block = images[start:stop]  # decoded on demand where they do not fit

@@ -10,6 +10,7 @@ from torch.nn import functional
 from torchvision import transforms
 
 from bench.augment import Normalisation
+from bench.metering import keep_freed_memory
 from bench.models import MODELS
 from methods.parts.diversity import gram_diversity
 from methods.parts.embeddings import extract
@@ -34,6 +35,7 @@ class Quiet:
 
 @pytest.fixture(params=NETWORKS)
 def network(request):
+    keep_freed_memory()  # as in every run; of use to both
     made = MODELS.make_one(request.param).build((SIDE, SIDE, 3), 10)
     made.take_size((SIDE, SIDE))
     return made.to(memory_format=torch.channels_last).eval()
