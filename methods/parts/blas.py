@@ -9,7 +9,27 @@ from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
-_LIMITING = threading.RLock()  # two that limit and restore at once would leave BLAS limited
+
+class _Limit:
+    """One thread a product while anyone asks for it; two that restored would leave it so."""
+
+    def __init__(self) -> None:
+        self._lock, self._asking = threading.Lock(), 0
+
+    def begin(self) -> None:
+        with self._lock:
+            if not self._asking:
+                self._limiter = _blas().limit(limits=1)
+            self._asking += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._asking -= 1
+            if not self._asking:
+                self._limiter.restore_original_limits()
+
+
+_LIMIT = _Limit()
 
 
 def threads() -> int:
@@ -20,8 +40,11 @@ def threads() -> int:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let BLAS use one thread a product, in all threads of the process."""
-    with _LIMITING, _blas().limit(limits=1):
+    _LIMIT.begin()
+    try:
         yield
+    finally:
+        _LIMIT.end()
 
 
 @cache

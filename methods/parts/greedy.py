@@ -20,11 +20,11 @@ from typing import NamedTuple
 import numpy as np
 
 from methods.parts.exact_gain import ExactGain, MatrixGain
-from methods.parts.kernel_rows import FetchedRows, MatrixRows
+from methods.parts.kernel_rows import CACHED, FETCHED, FetchedRows, MatrixRows
 from methods.parts.points import F64, Index, Points
 
 CONFIDENCE = 8.0  # lambda of Higham and Mary: a bound fails with probability about 2 exp(-32)
-REFRESH = 1024  # picks between two float64 gains: keeps the share of repeated roundings small
+REFRESH = 1536  # picks between two float64 gains: keeps the share of repeated roundings small
 TOGETHER = 128  # picks under one bound, that of the last of them
 FEW = 0.4  # share of the pool: fewer picks are found in less time than the matrix takes
 MANY = 15_000  # points above which rows made when needed are found in less time than the matrix
@@ -64,10 +64,19 @@ def search_for(points: Points, picks: int, limit: int) -> str:
         Bytes for working arrays.
     """
     n, itemsize = points.n, points.factors[0].itemsize
-    fits = n <= MANY and itemsize * n * (points.width + n + 1024) <= limit
+    fits = n <= MANY and _matrix_bytes(n, points.width, itemsize) <= limit
     # A float64 matrix stands in for running sums that would cost as much however few the picks.
     pays = picks > FEW * n or itemsize == 8
     return "matrix" if fits and pays else "products"
+
+
+def most_bytes(n: int, width: int) -> int:
+    """Return the working arrays' bytes of a pool of n points, where memory decides nothing."""
+    return _matrix_bytes(n, width, 8) if n <= MANY else 4 * n * (width + CACHED + FETCHED)
+
+
+def _matrix_bytes(n: int, width: int, itemsize: int) -> int:
+    return itemsize * n * (width + n + 1024)
 
 
 class Search:
@@ -84,6 +93,8 @@ class Search:
 
     def next_bin(self, size: int) -> Index:
         """Pick points one by one, each lowering every gain by its row."""
+        if self.bound.rows and self.bound.rows + size > REFRESH:
+            self._refresh()
         first, was_refreshed = self.gain.copy(), False
         for done in range(0, size, TOGETHER):
             if self.bound.rows > REFRESH:

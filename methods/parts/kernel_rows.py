@@ -44,8 +44,10 @@ class MatrixRows:
         self.ready: list[NDArray[Any] | None] = list(matrix)
 
     def sums(self, weights: F64, columns: Index) -> F64:
-        """Return ``sum_p weights[p] row(p)[x]`` for the columns x."""
-        sums: F64 = np.einsum("i,ij->j", weights, self.matrix[:, columns])
+        """Return ``sum_p weights[p] row(p)[x]`` for the columns x, ascending ones."""
+        every = len(columns) == len(weights)  # then a copy would cost more than the sums
+        some = self.matrix if every else self.matrix[:, columns]
+        sums: F64 = np.einsum("i,ij->j", weights, some)
         return sums
 
     def fetch(self, at: int, gain: F64) -> NDArray[Any]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench import resources
+from methods.parts import blas
 from methods.parts.gradients import Gradients
-from methods.parts.greedy import greedy
+from methods.parts.greedy import Picks, greedy, most_bytes
 from methods.parts.points import KERNELS, Index, points_of
 
 
@@ -166,20 +169,51 @@ def _select(
     kernel: str,
     memory_limit: int | None,
 ) -> Binning:
-    """Run `greedy` in every pool and join the picks of each bin."""
+    """Search every pool and join the picks of each bin."""
     limit = resources.available_memory() // 4 if memory_limit is None else memory_limit
+    wanted = {name: pool for name, pool in pools.items() if sum(sizes[name])}
+
+    def search(name: Any, limit: int) -> Picks:
+        # Of a single pool a second copy may not fit.
+        inside = values if len(pools) == 1 else _subset(values, pools[name])
+        return greedy(points_of(inside, kernel), sizes[name], limit)
+
     parts: list[list[Index]] = [[np.empty(0, np.int64)] for _ in range(bins)]
     searches, gap = set(), np.inf
-    for name, pool in pools.items():
-        if not sum(sizes[name]):
-            continue
-        inside = values if len(pools) == 1 else _subset(values, pool)  # a second copy may not fit
-        found = greedy(points_of(inside, kernel), sizes[name], limit)
+    all_found = _each(search, wanted, _width(values), limit)
+    for pool, found in zip(wanted.values(), all_found, strict=True):
         for part, picks in zip(parts, found.bins, strict=True):
             part.append(pool[picks])
         searches.add(found.search)
         gap = min(gap, found.smallest_gap)
     return Binning([np.concatenate(part) for part in parts], tuple(sorted(searches)), gap)
+
+
+def _each(
+    search: Callable[[Any, int], Picks], pools: Mapping[Any, Index], width: int, limit: int
+) -> Iterator[Picks]:
+    """Search pools, as many at a time as there are threads and memory for; yield in order.
+
+    Picks are found one after the other, so that threads of their own do what BLAS's cannot.
+    """
+    most = max((most_bytes(len(pool), width) for pool in pools.values()), default=1)
+    together = min(blas.threads(), len(pools), limit // most)
+    if together <= 1:
+        yield from (search(name, limit) for name in pools)
+        return
+    with blas.one_thread(), ThreadPoolExecutor(together) as threads:
+        try:
+            yield from threads.map(search, pools, repeat(limit // together))
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
+
+
+def _width(values: NDArray[Any] | Gradients) -> int:
+    """Return how many numbers a point's factors have."""
+    if isinstance(values, Gradients):
+        return int(values.residuals.shape[1] + values.features.shape[1] + 1)
+    return int(values.shape[1])
 
 
 def _subset(values: NDArray[Any] | Gradients, pool: Index) -> NDArray[Any] | Gradients:
