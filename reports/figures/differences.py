@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from reports.figures.style import GREY, Drawing, Looks, grid, looks, panels, style
 from reports.runs import Series, accuracy, control_at, difference, labels
@@ -20,6 +22,10 @@ _FEWEST = 3
 _MOST_RATIOS = 4
 _FIRM = 3
 """Pairs; the interval of two would make a point of all others."""
+_FAR = 3.0
+"""Interquartile ranges from the nearer quartile: Tukey's far out values."""
+_SQUEEZED = 2.0
+"""How many times as wide an axis may become by the far ones."""
 _Found = Mapping[tuple[str, str], "Estimate"]
 
 
@@ -52,10 +58,12 @@ def difference_drawings(setting: Setting, slug: str, series: Sequence[Series]) -
         axes[0].set_ylim(len(called) - 0.4, -0.6)
     left_out = len(found) - len(ratios)
     few = any(one.n < _FIRM for key in ratios for one in found[key].values())
+    beyond = any(_beyond(found[key].values(), one) for key in ratios for one in found[key].values())
     caption = (
         "Accuracy of the last epoch, method minus class-balanced random, paired over common seeds "
         "at the same ratio and training; mean and 95 % interval, which is not corrected for the "
         "number of methods; n pairs. "
+        f"{'Arrows: the mean lies beyond the axis. ' * beyond}"
         f"{f'Intervals of fewer than {_FIRM} pairs may go beyond the axis. ' * few}"
         f"{f'Ratios not shown: {left_out}. ' * bool(left_out)}"
         f"{setting.title}, data {setting.fingerprint}."
@@ -75,28 +83,58 @@ def _forest(axes: Axes, found: _Found, called: Mapping[tuple[str, str], str], dr
         if value is None:
             continue
         look = drawn[name]
-        axes.errorbar(
-            [value.mean],
-            [place],
-            xerr=[value.half_width or 0.0],
-            color=look.colour,
-            marker=look.marker,
-            linestyle="none",
-            markersize=5,
-            capsize=3,
-        )
+        if _beyond(found.values(), value):
+            _arrow(axes, place, value.mean, look.colour)
+        else:
+            axes.errorbar(
+                [value.mean],
+                [place],
+                xerr=[value.half_width or 0.0],
+                color=look.colour,
+                marker=look.marker,
+                linestyle="none",
+                markersize=5,
+                capsize=3,
+            )
         axes.annotate(
             f"n = {value.n}", (1, place), (4, 0), xycoords=("axes fraction", "data"),
             textcoords="offset points", ha="left", va="center", color="0.3", fontsize=7,
         )  # fmt: skip
-    axes.set_xlim(*_range(list(found.values())))
+    axes.set_xlim(*_limits(found.values()))
     grid(axes, "x")
 
 
-def _range(values: Sequence[Estimate]) -> tuple[float, float]:
-    """Return the limits of the axis; intervals of two pairs may reach beyond."""
-    firm = [one.half_width or 0.0 if one.n >= _FIRM else 0.0 for one in values]
-    low = min(0.0, *(one.mean - half for one, half in zip(values, firm, strict=True)))
-    high = max(0.0, *(one.mean + half for one, half in zip(values, firm, strict=True)))
-    wide = max(high - low, 0.1)
-    return low - 0.05 * wide, high + 0.05 * wide
+def _arrow(axes: Axes, place: int, mean: float, colour: str) -> None:
+    """Tell a mean beyond the axis at its edge."""
+    edge, sign = (0.0, 1) if mean < 0 else (1.0, -1)
+    axes.annotate(
+        f"{mean:+.1f}".replace("-", "\u2212"), (edge, place), (sign * 14, 0),
+        xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
+        ha="left" if mean < 0 else "right", color=colour, fontsize=7,
+        arrowprops={"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 0},
+    )  # fmt: skip
+
+
+def _beyond(values: Collection[Estimate], one: Estimate) -> bool:
+    low, high = _limits(values)
+    return not low <= one.mean <= high
+
+
+def _limits(values: Collection[Estimate]) -> tuple[float, float]:
+    """Return the ends of the axis, which far means are beyond where they would squeeze it."""
+    first, third = np.quantile([one.mean for one in values], (0.25, 0.75))
+    reach = _FAR * (third - first)
+    near = [one for one in values if first - reach <= one.mean <= third + reach]
+    ends, all_ends = _span(near), _span(values)
+    squeezes = all_ends[1] - all_ends[0] > _SQUEEZED * (ends[1] - ends[0])
+    low, high = ends if squeezes else all_ends
+    margin = 0.05 * (high - low)
+    return low - margin, high + margin
+
+
+def _span(values: Iterable[Estimate]) -> tuple[float, float]:
+    """Return the ends of all intervals and 0; of two pairs only the means."""
+    firm = [(one.mean, (one.half_width or 0.0) if one.n >= _FIRM else 0.0) for one in values]
+    low = min(0.0, *(mean - half for mean, half in firm))
+    high = max(0.0, *(mean + half for mean, half in firm))
+    return (low, high) if high - low > 0.1 else (low, low + 0.1)

@@ -254,6 +254,29 @@ def test_intervals_of_two_pairs_do_not_set_the_range_of_the_differences(detailed
     assert "fewer than 3 pairs may go beyond the axis" in drawing.caption
 
 
+def test_far_differences_are_arrows_where_they_would_squeeze_the_others(detailed):
+    def axes_and_caption(far):
+        bases = {"random": 60.0, "dq": 60.5, "adq": 59.0, "herding": 60.2, "d2": 61.0, "el2n": far}
+        records = [
+            detailed(method, 10, base + noise, seed=seed)
+            for method, base in bases.items()
+            for seed, noise in enumerate((-0.1, 0.0, 0.1))
+        ]
+        [drawing] = drawings(records, only=["differences"])
+        return drawing.canvas.axes[0], drawing.caption
+
+    axes, caption = axes_and_caption(far=30.0)
+    low, high = axes.get_xlim()
+    assert -2 < low < -1 < 1 < high < 2
+    assert len(axes.containers) == 4
+    assert "\u221230.0" in [text.get_text() for text in axes.texts]
+    assert "Arrows: the mean lies beyond the axis." in caption
+    axes, caption = axes_and_caption(far=58.5)
+    assert axes.get_xlim()[0] < -1.5
+    assert len(axes.containers) == 5
+    assert "Arrows" not in caption
+
+
 def test_the_least_sensitive_class_is_at_the_bottom(everything):
     left, right = axes_of(everything, "classes")
     assert [tick.get_text() for tick in left.get_yticklabels()] == ["cat", "dog", "eel", "fox"]
