@@ -76,6 +76,15 @@ class Between:
 
 
 @dataclass(frozen=True)
+class AddedLater:
+    """The mark of a parameter that is younger than records of its component; in ``Annotated``.
+
+    An identity leaves it out while it has its default, so that those records keep their ids. That
+    default is what the component did before, and never changes without a raised ``version``.
+    """
+
+
+@dataclass(frozen=True)
 class Parameter:
     """One parameter of a component: its name, type, default and what it may be."""
 
@@ -84,6 +93,8 @@ class Parameter:
     default: Any
     choices: tuple[Any, ...] = ()
     rule: Rule | None = None
+    is_added_later: bool = False
+    """Whether it is marked as :class:`AddedLater`."""
 
     @property
     def allowed(self) -> str:
@@ -140,18 +151,24 @@ def _parameters(component: Any) -> tuple[Parameter, ...]:
 
 
 def _parameter(name: str, hint: Any, default: Any) -> Parameter:
-    rule = None
+    notes: list[Any] = []
     if default is dataclasses.MISSING:
         raise TypeError(f"parameter {name} has no default; give it one")
     if get_origin(hint) is Annotated:
         hint, *notes = get_args(hint)
-        rule = next((note for note in notes if hasattr(note, "accept")), None)
+    rule = next((note for note in notes if hasattr(note, "accept")), None)
+    is_added_later = any(isinstance(note, AddedLater) for note in notes)
+    if is_added_later and isinstance(rule, NamingRule):
+        raise TypeError(
+            f"parameter {name}: the version of what it names must be in every id; "
+            "leave out AddedLater and raise the version"
+        )
     if get_origin(hint) is Literal:
         choices = get_args(hint)
-        return Parameter(name, type(choices[0]), default, choices=choices)
+        return Parameter(name, type(choices[0]), default, choices, None, is_added_later)
     if hint not in (bool, int, float, str):
         raise TypeError(f"parameter {name}: {hint}; use bool, int, float, str or Literal")
-    return Parameter(name, hint, default, rule=rule)
+    return Parameter(name, hint, default, (), rule, is_added_later)
 
 
 def missing(component: type, base: type) -> str:
@@ -214,9 +231,13 @@ class Component:
     def identity(self) -> dict[str, Any]:
         """Return what takes part in a cell's id.
 
-        Name, version, all parameters, and the identities of the components that they name.
+        Name, version, all parameters but those :class:`AddedLater` that have their default (of
+        the edition), and the identities of the components that parameters name.
         """
-        told = {"name": self.name, "version": self.version, "parameters": self.values()}
+        usual = self.defaults(getattr(self, EDITION, None))
+        later = {p.name for p in parameters(type(self)) if p.is_added_later}
+        values = {k: v for k, v in self.values().items() if k not in later or v != usual[k]}
+        told = {"name": self.name, "version": self.version, "parameters": values}
         named = {
             p.name: p.naming_rule.identity(getattr(self, p.name))
             for p in parameters(type(self))

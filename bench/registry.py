@@ -179,15 +179,19 @@ class Registry(Generic[C]):
         return made[0]
 
     def from_identity(self, identity: dict[str, Any]) -> C:
-        """Return the component that an identity tells of; refuse another version of it."""
+        """Return the component that an identity tells of; refuse another version of it.
+
+        A parameter that the identity lacks is refused too, unless identities leave it out.
+        """
         component = self.get(identity["name"]).from_parameters(identity["parameters"])
         if component.version != identity["version"]:
             raise UsageError(
                 f"{self.kind} '{identity['name']}' has version {component.version} here and "
                 f"{identity['version']} in the plan. Plan again with this version of bench"
             )
-        if component.identity() != identity:
-            new = sorted(component.values().keys() - identity["parameters"].keys())
+        told = component.identity()
+        if told != identity:
+            new = sorted(told["parameters"].keys() - identity["parameters"].keys())
             raise UsageError(
                 f"{self.kind} '{identity['name']}' has other parameters or spellings here than in "
                 f"the plan (new: {', '.join(new) or 'none'}). Plan again with this version of bench"

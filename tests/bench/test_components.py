@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.components import Between, Component, parameters
+from bench.components import AddedLater, Between, Component, parameters
 from bench.errors import UsageError
+from bench.models import NamesModel
 
 
 @dataclass(frozen=True)
@@ -183,3 +184,56 @@ def test_an_edition_brings_its_own_defaults_and_is_named_by_what_differs(given, 
     assert made.spec == spec
     assert tuple(made.values().values()) == values
     assert Edited.from_parameters(made.values()) == made
+
+
+# parameters that came later
+
+
+@dataclass(frozen=True)
+class Grown(Edited):
+    """A component with three parameters that records of it do not know."""
+
+    name: ClassVar[str] = "grown"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"released": {"order": "reversed"}}
+    order: Annotated[Literal["straight", "reversed"], AddedLater()] = "straight"
+    scale: Annotated[float, Between(0, 1), AddedLater()] = 1
+    smooth: Annotated[bool, AddedLater()] = False
+
+
+def test_a_parameter_added_later_is_in_the_identity_where_it_differs_from_its_default():
+    known = Edited().identity()["parameters"]
+    assert Grown().identity()["parameters"] == known
+    assert Grown(scale=1.0, smooth=False).identity()["parameters"] == known
+    assert Grown(scale=0.5).identity()["parameters"] == known | {"scale": 0.5}
+    assert Grown(smooth=True).identity()["parameters"] == known | {"smooth": True}
+
+
+def test_what_an_edition_gives_a_parameter_added_later_is_the_default_there():
+    released = Grown.from_parameters({"edition": "released"})
+    assert released.order == "reversed"
+    known = Edited().identity()["parameters"] | {"edition": "released"}
+    assert released.identity()["parameters"] == known
+    straight = Grown.from_parameters({"edition": "released", "order": "straight"})
+    assert straight.identity()["parameters"] == known | {"order": "straight"}
+
+
+def test_a_parameter_added_later_is_checked_and_spelled_as_any_other():
+    assert [p.name for p in parameters(Grown) if p.is_added_later] == ["order", "scale", "smooth"]
+    assert Grown().values() == Edited().values() | {
+        "order": "straight", "scale": 1.0, "smooth": False,
+    }  # fmt: skip
+    assert Grown(order="reversed").spec == "grown[order=reversed]"
+    with pytest.raises(UsageError, match=r"order=up is not allowed\. Give straight or reversed"):
+        Grown(order="up")
+    with pytest.raises(UsageError, match=r"scale=2 is not allowed\. Give a number from 0 to 1"):
+        Grown(scale=2)
+
+
+@dataclass(frozen=True)
+class NamesLater(Component):
+    model: Annotated[str, NamesModel(), AddedLater()] = "resnet8"
+
+
+def test_what_names_a_component_is_in_every_identity():
+    with pytest.raises(TypeError, match=r"parameter model.*version of what it names"):
+        parameters(NamesLater)

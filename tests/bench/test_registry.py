@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.components import Between, Component
+from bench.components import AddedLater, Between, Component
 from bench.contract import METHODS, MethodInfo
 from bench.datasets import DATASETS
 from bench.errors import UsageError
@@ -42,6 +42,13 @@ class Toy(Thing):
     extractor: str = "resnet8"
 
 
+@THINGS.register("grown")
+@dataclass(frozen=True)
+class Grown(Toy):
+    order: Annotated[Literal["straight", "reversed"], AddedLater()] = "straight"
+    scale: Annotated[float, AddedLater()] = 1.0
+
+
 @THINGS.register("plain")
 @dataclass(frozen=True)
 class Plain(Thing):
@@ -62,7 +69,7 @@ def with_plugins(monkeypatch, **modules):
 
 
 def test_names_are_sorted_and_lead_to_their_classes():
-    assert THINGS.names() == ["plain", "toy"]
+    assert THINGS.names() == ["grown", "plain", "toy"]
     assert THINGS.get("toy") is Toy
     assert Toy.name == "toy"
 
@@ -71,7 +78,7 @@ def test_an_unknown_name_is_told_with_the_closest_one_and_the_command_that_lists
     with pytest.raises(UsageError) as caught:
         THINGS.get("tpy")
     assert "unknown thing 'tpy'. Did you mean 'toy'?" in str(caught.value)
-    assert "Known: plain, toy" in str(caught.value)
+    assert "Known: grown, plain, toy" in str(caught.value)
     assert "bench list things" in str(caught.value)
 
 
@@ -165,6 +172,31 @@ def test_a_parameter_that_is_gone_is_named():
     identity = Toy().identity()
     identity["parameters"]["old"] = 1
     with pytest.raises(UsageError, match="parameter of toy 'old'"):
+        THINGS.from_identity(identity)
+
+
+@given(
+    st.builds(
+        Grown,
+        bins=st.integers(1, 1000),
+        order=st.sampled_from(["straight", "reversed"]),
+        scale=st.sampled_from([1.0, 0.5]),
+    )
+)
+def test_an_identity_without_what_was_added_later_has_its_default(grown):
+    assert THINGS.from_identity(grown.identity()) == grown
+
+
+def test_an_identity_from_before_a_parameter_leads_to_the_component_of_today():
+    before = {**Toy(bins=3).identity(), "name": "grown"}
+    assert THINGS.from_identity(before) == Grown(bins=3)
+    assert THINGS.nearest(before) == Grown(bins=3)
+
+
+def test_another_parameter_that_is_lacking_is_refused_and_named_alone():
+    identity = Grown().identity()
+    del identity["parameters"]["bins"]
+    with pytest.raises(UsageError, match=r"\(new: bins\)"):
         THINGS.from_identity(identity)
 
 
