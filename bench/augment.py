@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -27,6 +27,8 @@ class Normalisation:
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+    source: str = field(default="", compare=False)
+    """Where the numbers come from; stands in every record."""
 
     @classmethod
     def of(cls, images: Pixels) -> Normalisation:

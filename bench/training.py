@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench import devices
 from bench.adapting import adapted
-from bench.augment import DeviceImages, Normalisation, TestImages
+from bench.augment import DeviceImages, TestImages
 from bench.batches import Batches, ResidentBatches
 from bench.checkpoints import Checkpoint, Pace, TrainingState
 from bench.energy import EnergyMeter
@@ -35,14 +35,6 @@ if TYPE_CHECKING:
     from bench.protocols import Protocol
     from bench.team import Team
 
-PUBLISHED_NORMALISATIONS = {
-    "released": Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
-    "imagenet": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "deepcore": Normalisation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-}
-"""CIFAR-10's, of validate_cifar.py (DQ at 24a2a77, ADQ at 474cc71) and DeepCore's CIFAR10.py; and
-ImageNet's, as torchvision and timm have them."""
-
 
 class Observer:
     """What is recorded of a network while it trains; this one records nothing.
@@ -59,12 +51,6 @@ class Observer:
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from what :meth:`tensors` returned before an interruption."""
-
-
-def normalisation_for(protocol: Protocol, train: ImageDataset) -> Normalisation:
-    """Return the normalisation that a protocol asks for."""
-    constants = PUBLISHED_NORMALISATIONS.get(protocol.normalisation)
-    return constants if constants and train.shape[2] == 3 else Normalisation.of(train.images)
 
 
 def fresh_network(model: Model, train: ImageDataset, seed: int) -> Network:

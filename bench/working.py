@@ -257,12 +257,12 @@ class Worker:
         return self._results.checkpoint(identifier, continuation_stamp(self._device))
 
     def _normalisation(self, cell: Cell) -> Normalisation:
-        """Return the constants of a cell's protocol; the training split's are measured once."""
-        from bench.training import normalisation_for
+        """Return what a cell's protocol normalises with; measured once."""
+        from bench.normalising import normalisation_for
 
         kind = cell.protocol.normalisation
         if kind not in self._normalisations:
-            self._normalisations[kind] = normalisation_for(cell.protocol, self._splits.train)
+            self._normalisations[kind] = normalisation_for(kind, self._splits.train)
         return self._normalisations[kind]
 
     def _told(self, error: Exception) -> dict[str, Any]:

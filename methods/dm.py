@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 MOMENTUM = 0.5
 MANY_PER_CLASS = 100
 MANY_CLASSES = 100
-CIFAR10_CLASSES = 10
 LARGEST_WINDOW = 100
 """Updates over which the first and the last losses are averaged, or a tenth of all if fewer."""
 
@@ -67,9 +66,9 @@ class DistributionMatching(Method):
         Differentiable Siamese augmentation, one operation for each class and iteration. The
         README leaves out the flip for digits (MNIST, SVHN).
     normalisation : {"dataset", "released"}
-        Statistics of the training split; or, for colour images in ten classes, the released
-        CIFAR-10 constants, whose deviations are not that set's own. Those that ``utils.py`` has
-        for CIFAR-100 are its statistics, so that other sets have theirs.
+        Statistics of the training split; or what ``utils.py`` has for the data set, if it has
+        (:func:`bench.normalising.normalisation_for`). Its deviations for CIFAR-10 are not that
+        set's own.
     storage : {"uint8", "float32"}
         Pixels rounded and clipped to 0 ... 255, or as they are. A budget in bytes holds a
         quarter as many images of the second kind; one in images holds the same, in more bytes.
@@ -95,7 +94,9 @@ class DistributionMatching(Method):
         code="main_DM.py exits for any ipc outside 1, 10, 20, 30, 40, 50, and takes no seed",
         released=True,
     )
-    version: ClassVar[int] = 2  # 1 took CIFAR-10's constants for CIFAR-100 too, edition released
+    # Edition released: 2 had CIFAR-10's constants alone, for ten classes of any size; 1 took them
+    # for all colour images.
+    version: ClassVar[int] = 3
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {"released": {"normalisation": "released", "storage": "float32"}}
     )
@@ -180,12 +181,10 @@ class DistributionMatching(Method):
         return 10.0 if is_large else 1.0
 
     def _settings(self, train: ImageDataset, counts: IntArray) -> Matching:
-        from bench.augment import Normalisation
-        from bench.training import PUBLISHED_NORMALISATIONS
+        from bench.normalising import normalisation_for
         from methods.parts.matching import Matching
 
-        constants = PUBLISHED_NORMALISATIONS.get(self.normalisation)
-        is_as_cifar10 = train.shape[2] == 3 and len(train.classes) == CIFAR10_CLASSES
+        kind = "condensation" if self.normalisation == "released" else self.normalisation
         return Matching(
             model=MODELS.make_one(self.extractor),
             updates=self.updates,
@@ -193,9 +192,7 @@ class DistributionMatching(Method):
             learning_rate=self.learning_rate(counts),
             momentum=MOMENTUM,
             augmentation=self._siamese_augmentation(),
-            normalisation=(
-                constants if constants and is_as_cifar10 else Normalisation.of(train.images)
-            ),
+            normalisation=normalisation_for(kind, train),
         )
 
     def _siamese_augmentation(self) -> SiameseAugmentation | None:

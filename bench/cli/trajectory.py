@@ -139,10 +139,11 @@ class Study:
 
         from bench import training
         from bench.jobs import Job
+        from bench.normalising import normalisation_for
 
         model, protocol = self.sweep.models[0], self.sweep.protocols[0]
         wanted = set(points(protocol.epochs))
-        normalisation = training.normalisation_for(protocol, train)
+        normalisation = normalisation_for(protocol.normalisation, train)
 
         class Recorder(training.Observer):
             """Keeps the weights at the wanted epochs."""

@@ -109,9 +109,11 @@ class Protocol(Component):
         Pixels.
     crop_fill : {"zeros", "reflect"}
         What comes in at the border of a shifted image.
-    normalisation : {"dataset", "released", "deepcore", "imagenet"}
-        Channel means and deviations of the data set's training split, or the constants of the
-        released ``validate_cifar.py``, or of DeepCore's ``CIFAR10.py``, or ImageNet's.
+    normalisation : {"dataset", "released", "condensation", "deepcore", "imagenet"}
+        Channel means and deviations of the data set's training split; or the constants that the
+        released ``validate_cifar.py``, DM's ``utils.py`` or DeepCore has for the data set, and
+        the training split's where it has none (:func:`bench.normalising.normalisation_for`); or
+        ImageNet's.
     precision : {"auto", "fp32", "bf16"}
         Number format of the products; weights and updates are float32 always. ``auto`` takes bf16
         where the device has units for it and the network gains by them (:mod:`bench.precision`);

@@ -105,9 +105,9 @@ class Discriminator:
 class UntrainedHead:
     """The released ``diversity.py:25-39,145-176``: two random crops under a head as initialised.
 
-    Penultimate features of the extractor, at the images' own size and normalised by the released
-    constants (grey images by the training split), go through a perceptron of two layers that is
-    never trained.
+    Penultimate features of the extractor, at the images' own size, go through a perceptron of two
+    layers that is never trained. Colour images of any data set are normalised by the script's
+    constants, which are CIFAR-10's: it knows no other set. Grey ones by the training split's.
 
     Notes
     -----
@@ -123,12 +123,12 @@ class UntrainedHead:
 
         def make() -> Arrays:
             from bench.augment import Normalisation
-            from bench.training import PUBLISHED_NORMALISATIONS
+            from bench.normalising import VALIDATE_CIFAR
 
             loaded = self.extractor.load(network, train, ctx)
             loaded.take_size(train.shape[:2])
-            published = PUBLISHED_NORMALISATIONS["released"]
-            statistics = published if train.shape[2] == 3 else Normalisation.of(train.images)
+            is_colour = train.shape[2] == 3
+            statistics = VALIDATE_CIFAR if is_colour else Normalisation.of(train.images)
             head = self._head(ctx)
             views: Arrays = {}
             for name in ("anchors", "positives"):

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.augment import Normalisation
+from bench.normalising import IMAGENET
 from methods.parts.mae_network import pad_to
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from methods.parts.mae_network import MaskedAutoencoder
     from methods.parts.patches import PatchGrid
 
-IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""What the published autoencoders were trained with (``quantize_pixel.py``)."""
 _BATCH = 64
 
 
@@ -53,7 +52,8 @@ def repainted(
     Resizing up is bilinear, antialiased where it shrinks, and rounded to whole grey levels: that
     of Pillow to within one level. Resizing back is bilinear without antialiasing, as torchvision
     0.14 does with tensors. A network for colours is given a grey image three times, and the mean
-    of what comes back is taken (our choice).
+    of what comes back is taken (our choice). The published autoencoders were trained with
+    ImageNet's statistics (``quantize_pixel.py``).
     """
     device = next(network.parameters()).device
     statistics = Normalisation.of(train.images) if grid.is_native else IMAGENET

@@ -112,6 +112,7 @@ def test_a_record_tells_what_is_needed_to_judge_it(tmp_path):
     assert record["cost"]["steps"] == 5
     assert record["cost"]["images_seen"] == 144
     assert record["normalisation"]["mean"][0] == pytest.approx(0.305, abs=0.01)
+    assert record["normalisation"]["source"] == "measured on the training split"
     assert record["provenance"]["method"]["module"] == "methods.random"
     assert record["provenance"]["device"]["threads"] == 1
     assert len(record["weights_digest"]) == 32

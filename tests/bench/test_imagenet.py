@@ -256,3 +256,4 @@ def test_the_recipe_from_the_command_to_the_record(root, bench, tmp_path, proces
         assert record["metrics"]["test_images"] == len(WNIDS) * TESTING
         assert list(record["metrics"]["per_class_accuracy"]) == list(WNIDS)
         assert record["normalisation"]["mean"] == [0.485, 0.456, 0.406]
+        assert "ImageNet" in record["normalisation"]["source"]

@@ -10,6 +10,7 @@ import pytest
 from bench import training
 from bench.datasets import DATASETS, Source
 from bench.models import MODELS
+from bench.normalising import normalisation_for
 from bench.protocols import PROTOCOLS
 
 EPOCHS = 15
@@ -31,7 +32,7 @@ def test_the_learning_curve_rises_on_real_images(splits):
             protocol=protocol,
             train=splits.train,
             test=splits.test,
-            normalisation=training.normalisation_for(protocol, splits.train),
+            normalisation=normalisation_for(protocol.normalisation, splits.train),
             seed=0,
             device="cpu",
         )

@@ -13,6 +13,7 @@ from bench.budgets import Budget
 from bench.datasets import DATASETS, Source
 from bench.execution import prepare_torch
 from bench.models import MODELS
+from bench.normalising import normalisation_for
 from bench.protocols import PROTOCOLS
 
 
@@ -31,7 +32,7 @@ def test_cpu_protocol(benchmark, shared_data, precision):
         protocol=protocol,
         train=splits.train.subset(range(0, len(splits.train), len(splits.train) // kept)),
         test=splits.test,
-        normalisation=training.normalisation_for(protocol, splits.train),
+        normalisation=normalisation_for(protocol.normalisation, splits.train),
         seed=0,
         device="cpu",
     )

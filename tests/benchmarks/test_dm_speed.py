@@ -43,7 +43,9 @@ def start_of(per_class):
 def plain_loop(train, per_class):
     """Return an iteration in the shape of the released main_DM.py, with our augmentation."""
     pixels = torch.from_numpy(train.images).permute(0, 3, 1, 2).float().div(255)
-    mean, deviation = (torch.tensor(one).view(3, 1, 1) for one in vars(NORMALISATION).values())
+    mean, deviation = (
+        torch.tensor(one).view(3, 1, 1) for one in (NORMALISATION.mean, NORMALISATION.deviation)
+    )
     real = (pixels - mean) / deviation
     members = [np.flatnonzero(train.labels == label) for label in range(CLASSES)]
     synthetic = start_of(per_class).requires_grad_()

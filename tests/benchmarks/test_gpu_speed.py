@@ -27,6 +27,7 @@ from bench.datasets import DATASETS, Source
 from bench.execution import execute, prepare_torch
 from bench.feeding import chosen
 from bench.models import MODELS
+from bench.normalising import normalisation_for
 from bench.operations import TRAINING_FACTOR, operations_per_image
 from bench.protocols import PROTOCOLS
 from bench.results import Results
@@ -63,7 +64,7 @@ def job_of(splits, percent, seed=0, spec="paper"):
         protocol=protocol,
         train=splits.train.subset(range(seed % every, len(splits.train), every)),
         test=splits.test,
-        normalisation=training.normalisation_for(protocol, splits.train),
+        normalisation=normalisation_for(protocol.normalisation, splits.train),
         seed=seed,
         device=DEVICE,
         full_images=len(splits.train),

@@ -14,6 +14,7 @@ from bench.contract import METHODS
 from bench.datasets import DATASETS, Source
 from bench.execution import execute, prepare_torch
 from bench.models import MODELS
+from bench.normalising import normalisation_for
 from bench.protocols import PROTOCOLS
 from bench.results import Results
 
@@ -41,7 +42,7 @@ def test_plain_runs(benchmark):
 
     def runs():
         for cell in cells:
-            normalisation = training.normalisation_for(cell.protocol, splits.train)
+            normalisation = normalisation_for(cell.protocol.normalisation, splits.train)
             training.run(
                 training.Job(
                     cell.model, cell.protocol, train, splits.test, normalisation,

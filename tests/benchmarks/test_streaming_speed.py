@@ -18,13 +18,12 @@ from torchvision import datasets, transforms
 
 from bench.datasets import DATASETS, Source
 from bench.feeding import Feed, Stream
+from bench.normalising import IMAGENET
 from bench.protocols import PROTOCOLS, Load
 from bench.streaming import StreamedBatches
 from bench.team import ALONE
-from bench.training import PUBLISHED_NORMALISATIONS
 
 IMAGES, BATCH, WORKERS, SIDE = 256, 32, 2, 224
-NORMALISATION = PUBLISHED_NORMALISATIONS["imagenet"]
 PROTOCOL = PROTOCOLS.make_one(f"paper[augmentation=resized-crop+flip,batch_size={BATCH}]")
 
 
@@ -48,7 +47,7 @@ def plain(root):
         transforms.RandomResizedCrop(SIDE),
         transforms.RandomHorizontalFlip(),
         transforms.ToTensor(),
-        transforms.Normalize(NORMALISATION.mean, NORMALISATION.deviation),
+        transforms.Normalize(IMAGENET.mean, IMAGENET.deviation),
     ]
     folder = datasets.ImageFolder(str(root / "train"), transforms.Compose(steps))
     return DataLoader(folder, BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True)
@@ -61,7 +60,7 @@ def streamed(root):
     train = DATASETS.make_one("imagenet").load(Source(root)).train
     job = SimpleNamespace(
         protocol=PROTOCOL, seed=0, load=Load.of_all(IMAGES), soft_labels=None, weights=None,
-        team=ALONE, normalisation=NORMALISATION, device="cpu", feed=Feed(Stream.ALWAYS, WORKERS),
+        team=ALONE, normalisation=IMAGENET, device="cpu", feed=Feed(Stream.ALWAYS, WORKERS),
     )  # fmt: skip
     return StreamedBatches(train, job, torch.device("cpu"))
 
