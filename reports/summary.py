@@ -36,14 +36,14 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
     groups, failed = here.groups, here.failed
     control = {(key.ratio, key.of): key for key in groups if key.spec == CONTROL}
     rows: list[dict[str, Any]] = []
-    notes = _accuracy_notes(here, setting)
+    pairs: dict[Key, str] = {}
     links: dict[tuple[int, str], Sequence[str]] = {}
     for place, key in enumerate(here.keys):
         group = groups.get(key, [])
         against = None if key.spec == CONTROL else control.get((here.kept_percent(key), key.of))
         to_random = here.compared(key, against)
         if to_random and to_random.n != len(group):
-            notes.append(f"{here.names[key]} at {key.ratio:g} %: {to_random.n} pairs with random.")
+            pairs[key] = f"{here.names[key]} at {key.ratio:g} %: {to_random.n} pairs with random."
         rows.append(
             {
                 "method": here.names[key],
@@ -63,11 +63,20 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
             links[place, "to_random"] = [*ids, *here.ids(against)]
     compares = any(len(rivals) > 1 for rivals in _rivals(groups).values())
     best = {here.keys.index(key) for key in _significantly_best(here)}
+
+    def notes_of(places: Sequence[int]) -> list[str]:
+        shown = [here.keys[place] for place in places]
+        return [
+            *_accuracy_notes(here, setting, shown),
+            *(pairs[key] for key in shown if key in pairs),
+        ]
+
     return Table(
         setting.title,
         [*with_axis(_ACCURACY_COLUMNS, rows), *([_FAILED_COLUMN] if failed else [])],
         rows,
-        notes,
+        notes_of(range(len(rows))),
+        notes_of=notes_of,
         bold=frozenset((place, "accuracy") for place in best),
         links=links,
         name=f"accuracy-{results.slug(setting)}",
@@ -257,32 +266,35 @@ def _most(group: Sequence[Row], column: str) -> int | None:
     return max((row[column] for row in group if row[column] is not None), default=None)
 
 
-def _accuracy_notes(here: Collection, setting: Setting) -> list[str]:
+def _accuracy_notes(here: Collection, setting: Setting, shown: Sequence[Key]) -> list[str]:
+    """Return what is said of the rows that are shown."""
+    rows = [row for key in shown for row in here.groups.get(key, ())]
+    specs, failures = marked_specs(here.keys), sum(len(here.failed.get(k, ())) for k in shown)
     notes = [
         "Accuracy: top-1 on the test split in %, last epoch; mean ± half of its 95 % interval "
         "(Student's t) over n runs; one run has no interval.",
         "Vs random: paired over common seeds, same budget and training.",
         "Best epoch: chosen on the test split, optimistic; for comparison only.",
         f"Data: {setting.data} ({setting.fingerprint}). {_protocol(setting)}",
-        _seeds(here),
-        *outdated_notes(here.rows),
+        _seeds(here, shown),
+        *outdated_notes(rows),
     ]
-    if any(row["reconstruction"] for row in here.rows):
+    if any(row["reconstruction"] for row in rows):
         notes.append("A reconstruction: neither code nor enough equations were published.")
-    if any(name != key.spec for key, name in marked_specs(here.keys).items()):
+    if any(specs[key] != key.spec for key in shown):
         notes.append("Methods marked # have the same name and other defaults or versions.")
-    if len({row["source_digest"] for row in here.rows}) > 1:
+    if len({row["source_digest"] for row in rows}) > 1:
         notes.append("The cells come from different versions of the code (see their records).")
-    if here.failures:
-        notes.append(f"Failed cells: {len(here.failures)}; their causes stand below.")
-    return notes + _incomplete(here)
+    if failures:
+        notes.append(f"Failed cells: {failures}; their causes stand below.")
+    return notes + _incomplete(here, shown)
 
 
-def _incomplete(here: Collection) -> list[str]:
-    """Return which rows have fewer training seeds than the fullest, when there are any."""
-    counts = {key: len({row["training_seed"] for row in g}) for key, g in here.groups.items()}
+def _incomplete(here: Collection, shown: Sequence[Key]) -> list[str]:
+    """Return which of the rows have fewer training seeds than the fullest, when there are any."""
+    counts = {key: len({row["training_seed"] for row in here.groups.get(key, ())}) for key in shown}
     most = max(counts.values(), default=0)
-    fewer = [key for key in here.keys if 0 < counts.get(key, 0) < most]
+    fewer = [key for key in shown if 0 < counts[key] < most]
     if not fewer:
         return []
     told = ", ".join(f"{here.names[key]} at {key.ratio:g} %" for key in fewer[:_LISTED])
@@ -290,10 +302,12 @@ def _incomplete(here: Collection) -> list[str]:
     return [f"Incomplete: fewer seeds than the fullest row ({most}): {told}{more}."]
 
 
-def _seeds(here: Collection) -> str:
+def _seeds(here: Collection, shown: Sequence[Key]) -> str:
     """Return which runs the rows are made of."""
     layouts = {
-        tuple(sorted(here.runs(key))) for key, group in here.groups.items() if group[0]["seeded"]
+        tuple(sorted(here.runs(key)))
+        for key in shown
+        if key in here.groups and here.groups[key][0]["seeded"]
     }
     if len(layouts) > 1:
         return "Seeds differ between rows (other sweeps in this folder); the records tell which."

@@ -49,6 +49,8 @@ class Table:
         The cells behind a number.
     name : str
         A short ASCII name for files, anchors and labels.
+    notes_of : callable or None
+        Returns the notes of some of the rows, by their numbers, where those of a part are others.
     keys : sequence of (scope, ...) tuples
         For each row the words that name it in LaTeX macros; the first is common to the table.
     """
@@ -62,6 +64,7 @@ class Table:
     name: str = ""
     keys: Sequence[tuple[str, ...]] = ()
     emphasis: str = ""
+    notes_of: Callable[[Sequence[int]], Sequence[str]] | None = None
 
     @property
     def all_notes(self) -> list[str]:
@@ -71,10 +74,12 @@ class Table:
     def of_rows(self, places: Sequence[int], told: str) -> Table:
         """Return a table of some of the rows, by their numbers, with a note that tells it."""
         new = {old: number for number, old in enumerate(places)}
+        notes = self.notes_of(places) if self.notes_of else self.notes
         return replace(
             self,
             rows=[self.rows[place] for place in places],
-            notes=[*self.notes, told],
+            notes=[*notes, told],
+            notes_of=None,
             bold=frozenset((new[row], key) for row, key in self.bold if row in new),
             links={(new[row], key): ids for (row, key), ids in self.links.items() if row in new},
             keys=[self.keys[place] for place in places] if self.keys else (),

@@ -63,6 +63,25 @@ def test_the_rows_of_some_methods_alone_can_be_shown(records, report, tmp_path):
     assert f"figures/{TABLE}.svg" in made
 
 
+@pytest.mark.parametrize(
+    ("methods", "fewer"),
+    [("random", ""), ("random dq", "dq at 10 %"),
+     ("random adq[alpha=0.7]", "adq[alpha=0.7] at 20 %"),
+     ("dq adq[alpha=0.7]", "dq at 10 %, adq[alpha=0.7] at 20 %")],
+)  # fmt: skip
+def test_notes_are_about_the_rows_that_are_shown(records, tmp_path, methods, fewer):
+    made = records[:4] + records[5:-1]  # dq at 10 % and adq at 20 % have two seeds of three
+    for record in made:
+        name = record["specs"]["method"]
+        record["method"]["reconstruction"] = name.startswith("adq") and name not in methods
+    page = PAGE.replace(f"table {TABLE}", f"table {TABLE} of {methods}")
+    report = contents(Collection.of(made), made)
+    text = with_excerpts(page, report, tmp_path / "studies" / "one", tmp_path / "README.md").text
+    told = [line.replace("\\", "") for line in text.splitlines() if "Incomplete" in line]
+    assert [line.partition("(3): ")[2] for line in told] == ([f"{fewer}."] if fewer else [])
+    assert "A reconstruction" not in text
+
+
 def test_what_belongs_to_a_row_stays_with_it_where_some_are_shown():
     table = Table(
         "T", [Column("method", "method")], [{"method": name} for name in "abc"], ["note"],
