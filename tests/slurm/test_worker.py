@@ -195,8 +195,31 @@ def test_a_log_of_packed_cells_loses_none_of_them(plan, capsys):
     log.cell_postponed(first)
     log.cell_failed(second, {"type": "ValueError", "message": "no"})
     assert capsys.readouterr().out.splitlines() == [
-        f"{first.id} {first.label}",
         f"{first.id} {first.label}: left for later, another worker makes an artefact that it needs",
         f"{second.id} {second.label}",
         "    FAILED: ValueError: no",
     ]
+
+
+def test_every_line_of_packed_cells_stands_below_the_name_of_its_cell(plan, capsys, monkeypatch):
+    monkeypatch.setattr("slurm.log._QUIET_S", -1.0)  # every stage is told
+    first, second = plan(seeds=2).cells
+    names = {cell: f"{cell.id} {cell.label}" for cell in (first, second)}
+    log = Log()
+    for cell, step in ((first, 1), (first, 2), (second, 1), (first, 3)):
+        log.about(cell)
+        if step == 1:
+            log.cell_started(cell)
+        log.stage("training", step, 9)
+    log.cell_finished(second, {"metrics": {"accuracy": 50.0}})
+    log.waiting("1 cell computed by another bench run")
+    log.about(first)
+    log.cell_failed(first, {"type": "ValueError", "message": "no"})
+    assert capsys.readouterr().out.splitlines() == [
+        names[first], "    training 1/9", "    training 2/9",
+        names[second], "    training 1/9",
+        names[first], "    training 3/9",
+        names[second], "    done: 50.00 %",
+        "waiting for 1 cell computed by another bench run",
+        names[first], "    FAILED: ValueError: no",
+    ]  # fmt: skip
