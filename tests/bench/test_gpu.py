@@ -249,25 +249,35 @@ def test_all_trainers_of_a_process_share_a_stream_and_its_workspaces(job):
     assert len(streams) == 1
 
 
-@pytest.mark.usefixtures("job")
-def test_the_calibrations_memory_is_in_no_cells_peak(tmp_path):
-    sweep = Sweep(
-        dataset=DATASETS.make_one("digits"),
-        fingerprint="f",
-        methods=METHODS.make("random"),
-        budgets=[Budget.parse("10")],
-        models=[MODELS.make_one("resnet8[width=4]")],
-        protocols=[PROTOCOLS.make_one("smoke[epochs=1]")],
-        seeds=2,
-    )
-    results, matrix = Results(tmp_path), 4 * 8192**2
+@pytest.fixture
+def peaks(job, tmp_path):
+    """Return a function that computes cells and gives the most bytes of the GPU in each."""
+
+    def of(model, protocol, seeds):
+        sweep = Sweep(
+            dataset=DATASETS.make_one("digits"),
+            fingerprint="f",
+            methods=METHODS.make("random"),
+            budgets=[Budget.parse("10")],
+            models=[MODELS.make_one(model)],
+            protocols=[PROTOCOLS.make_one(protocol)],
+            seeds=seeds,
+        )
+        results = Results(tmp_path)
+        execution.execute(Plan.of(sweep), results, Source(), "cuda")
+        found = [record["cost"]["device_peak_memory_bytes"] for record in results.records()]
+        assert len(found) == seeds
+        return found
+
+    return of
+
+
+def test_the_calibrations_memory_is_in_no_cells_peak(peaks):
+    matrix = 4 * 8192**2
     free_memory()  # of what other tests left
     held = torch.cuda.memory_allocated()
     calibrate.cache_clear()
-    execution.execute(Plan.of(sweep), results, Source(), "cuda")
-    peaks = [record["cost"]["device_peak_memory_bytes"] for record in results.records()]
-    assert len(peaks) == 2
-    assert max(peaks) - held < matrix
+    assert max(peaks("resnet8[width=4]", "smoke[epochs=1]", seeds=2)) - held < matrix
 
 
 FAILING_GPU = """
@@ -312,18 +322,7 @@ def test_a_gpu_that_fails_under_a_cell_fails_no_other_one(tmp_path):
     assert "device-side assert" in failure["message"]
 
 
-@pytest.mark.usefixtures("job")
-def test_a_cell_of_graphs_that_are_there_has_the_peak_of_the_one_that_captured_them(tmp_path):
-    sweep = Sweep(
-        dataset=DATASETS.make_one("digits"),
-        fingerprint="f",
-        methods=METHODS.make("random"),
-        budgets=[Budget.parse("10")],
-        models=[MODELS.make_one("resnet8[width=256]")],  # its maps are most of what it holds
-        protocols=[PROTOCOLS.make_one("smoke[epochs=2]")],
-        seeds=3,
-    )
-    results = Results(tmp_path)
-    execution.execute(Plan.of(sweep), results, Source(), "cuda")
-    peaks = [record["cost"]["device_peak_memory_bytes"] for record in results.records()]
-    assert min(peaks) > 0.5 * max(peaks)
+def test_a_cell_of_graphs_that_are_there_has_the_peak_of_the_one_that_captured_them(peaks):
+    # The network's maps are most of what it holds.
+    found = peaks("resnet8[width=256]", "smoke[epochs=2]", seeds=3)
+    assert min(found) > 0.5 * max(found)
