@@ -29,6 +29,7 @@ from bench.stepping import Trainer
 from bench.testing import own_part, predict, right_by_class
 
 if TYPE_CHECKING:
+    from bench.arrays import IntArray
     from bench.contract import ImageDataset
     from bench.models import Model
     from bench.models.networks import Network
@@ -134,6 +135,17 @@ def run(
         with trainer.at_work():
             curve = _run(job, trainer, checkpoint, progress, observer or Observer())
     return trainer.network.eval(), curve
+
+
+def guesses(network: Network, job: Job) -> IntArray:
+    """Return the labels that a trained network gives the test images of its job, int64 [N]."""
+    if job.test is None:
+        raise TypeError("a job without test images was asked for guesses")
+    device = torch.device(job.device)
+    with deterministic():
+        images = _test_images(job.test, job, device, chosen(job))
+        guessed: IntArray = predict(network, images, job.precision).cpu().numpy()
+    return guessed
 
 
 def _run(

@@ -1,4 +1,4 @@
-"""DQAS, reconstructed: bins of reconstructed images, classes' numbers by active learning."""
+"""DQAS, reconstructed: bins of reconstructed images, their numbers by active learning."""
 
 from __future__ import annotations
 
@@ -10,20 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from bench.budgets import Budget, ClassBudget
-from bench.components import Between
+from bench.components import AddedLater, Between
 from bench.contract import CompressedSet, Context, ImageDataset, MethodInfo, register
 from bench.errors import UsageError
 from bench.models import NamesModel
 from methods.dq import DatasetQuantization, split_bins
-from methods.parts.draws import lowest_by_class, priorities
-from methods.parts.holdout import Learners, total
+from methods.parts.draws import priorities
+from methods.parts.holdout import Draw, Learners
 from methods.parts.selection import EmbeddingMethod
-from methods.parts.sensitivity import (
-    class_quota,
-    deal_by_reduction,
-    learning_slopes,
-    smoothed_error,
-)
+from methods.parts.sensitivity import class_quota, deal_by_reduction, learning_slopes
+from methods.parts.strata import BinsOfClasses, Classes, Decision, Strata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +28,7 @@ if TYPE_CHECKING:
     from bench.contract import Artefact
     from bench.weights import Weights
     from methods.parts.pixels import PixelStage
-
-    Round = list[Artefact]
-    """The learners of one round."""
+    from methods.parts.strata import Round
 
 
 @register("dqas")
@@ -55,6 +49,9 @@ class ActiveDatasetQuantization(EmbeddingMethod):
        all rounds so far (:func:`methods.parts.sensitivity.learning_slopes`). One image after the
        other goes to the class where the error of the whole held-out part is expected to fall most
        (:func:`methods.parts.sensitivity.deal_by_reduction`), up to the next round or the budget.
+
+    With ``over=bins`` step 3 deals to the bins of every class instead
+    (:class:`methods.parts.strata.BinsOfClasses`), and images are drawn from these at random.
 
     Parameters
     ----------
@@ -81,6 +78,9 @@ class ActiveDatasetQuantization(EmbeddingMethod):
     extractor, extractor_epochs
         As in :class:`methods.parts.selection.EmbeddingMethod`; its attention is the patches'
         importance.
+    over : {"classes", "bins"}
+        What is sampled actively: the classes, each of which takes from its bins evenly, or each
+        bin of each class. A bin's error is counted on few images: about 100 on CIFAR-10.
 
     Notes
     -----
@@ -109,6 +109,7 @@ class ActiveDatasetQuantization(EmbeddingMethod):
     learner_epochs: Annotated[int, Between(1, 1000)] = 30
     learners: Annotated[int, Between(1, 100)] = 1
     holdout: Annotated[float, Between(0.01, 0.9)] = 0.2
+    over: Annotated[Literal["classes", "bins"], AddedLater()] = "classes"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -163,7 +164,7 @@ class ActiveDatasetQuantization(EmbeddingMethod):
         return [*([] if images is None else [images]), bins, *learners]
 
     def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
-        """Return the beginning of each class's order, with its images as the stage leaves them.
+        """Return the beginning of each stratum's order, with images as the stage leaves them.
 
         Raises
         ------
@@ -179,14 +180,13 @@ class ActiveDatasetQuantization(EmbeddingMethod):
             budget = budget.for_images_of(each, train.bytes_per_image, len(train))
             images.arrays()  # first: they may be refused
         bins = self._bins_of(train, ctx, images)
-        rounds = self._rounds(train, ctx, images, bins)
-        counts, told = self._counts(rounds, budget.images(len(train)), train)
-        order = spread_order(split_bins(bins), train.labels, priorities(train, ctx))
-        kept = lowest_by_class(train.labels, order, counts)
+        rounds, strata = self._rounds(train, ctx, images, bins), self._strata(train, ctx, bins)
+        counts, decisions = self._counts(rounds, budget.images(len(train)), train, strata)
+        kept = strata.picks(counts)
         is_kept = np.zeros(len(train), dtype=bool)
         is_kept[kept] = True
         by_bin = tuple(int(is_kept[one].sum()) for one in split_bins(bins))
-        selected = CompressedSet(kept, bin_counts=by_bin, notes={"rounds": told})
+        selected = CompressedSet(kept, bin_counts=by_bin, notes=strata.notes(decisions))
         if stage is None:
             return selected
         from methods.parts.pixels import with_pixels
@@ -202,20 +202,27 @@ class ActiveDatasetQuantization(EmbeddingMethod):
         )
         return quantization.bins_of(train, ctx, images)
 
+    def _strata(self, train: ImageDataset, ctx: Context, bins: Artefact) -> Strata:
+        parts, labels, drawn = split_bins(bins), train.labels, priorities(train, ctx)
+        if self.over == "bins":
+            return BinsOfClasses.of(parts, labels, drawn, len(train.classes))
+        return Classes(labels, spread_order(parts, labels, drawn), train.class_counts)
+
     def _rounds(
         self, train: ImageDataset, ctx: Context, images: Artefact | None, bins: Artefact
     ) -> list[Round]:
         """Return the learners of every round; those before it decide what it learns from."""
         learners = Learners(self.learner, self.learner_epochs, self.learners, self.holdout)
         loop = {"start": self.start, "growth": self.growth, "pooling": self.pooling}
+        told = {} if self.over == "classes" else {"over": self.over}
         rounds: list[Round] = []
         for number, percent in enumerate(self.sizes):
 
             def draw(
                 _: int, earlier: Sequence[Round] = tuple(rounds), percent: float = percent
-            ) -> tuple[FloatArray, IntArray]:
-                order = spread_order(split_bins(bins), train.labels, priorities(train, ctx))
-                return order, self._counts(earlier, _size(percent, train), train)[0]
+            ) -> Draw:
+                strata = self._strata(train, ctx, bins)
+                return strata.draw(self._counts(earlier, _size(percent, train), train, strata)[0])
 
             earlier = [one for round_ in rounds for one in round_]
             rounds.append(
@@ -223,7 +230,7 @@ class ActiveDatasetQuantization(EmbeddingMethod):
                     draw,
                     train,
                     ctx,
-                    params={**loop, "round": number},
+                    params={**loop, **told, "round": number},
                     inputs=[bins, *earlier] if images is None else [images, bins, *earlier],
                     images=None if images is None else lambda: images["images"],
                 )
@@ -231,33 +238,26 @@ class ActiveDatasetQuantization(EmbeddingMethod):
         return rounds
 
     def _counts(
-        self, rounds: Sequence[Round], count: int, train: ImageDataset
-    ) -> tuple[IntArray, list[dict[str, Any]]]:
-        """Return the classes' numbers when ``count`` images are kept, and the decisions."""
+        self, rounds: Sequence[Round], count: int, train: ImageDataset, strata: Strata
+    ) -> tuple[IntArray, list[Decision]]:
+        """Return the strata's numbers when ``count`` images are kept, and the decisions."""
         sizes = train.class_counts
         steps = [_size(percent, train) for percent in self.sizes]
-        now = class_quota(np.ones(len(sizes)), sizes, min(count, steps[0]))
+        now = strata.first(class_quota(np.ones(len(sizes)), sizes, min(count, steps[0])))
         trained: list[FloatArray] = []
         errors: list[FloatArray] = []
-        told: list[dict[str, Any]] = []
+        decisions: list[Decision] = []
         for number, round_ in enumerate(rounds):
             if (size := int(now.sum())) >= count:
                 break
-            judged = total(round_, "judged")
-            trained.append(np.maximum(total(round_, "trained") / len(round_), 1.0))
-            errors.append(smoothed_error(total(round_, "right"), judged))
+            trained.append(np.maximum(strata.trained(round_), 1.0))
+            errors.append(strata.errors(round_))
             slopes = learning_slopes(np.stack(trained), np.stack(errors), self.pooling)
             following = steps[number + 1] if number + 1 < len(rounds) else count
             more = min(following, count) - size
-            now = deal_by_reduction(now, sizes, errors[-1], slopes, more)
-            told.append(
-                {
-                    "error": errors[-1].round(6).tolist(),
-                    "slope": slopes.round(6).tolist(),
-                    "by_class": now.tolist(),
-                }
-            )
-        return now, told
+            now = deal_by_reduction(now, strata.sizes, errors[-1], slopes, more)
+            decisions.append(Decision(round_, errors[-1], slopes, now))
+        return now, decisions
 
 
 def _size(percent: float, train: ImageDataset) -> int:

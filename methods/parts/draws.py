@@ -80,8 +80,11 @@ def lowest_by_class(labels: IntArray, priority: FloatArray, counts: IntArray) ->
     counts : int64 [C]
         How many to take of each class; all of them where there are fewer.
     """
-    pools = pools_by_label(np.arange(len(labels)), labels, counts)
-    return np.concatenate([lowest(members, priority, count) for members, count in pools])
+    ranked = np.lexsort((priority, labels))
+    start = np.searchsorted(labels[ranked], np.arange(len(counts)))
+    stop = np.searchsorted(labels[ranked], np.arange(len(counts)), side="right")
+    pools = zip(start, np.minimum(start + counts, stop), strict=True)
+    return np.concatenate([ranked[first:last] for first, last in pools])
 
 
 def lowest(pool: IntArray, priority: FloatArray, count: int) -> IntArray:

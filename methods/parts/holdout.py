@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,24 @@ if TYPE_CHECKING:
     from bench.contract import Artefact, Context, ImageDataset
     from bench.models import Model
 
-    Draw = tuple[FloatArray, IntArray]
-    """An order of all images, lowest first, and how many of each class to take."""
+
+class Draw(NamedTuple):
+    """What a learner is trained on.
+
+    Parameters
+    ----------
+    order : float64 [N]
+        Of all images, lowest first.
+    counts : int64 [S]
+        How many to take of each stratum in that order, of those not held out; all of them where
+        there are fewer.
+    strata : int64 [N], optional
+        The stratum of each image; by default its class.
+    """
+
+    order: FloatArray
+    counts: IntArray
+    strata: IntArray | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +106,7 @@ class Learners:
         def draw(number: int) -> Draw:
             order = uniform_by_key(train, ctx.generator("learner draw", number))
             counts = Budget.parse(str(percent)).images_by_class(train.class_counts)
-            return order, np.maximum(counts, 1)
+            return Draw(order, np.maximum(counts, 1))
 
         return self.of_draw(draw, train, ctx, params={"percent": percent})
 
@@ -108,14 +124,13 @@ class Learners:
 
         Each holds, as int64 [C], ``right``: held-out images of each class that were classified
         rightly; ``judged``: all of them; ``trained``: images that the learner was trained on.
-        Training goes on from its last epoch after an interruption.
+        A draw with strata of its own also leaves ``strata_right``, ``strata_judged`` and
+        ``strata_trained``, int64 [S]. Training goes on from its last epoch after an interruption.
 
         Parameters
         ----------
         draw : callable
-            Gives, for the learner's number, an order of all images (float64 [N], lowest first)
-            and how many of each class to take in that order, of those not held out (int64 [C];
-            all of them where there are fewer).
+            Gives the draw for the learner's number.
         params, inputs
             What tells the draw from others, as in :meth:`bench.contract.Context.artefact`.
         images : callable, optional
@@ -170,13 +185,22 @@ class Learners:
             seed=ctx.seed("learner", number),
             device=ctx.device,
         )
-        _, curve = training.run(job, ctx.checkpoint(), partial(ctx.progress, "learner"))
+        network, curve = training.run(job, ctx.checkpoint(), partial(ctx.progress, "learner"))
         ctx.charge(curve.before_s, curve.elsewhere_s)
-        return {
+        counted: Arrays = {
             "right": np.array(curve.tests[self.epochs], dtype=np.int64),
             "judged": judge.class_counts,
             "trained": learnt.class_counts,
         }
+        if draw.strata is None:
+            return counted
+        is_right = training.guesses(network, job) == judge.labels
+        parts = {"right": held_out[is_right], "judged": held_out, "trained": seen}
+        by_stratum: Arrays = {
+            f"strata_{name}": np.bincount(draw.strata[part], minlength=len(draw.counts))
+            for name, part in parts.items()
+        }
+        return counted | by_stratum
 
 
 def sensitivity(
@@ -208,7 +232,6 @@ def total(learners: Sequence[Artefact], name: str) -> IntArray:
 
 def _taken(draw: Draw, held_out: IntArray, labels: IntArray) -> IntArray:
     """Return the positions that a draw takes of those not held out, ascending."""
-    order, counts = draw
-    free = labels.copy()
+    free = (labels if draw.strata is None else draw.strata).copy()
     free[held_out] = -1
-    return np.sort(lowest_by_class(free, order, counts))
+    return np.sort(lowest_by_class(free, draw.order, draw.counts))

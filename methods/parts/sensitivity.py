@@ -165,18 +165,19 @@ def deal_by_reduction(
     Parameters
     ----------
     kept, sizes : int64 [C]
-        Images of each class so far (:math:`n_c`, at least 1 where there are any), and in all
-        (:math:`N_c`).
+        Images of each class so far (:math:`n_c`), and in all (:math:`N_c`). None counts as one,
+        for the law has no value there: the first image is worth what the second is.
     errors, slopes : float64 [C]
         :math:`e_c` at ``kept`` and :math:`b_c` as in :func:`learning_slopes`.
     count : int
         Images to deal, at most what is left.
     """
-    now, before, most = kept.tolist(), kept.tolist(), sizes.tolist()
+    now, before, most = kept.tolist(), np.maximum(kept, 1).tolist(), sizes.tolist()
     error, slope = errors.tolist(), slopes.tolist()
 
     def place(c: int) -> tuple[float, float, int]:
-        without, with_one = now[c] / before[c], (now[c] + 1) / before[c]
+        have = max(now[c], 1)
+        without, with_one = have / before[c], (have + 1) / before[c]
         fall = most[c] * error[c] * (without ** -slope[c] - with_one ** -slope[c])
         return -fall, now[c] / most[c], c
 

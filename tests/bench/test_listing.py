@@ -25,6 +25,12 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
+def test_a_parameter_that_was_added_later_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "  over (str) = classes\n      classes or bins\n" in told(capsys, "methods", "dqas")
+    (entry,) = json.loads(told(capsys, "methods", "dqas", "--json"))["methods"]
+    assert "over" in [one["name"] for one in entry["parameters"]]
+
+
 def test_a_name_of_timm_is_listed_in_full(capsys: pytest.CaptureFixture[str]) -> None:
     text = told(capsys, "models", "resnet34")
     assert text.startswith("resnet34: any timm network")

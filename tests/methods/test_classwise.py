@@ -149,13 +149,14 @@ def test_without_any_growth_the_errors_alone_decide():
 @given(st.integers(2, 6), st.integers(0, 40), st.integers(0, 10**6))
 def test_dealing_is_greedy_by_expected_reduction_and_nested(classes, count, seed):
     rng = np.random.default_rng(seed)
-    kept = rng.integers(1, 9, classes)
+    kept = rng.integers(0, 9, classes)
     most = kept + rng.integers(0, 30, classes)
     errors, slopes = rng.uniform(0.01, 1, classes), rng.choice([0.0, 0.4, 1.0], classes)
     count = min(count, int((most - kept).sum()))
     now = kept.copy()
     for _ in range(count):
-        fall = most * errors * ((now / kept) ** -slopes - ((now + 1) / kept) ** -slopes)
+        have, before = np.maximum(now, 1), np.maximum(kept, 1)  # none counts as one
+        fall = most * errors * ((have / before) ** -slopes - ((have + 1) / before) ** -slopes)
         first = max(
             (c for c in range(classes) if now[c] < most[c]),
             key=lambda c: (round(fall[c], 12), -now[c] / most[c], -c),

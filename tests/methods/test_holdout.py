@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench import training
-from methods.parts.holdout import Learners, sensitivity
+from methods.parts.holdout import Draw, Learners, sensitivity
 
 TINY = Learners("resnet8[width=4]", epochs=2, count=2, share=0.2)
 
@@ -71,7 +71,7 @@ def test_learners_are_trained_on_other_images_and_judged_on_the_original_ones(no
     dark = np.zeros_like(noise.images)
     order = np.arange(len(noise), dtype=float)
     TINY.of_draw(
-        lambda number: (order, np.array([3, 3, 3])),
+        lambda number: Draw(order, np.array([3, 3, 3])),
         noise,
         context(),
         params={"draw": "test"},
