@@ -71,8 +71,9 @@ def search_for(points: Points, picks: int, limit: int) -> str:
 
 
 def most_bytes(n: int, width: int) -> int:
-    """Return the working arrays' bytes of a pool of n points, where memory decides nothing."""
-    return _matrix_bytes(n, width, 8) if n <= MANY else 4 * n * (width + CACHED + FETCHED)
+    """Return the bytes of a pool of n points, its copy among them, where memory decides nothing."""
+    search = _matrix_bytes(n, width, 8) if n <= MANY else 4 * n * (width + CACHED + 2 * FETCHED)
+    return search + 8 * n * width
 
 
 def _matrix_bytes(n: int, width: int, itemsize: int) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -16,6 +17,8 @@ from methods.parts import blas
 from methods.parts.gradients import Gradients
 from methods.parts.greedy import Picks, greedy, most_bytes
 from methods.parts.points import KERNELS, Index, points_of
+
+MOST_TOGETHER = 8  # pools searched at a time: their picks share Python's lock
 
 
 @dataclass(frozen=True)
@@ -180,24 +183,24 @@ def _select(
 
     parts: list[list[Index]] = [[np.empty(0, np.int64)] for _ in range(bins)]
     searches, gap = set(), np.inf
-    all_found = _each(search, wanted, _width(values), limit)
-    for pool, found in zip(wanted.values(), all_found, strict=True):
-        for part, picks in zip(parts, found.bins, strict=True):
-            part.append(pool[picks])
-        searches.add(found.search)
-        gap = min(gap, found.smallest_gap)
+    with closing(_each(search, wanted, _width(values), limit)) as all_found:
+        for pool, found in zip(wanted.values(), all_found, strict=True):
+            for part, picks in zip(parts, found.bins, strict=True):
+                part.append(pool[picks])
+            searches.add(found.search)
+            gap = min(gap, found.smallest_gap)
     return Binning([np.concatenate(part) for part in parts], tuple(sorted(searches)), gap)
 
 
 def _each(
     search: Callable[[Any, int], Picks], pools: Mapping[Any, Index], width: int, limit: int
-) -> Iterator[Picks]:
+) -> Generator[Picks]:
     """Search pools, as many at a time as there are threads and memory for; yield in order.
 
     Picks are found one after the other, so that threads of their own do what BLAS's cannot.
     """
     most = max((most_bytes(len(pool), width) for pool in pools.values()), default=1)
-    together = min(blas.threads(), len(pools), limit // most)
+    together = min(blas.threads(), len(pools), limit // most, MOST_TOGETHER)
     if together <= 1:
         yield from (search(name, limit) for name in pools)
         return

@@ -22,8 +22,8 @@ _FEWEST = 3
 _MOST_RATIOS = 4
 _FIRM = 3
 """Pairs; the interval of two would make a point of all others."""
-_FAR = 3.0
-"""Interquartile ranges from the nearer quartile: Tukey's far out values."""
+_FAR, _LEAST = 3.0, 1.0
+"""Interquartile ranges from the nearer quartile, Tukey's far out values, and at least a point."""
 _SQUEEZED = 2.0
 """How many times as wide an axis may become by the far ones."""
 _Found = Mapping[tuple[str, str], "Estimate"]
@@ -63,7 +63,7 @@ def difference_drawings(setting: Setting, slug: str, series: Sequence[Series]) -
         "Accuracy of the last epoch, method minus class-balanced random, paired over common seeds "
         "at the same ratio and training; mean and 95 % interval, which is not corrected for the "
         "number of methods; n pairs. "
-        f"{'Arrows: the mean lies beyond the axis. ' * beyond}"
+        f"{'Arrows: the mean lies beyond the axis, its interval is not drawn. ' * beyond}"
         f"{f'Intervals of fewer than {_FIRM} pairs may go beyond the axis. ' * few}"
         f"{f'Ratios not shown: {left_out}. ' * bool(left_out)}"
         f"{setting.title}, data {setting.fingerprint}."
@@ -123,7 +123,7 @@ def _beyond(values: Collection[Estimate], one: Estimate) -> bool:
 def _limits(values: Collection[Estimate]) -> tuple[float, float]:
     """Return the ends of the axis, which far means are beyond where they would squeeze it."""
     first, third = np.quantile([one.mean for one in values], (0.25, 0.75))
-    reach = _FAR * (third - first)
+    reach = max(_FAR * (third - first), _LEAST)
     near = [one for one in values if first - reach <= one.mean <= third + reach]
     ends, all_ends = _span(near), _span(values)
     squeezes = all_ends[1] - all_ends[0] > _SQUEEZED * (ends[1] - ends[0])

@@ -3,9 +3,9 @@
     pytest tests/benchmarks/test_bins_large.py --benchmark-enable -m ""
 
 ImageNet has 1,000 classes of about 1,300 images; last-layer gradients of a ResNet-18 have
-513,000 numbers and stay two factors. A class is a pool of its own, so 1,000 classes take 1,000
-times as long as one: the text of the benchmark tells both. The factors of all classes (8 GB) are
-read class by class and are not part of the memory that is told.
+513,000 numbers and stay two factors. A class is a pool of its own, and pools are searched side by
+side, so that the time of 1,000 classes is told from that of twenty in one call. The factors (8 GB
+for all classes) are the input, and not part of the memory that is told.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def test_imagenet_gradients(benchmark, classes):
     assert bytes_held < 2**30
     benchmark.extra_info["MB held"] = bytes_held / 2**20
     benchmark.extra_info["smallest gap"] = got.smallest_gap
-    if benchmark.stats is not None:  # none where benchmarks only run as tests
+    if classes > 1 and benchmark.stats is not None:  # none where benchmarks only run as tests
         seconds = benchmark.stats.stats.min / classes * CLASSES
         benchmark.extra_info["seconds for 1,000 classes"] = seconds
 

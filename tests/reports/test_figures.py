@@ -270,7 +270,7 @@ def test_far_differences_are_arrows_where_they_would_squeeze_the_others(detailed
     assert -2 < low < -1 < 1 < high < 2
     assert len(axes.containers) == 4
     assert "\u221230.0" in [text.get_text() for text in axes.texts]
-    assert "Arrows: the mean lies beyond the axis." in caption
+    assert "Arrows: the mean lies beyond the axis" in caption
     axes, caption = axes_and_caption(far=58.5)
     assert axes.get_xlim()[0] < -1.5
     assert len(axes.containers) == 5
