@@ -65,7 +65,7 @@ def difference_drawings(setting: Setting, slug: str, series: Sequence[Series]) -
         "number of methods; n pairs. "
         f"{'Arrows: the mean lies beyond the axis, its interval is not drawn. ' * beyond}"
         f"{f'Intervals of fewer than {_FIRM} pairs may go beyond the axis. ' * few}"
-        f"{f'Ratios not shown: {left_out}. ' * bool(left_out)}"
+        f"{f'Of {len(found)} ratios {left_out} not shown. ' * bool(left_out)}"
         f"{setting.title}, data {setting.fingerprint}."
     )
     title = f"Differences to random: {setting.title}"
