@@ -67,7 +67,8 @@ def expand(text: str) -> Iterator[Spec]:
         key, equals, value = item.partition("=")
         key, value = key.strip(), value.strip()
         if not equals or not key or not value:
-            raise UsageError(f"cannot read '{item}' in '{text}'. Write parameter=value")
+            several = f", and several values as {[*choices][-1]}=[a,b]" if choices else ""
+            raise UsageError(f"cannot read '{item}' in '{text}'. Write parameter=value{several}")
         if key in choices:
             raise UsageError(f"parameter '{key}' is given twice in '{text}'. Give it once")
         listed = value.startswith("[") and value.endswith("]")

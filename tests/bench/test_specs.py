@@ -80,6 +80,7 @@ def test_a_value_may_itself_be_a_spec_with_parameters():
     ("text", "told"),
     [
         ("adq[alpha]", "cannot read 'alpha'"),
+        ("adq[alpha=0.2,0.5]", "Write parameter=value, and several values as alpha=[a,b]"),
         ("adq[=1]", "cannot read '=1'"),
         ("adq[alpha=]", "cannot read 'alpha='"),
         ("adq[alpha=[]]", "'alpha' has an empty list"),
