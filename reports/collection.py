@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
@@ -97,7 +97,7 @@ class Collection:
         return cls(rows, failed, protocols)
 
     def settings(self) -> list[Setting]:
-        """Return the settings that occur, sorted."""
+        """Return the settings that occur, in the order of :func:`setting_order`."""
         return list(self._by_setting)
 
     def at(self, setting: Setting) -> Collection:
@@ -195,7 +195,7 @@ class Collection:
             rows[setting_of(row)].append(row)
         for row in self.failures:
             failures[setting_of(row)].append(row)
-        found = sorted({*rows, *failures}, key=lambda setting: (setting.title, setting.id))
+        found = sorted({*rows, *failures}, key=setting_order(self.rows))
         return {s: Collection(rows[s], failures[s], self.protocols) for s in found}
 
     @cached_property
@@ -260,6 +260,12 @@ def with_axis(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> l
         return list(columns)
     place = next(i for i, column in enumerate(columns) if column.key == "percent") + 1
     return [*columns[:place], Column("of", "of", left=True), *columns[place:]]
+
+
+def setting_order(rows: Iterable[Row]) -> Callable[[Setting], tuple[int, str, str]]:
+    """Return what settings are sorted by: most complete cells first, so that the main one leads."""
+    cells = Counter(map(setting_of, rows))
+    return lambda setting: (-cells[setting], setting.title, setting.id)
 
 
 def setting_of(row: Row) -> Setting:

@@ -97,7 +97,7 @@ class _Group(NamedTuple):
 
 
 def contests(results: Collection) -> list[Contest]:
-    """Return every contest, sorted; full data stands for itself and takes no part.
+    """Return every contest, as reports list settings, by ratio; full data takes no part.
 
     A method that no budget changes meets those that keep the share that it kept.
 
@@ -112,15 +112,12 @@ def contests(results: Collection) -> list[Contest]:
         kept = results.at(setting).kept_percent(one.key)
         place = Place(setting.dataset, setting.fingerprint, setting.model, kept, one.key.of)
         found[place, setting.training][one.key.spec] = one
-    return [
-        Contest(
-            place,
-            protocol,
-            results.at(next(iter(groups.values())).setting),
-            {spec: groups[spec].key for spec in sorted(groups)},
-        )
-        for (place, protocol), groups in sorted(found.items())
-    ]
+    made: dict[Setting, list[Contest]] = {setting: [] for setting in results.settings()}
+    for (place, protocol), groups in found.items():
+        setting = next(iter(groups.values())).setting
+        keys = {spec: groups[spec].key for spec in sorted(groups)}
+        made[setting].append(Contest(place, protocol, results.at(setting), keys))
+    return [one for here in made.values() for one in sorted(here, key=lambda one: one.place)]
 
 
 def left_out(results: Collection) -> list[str]:

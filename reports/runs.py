@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from bench.specs import expand
-from reports.collection import Collection, Setting, setting_of
+from reports.collection import Collection, Setting, setting_of, setting_order
 from reports.reading import Row
 from reports.statistics import Estimate, Runs, interval_over_seeds, matched
 
@@ -115,7 +115,7 @@ def evaluation_s(record: Record) -> float:
 
 
 def series_of(records: Iterable[Record], rows: Iterable[Row] | None = None) -> list[Series]:
-    """Return the series that records make, sorted by setting and :attr:`Series.order`.
+    """Return the series that records make, by setting as reports list them, then by their order.
 
     Parameters
     ----------
@@ -124,8 +124,7 @@ def series_of(records: Iterable[Record], rows: Iterable[Row] | None = None) -> l
     """
     kept = list(records)
     found: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
-    if rows is None:
-        rows = Collection.of(kept).rows
+    rows = list(rows) if rows is not None else Collection.of(kept).rows
     for record, row in zip(kept, rows, strict=True):
         key = (
             setting_of(row), row["method"], row["method_id"], row["percent"], row["of"],
@@ -136,7 +135,8 @@ def series_of(records: Iterable[Record], rows: Iterable[Row] | None = None) -> l
         Series(setting, spec, method_id, percent, of, seeded, tuple(members))
         for (setting, spec, method_id, percent, of, seeded), members in found.items()
     ]
-    return sorted(made, key=lambda one: (one.setting.title, one.setting.id, *one.order))
+    place = setting_order(rows)
+    return sorted(made, key=lambda one: (place(one.setting), one.order))
 
 
 def by_setting(series: Iterable[Series]) -> dict[Setting, list[Series]]:

@@ -29,7 +29,7 @@ def as_macros(tables: Sequence[Table]) -> str:
                 if column.word:
                     for word, text in _numbers(column, row.get(column.key)):
                         numbers[*words[key], word] = text
-    scopes = sorted({key[0] for key in numbers})
+    scopes = list(dict.fromkeys(key[0] for key in numbers))
     lines = [_MACROS.replace("SETTINGS", ", ".join(scopes) or "none")]
     lines += [
         rf"\bench@define{{{'}{'.join(key)}}}{{{escaped(text)}}}" for key, text in numbers.items()

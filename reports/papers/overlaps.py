@@ -101,7 +101,7 @@ def overlap_tables(
         if one.name != "full":
             by_data[one.setting.dataset, one.setting.fingerprint].append(one)
     tables = []
-    for (dataset, fingerprint), members in sorted(by_data.items()):
+    for (dataset, fingerprint), members in by_data.items():
         others = (released or {}).get(dataset.partition("[")[0], {})
         rows, links = _compared(members, indices, others)
         if rows:

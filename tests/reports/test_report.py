@@ -12,7 +12,10 @@ import pytest
 from reports import markdown, summary
 from reports.collection import Collection
 from reports.content import contents
+from reports.figures import drawings
+from reports.latex import as_macros
 from reports.report import FORMATS, report_files, stale_files, write_report
+from reports.runs import series_of
 
 FIGURE = "accuracy-digits-resnet8-smoke.svg"
 
@@ -41,6 +44,32 @@ def files(records, failures=(), formats=("md",)):
 
 def test_the_whole_report_is_as_committed(records, failure, golden):
     golden("report.md", files(records, [failure])["report.md"].decode())
+
+
+def test_settings_stand_by_their_complete_cells_wherever_they_are_listed(detailed):
+    made = [
+        detailed(method, seed=seed, model=model)
+        for model, seeds in (("convnet3", 1), ("resnet18", 3), ("resnet50", 1))
+        for method in ("random", "dq")
+        for seed in range(seeds)
+    ]
+    failed = [
+        {**detailed("dq", seed=seed, model="resnet50"), "phase": "p", "type": "E", "message": "m"}
+        for seed in range(1, 9)
+    ]
+    expected = ["resnet18", "convnet3", "resnet50"]
+    results = Collection.of(reversed(made), failed)
+    assert [one.model for one in results.settings()] == expected
+    assert list(dict.fromkeys(one.setting.model for one in series_of(made))) == expected
+    assert [one.name.split("-")[2] for one in drawings(made, (), ["accuracy"])] == expected
+    report = contents(results, made, figures=False)
+    of = {section.name: section.tables for section in report.sections}
+    for name in ("accuracy", "cost"):
+        assert [table.title.split(", ")[1] for table in of[name]] == expected
+    (comparisons,) = (table for table in of["statistics"] if table.name == "comparisons")
+    assert [row["place"].split(", ")[1] for row in comparisons.rows] == expected
+    told = as_macros(report.tables).splitlines()[0]
+    assert [name.split("-")[1] for name in told.rpartition(": ")[2].split(", ")] == expected
 
 
 def test_each_number_names_its_cells(records):
