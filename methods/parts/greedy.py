@@ -114,6 +114,7 @@ class Search:
     def _pick(self, count: int) -> None:
         """Pick by the gains as they are kept; where two are too close, by float64 ones."""
         gain, row, rows, picks = self.gain, self._row, self.rows.ready, self.exact.picks
+        is_narrow = self.rows.eps > np.finfo(np.float64).eps
         slack, gaps = self.bound.slack(count) + self.exact.tie, [self.smallest_gap]
         for _ in range(count):
             at = int(gain.argmax())
@@ -127,9 +128,12 @@ class Search:
             picks.append(self._ids.item(at))
             gaps.append(gap)
             ready = rows[at]
-            # Its own cast: a mixed subtraction casts as much, in numpy's slower buffers.
-            np.copyto(row, self.rows.fetch(at, gain) if ready is None else ready)
-            np.subtract(gain, row, gain)
+            if ready is None:
+                ready = self.rows.fetch(at, gain)
+            if is_narrow:  # its own cast: a mixed subtraction casts in numpy's slower buffers
+                np.copyto(row, ready)
+                ready = row
+            np.subtract(gain, ready, gain)
         self.smallest_gap = min(gaps)
         self.bound.add(count)
 

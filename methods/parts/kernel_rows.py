@@ -64,7 +64,9 @@ def _fill(
 ) -> None:
     """Fill `BLOCK` rows from the diagonal on, and the columns below that mirror them."""
     n, end = len(matrix), min(start + BLOCK, len(matrix))
-    np.matmul(factors[0][start:end], factors[0][start:].T, out=matrix[start:end, start:])
+    for left, right in ((start, end), (end, n)):  # the first is symmetric: half of it is made
+        here = matrix[start:end, left:right]
+        np.matmul(factors[0][start:end], factors[0][left:right].T, out=here)
     for left, right in pairwise([start, *range(end, n, TILE), n]):
         tile, mirrored = matrix[start:end, left:right], matrix[left:right, start:end]
         for factor in factors[1:]:

@@ -164,8 +164,11 @@ class GradientPoints(Points):
             self._left[:] = _unit(np.abs(residuals).max())
             self._right[:] = _unit(max(1.0, np.abs(features).max()))
             self.offset = np.empty(self.n)
+        in_place = dtype == np.float64
+        if in_place:
+            left[:], right[:, 1:] = residuals, features
         for block in self.blocks():
-            p, e = self._unscaled(block)
+            p, e = (left[block], right[block, 1:]) if in_place else self._unscaled(block)
             p2, e2 = np.einsum("ij,ij->i", p, p), 1 + np.einsum("ij,ij->i", e, e)
             if self.offset is None:
                 self._left[block] = _inverse(np.sqrt(p2))
