@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from methods.parts import blas
 from methods.parts.points import F64, Index, Points
 
-BLOCK = 512  # rows a product: `a @ a.T` in one call crashed in OpenBLAS at n = 50,000
+# Rows a product, of float64 half as many: more make more of both halves at the diagonal, fewer a
+# slow product, and `a @ a.T` in one call crashed in OpenBLAS at n = 50,000.
+BLOCK = 512
 TILE = 1024  # columns of them that are finished together: they stay in the cache
 CACHED = 512  # rows that are kept where the matrix is not: 100 MB at n = 50,000
 FETCHED = 256  # rows a product there: fewer make it a slow one, of more too few become picks
@@ -31,15 +33,16 @@ class MatrixRows:
         n, dtype = points.n, points.factors[0].dtype
         self.matrix = matrix = np.empty((n, n), dtype)
         offset = None if points.offset is None else points.offset.astype(dtype)
-        fill = partial(_fill, matrix, points.factors, offset)
+        rows = max(1, BLOCK * 4 // dtype.itemsize)
+        fill, starts = partial(_fill, matrix, points.factors, offset, rows), range(0, n, rows)
         threads = blas.threads()
-        if threads == 1 or n <= BLOCK:
-            deque(map(fill, range(0, n, BLOCK)), maxlen=0)
+        if threads == 1 or len(starts) == 1:
+            deque(map(fill, starts), maxlen=0)
         else:
             # A block a thread: BLAS's own threads would wait for each other at every product, and
             # most of the rest would be left to one.
             with blas.one_thread(), ThreadPoolExecutor(threads) as pool:
-                deque(pool.map(fill, range(0, n, BLOCK)), maxlen=0)
+                deque(pool.map(fill, starts), maxlen=0)
         self.eps = float(np.finfo(dtype).eps)
         self.ready: list[NDArray[Any] | None] = list(matrix)
 
@@ -60,13 +63,15 @@ class MatrixRows:
 
 
 def _fill(
-    matrix: NDArray[Any], factors: Sequence[NDArray[Any]], offset: NDArray[Any] | None, start: int
+    matrix: NDArray[Any],
+    factors: Sequence[NDArray[Any]],
+    offset: NDArray[Any] | None,
+    rows: int,
+    start: int,
 ) -> None:
-    """Fill `BLOCK` rows from the diagonal on, and the columns below that mirror them."""
-    n, end = len(matrix), min(start + BLOCK, len(matrix))
-    for left, right in ((start, end), (end, n)):  # the first is symmetric: half of it is made
-        here = matrix[start:end, left:right]
-        np.matmul(factors[0][start:end], factors[0][left:right].T, out=here)
+    """Fill some rows from the diagonal on, and the columns below that mirror them."""
+    n, end = len(matrix), min(start + rows, len(matrix))
+    np.matmul(factors[0][start:end], factors[0][start:].T, out=matrix[start:end, start:])
     for left, right in pairwise([start, *range(end, n, TILE), n]):
         tile, mirrored = matrix[start:end, left:right], matrix[left:right, start:end]
         for factor in factors[1:]:

@@ -278,6 +278,11 @@ def test_rows_of_any_length_have_a_direction():
     assert [b.tolist() for b in got] == [b.tolist() for b in expected]
 
 
+def test_numbers_whose_sum_is_too_large_are_finite():
+    x = np.full((6, 4), np.finfo(np.float32).max)
+    assert graphcut_bins(x, None, 2, balance=False)[0].tolist() == [0, 1, 2]
+
+
 class CheckedSearch(search.Search):
     """A search that looks at the true error after every round of picks."""
 
