@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from bench.models import MODELS
 from bench.protocols import PROTOCOLS
 from bench.results import Results
 from reports.report import stale_files
+from reports.runs import accuracy, difference, evaluation_s, selection_s, series_of
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "studies").glob("[0-9]*"))
@@ -29,6 +32,32 @@ def test_reports_and_pages_are_current(study):
     records, failures = list(results.records()), list(results.failures())
     pages = [ROOT / "README.md", study / "README.md"]
     assert stale_files(study, records, failures, pages=pages) == {}
+
+
+def told(text):
+    """The means of text with half intervals and n, as (mean, half, n) of its own digits."""
+    return re.findall(r"([+−]?\d+\.\d+) ± (\d+\.\d+) \(n = (\d+)\)", " ".join(text.split()))
+
+
+def as_told(estimate, form):
+    """An estimate as texts have it; nothing of one run, which has no interval."""
+    if estimate is None or estimate.half_width is None:
+        return None
+    mean = format(round(estimate.mean, int(form[-2])) + 0.0, form).replace("-", "−")
+    return mean, format(estimate.half_width, form.strip("+")), str(estimate.n)
+
+
+def test_findings_are_what_the_records_give(study):
+    """Every number with n is a mean, a cost or a paired difference; none stays of older records."""
+    found = (study / "README.md").read_text(encoding="utf-8").split("## ")
+    (findings,) = [part for part in found if part.startswith("What was found")]
+    series = series_of(Results(study).records())
+    given = {as_told(one.estimate(accuracy), ".2f") for one in series}
+    minutes = [lambda record: selection_s(record) / 60, lambda record: evaluation_s(record) / 60]
+    given |= {as_told(one.estimate(cost), ".1f") for one in series for cost in minutes}
+    given |= {as_told(difference(*pair, accuracy), "+.2f") for pair in permutations(series, 2)}
+    assert told(findings)
+    assert set(told(findings)) <= given
 
 
 def test_every_record_is_a_cell_of_a_frozen_plan(study):
