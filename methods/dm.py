@@ -145,12 +145,14 @@ class DistributionMatching(Method):
         return self.updates * int(real.sum() + made.sum())
 
     def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
-        """Return the synthetic images, sorted by class."""
+        """Return the synthetic images, sorted by class; raise a UsageError where there are none."""
         from methods.parts.matching import MatchingRun
 
         bytes_each = bytes_per_image(train, self.storage)
         fitting = budget.for_images_of(bytes_each, train.bytes_per_image, len(train))
         counts = fitting.images_by_class(train.class_counts)
+        if not counts.any():
+            raise UsageError(f"dm: {budget.words} of {len(train)} images are none. Raise the ratio")
         settings = self._settings(train, counts)
         start = self._start(train, counts, settings.normalisation, ctx)
         mark = digest([self.identity(), counts.tolist(), len(train)])

@@ -55,8 +55,8 @@ def released_bins(
     ValueError
         For wrong shapes or types, or `bins` below 1.
     UsageError
-        For a class that gets no pick in some bin, which the released code refuses as well, and for
-        one that does not fit into memory.
+        For a class that gets no pick in some bin, and for bins that use up all images before the
+        last one: both stop the released code as well. For a class that does not fit into memory.
 
     Notes
     -----
@@ -74,6 +74,12 @@ def released_bins(
     left, found = np.arange(len(vectors)), []
     size = round(len(left) * (1 / bins))
     for number in range(bins - 1):
+        if size > len(left):
+            raise UsageError(
+                f"{bins} bins take {size} of {len(vectors)} images each, rounded: bin {number} "
+                f"finds {len(left)} left, and the released search stops. "
+                "Take fewer bins or greedy=exact"
+            )
         fraction, picks = size / len(left), []
         for name in np.unique(classes):
             pool = left[classes[left] == name]

@@ -245,6 +245,8 @@ def test_budgets_in_images_and_in_bytes(storage, compress, digits):
     assert by_bytes.bytes(digits) == len(by_bytes) * each
     with pytest.raises(UsageError, match="holds no image"):
         compress(method, Budget.parse("0.001b"))
+    with pytest.raises(UsageError, match=r"0\.001 % of \d+ images are none"):
+        compress(method, Budget.parse("0.001"))
 
 
 @pytest.mark.parametrize("ratio", ["3", "3b"])

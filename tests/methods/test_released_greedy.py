@@ -215,6 +215,14 @@ def test_a_class_without_a_pick_is_refused():
         released_bins(x, labels, 10)
 
 
+@pytest.mark.parametrize(
+    ("n", "bins", "told"), [(30, 40, "bin 30 finds 0"), (85, 50, "bin 42 finds 1")]
+)
+def test_bins_that_rounding_leaves_without_images_are_refused(n, bins, told):
+    with pytest.raises(UsageError, match=rf"{told} left, .* fewer bins"):
+        released_bins(vectors("isotropic", n, 4), np.zeros(n, int), bins)
+
+
 @pytest.mark.parametrize("budget", [0, -1, 5])
 def test_a_budget_beyond_the_pool_is_refused(budget):
     with pytest.raises(
