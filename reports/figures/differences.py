@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reports.figures.style import GREY, Drawing, Looks, grid, looks, panels, style
+from reports.figures.style import COLOURS, GREY, Drawing, grid, panels, style, widest
 from reports.runs import Series, accuracy, control_at, difference, labels
 from reports.tables import ascii_name, number
+from reports.tables import difference as in_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +27,9 @@ _FAR, _LEAST = 3.0, 1.0
 """Interquartile ranges from the nearer quartile, Tukey's far out values, and at least a point."""
 _SQUEEZED = 2.0
 """How many times as wide an axis may become by the far ones."""
+_COLOUR = COLOURS[0]
+_WIDTH = 2.9
+"""Inches of a panel without what stands beside it."""
 _Found = Mapping[tuple[str, str], "Estimate"]
 
 
@@ -41,28 +45,31 @@ def difference_drawings(setting: Setting, slug: str, series: Sequence[Series]) -
             found.setdefault((one.percent, one.of), {})[one.method] = value
     told = [key for key in sorted(found) if len(found[key]) >= _FEWEST]
     ratios = sorted(sorted(told, key=lambda key: -len(found[key]))[:_MOST_RATIOS])
-    called = labels(one for one in series if any(one.method in found[key] for key in ratios))
-    if not called:
+    rows = _largest_first([found[key] for key in ratios])
+    if not rows:
         return
-    drawn = looks(called.values())
+    called = labels(one for one in series if one.method in rows)
     with style():
-        names = 0.075 * max(map(len, called.values()))  # inches that the longest one takes
-        width, height = 2.7 + names / len(ratios), 0.8 + 0.21 * len(called)
-        canvas, [axes] = panels(1, len(ratios), width, height, sharey=True)
+        height = 0.8 + 0.21 * len(rows)
+        canvas, [axes] = panels(1, len(ratios), _WIDTH, height, sharey=True)
         for key, one_axes in zip(ratios, axes, strict=True):
-            _forest(one_axes, found[key], called, drawn)
+            _forest(one_axes, found[key], rows)
             one_axes.set_title(_title(*key), loc="left")
             one_axes.tick_params(axis="y", length=0)
             one_axes.set_xlabel("difference to random (points)")
-        axes[0].set_yticks(range(len(called)), list(called.values()))
-        axes[0].set_ylim(len(called) - 0.4, -0.6)
+        axes[0].set_yticks(range(len(rows)), [called[method] for method in rows])
+        axes[0].set_ylim(len(rows) - 0.4, -0.6)
+        numbers = sum(widest(canvas, one_axes.texts) for one_axes in axes)
+        names = widest(canvas, axes[0].get_yticklabels())
+        canvas.set_size_inches(len(ratios) * _WIDTH + numbers + names, height)
     left_out = len(found) - len(ratios)
     few = any(one.n < _FIRM for key in ratios for one in found[key].values())
     beyond = any(_beyond(found[key].values(), one) for key in ratios for one in found[key].values())
     caption = (
         "Accuracy of the last epoch, method minus class-balanced random, paired over common seeds "
         "at the same ratio and training; mean and 95 % interval, which is not corrected for the "
-        "number of methods; n pairs. "
+        "number of methods; n pairs. Largest first"
+        f"{', at the first ratio that a method was run at' * (len(ratios) > 1)}. "
         f"{'Arrows: the mean lies beyond the axis, its interval is not drawn. ' * beyond}"
         f"{f'Intervals of fewer than {_FIRM} pairs may go beyond the axis. ' * few}"
         f"{f'Of {len(found)} ratios {left_out} not shown. ' * bool(left_out)}"
@@ -76,42 +83,49 @@ def _title(percent: float, of: str) -> str:
     return f"{number(percent)} % of {of}"
 
 
-def _forest(axes: Axes, found: _Found, called: Mapping[tuple[str, str], str], drawn: Looks) -> None:
+def _largest_first(found: Sequence[_Found]) -> list[tuple[str, str]]:
+    """Return the methods by their difference at the first of the ratios that they were run at."""
+    rows: dict[tuple[str, str], None] = {}
+    for here in found:
+        rows |= dict.fromkeys(sorted(here, key=lambda method: (-here[method].mean, method)))
+    return list(rows)
+
+
+def _forest(axes: Axes, found: _Found, rows: Sequence[tuple[str, str]]) -> None:
     axes.axvline(0, color=GREY, linewidth=1)
-    for place, (method, name) in enumerate(called.items()):
+    for place, method in enumerate(rows):
         value = found.get(method)
         if value is None:
             continue
-        look = drawn[name]
         if _beyond(found.values(), value):
-            _arrow(axes, place, value.mean, look.colour)
+            _arrow(axes, place, value.mean)
         else:
             axes.errorbar(
                 [value.mean],
                 [place],
                 xerr=[value.half_width or 0.0],
-                color=look.colour,
-                marker=look.marker,
+                color=_COLOUR,
+                marker="o",
                 linestyle="none",
-                markersize=5,
+                markersize=4,
                 capsize=3,
             )
         axes.annotate(
-            f"n = {value.n}", (1, place), (4, 0), xycoords=("axes fraction", "data"),
-            textcoords="offset points", ha="left", va="center", color="0.3", fontsize=7,
+            f"{in_points(value)}, n = {value.n}", (1, place), (4, 0),
+            xycoords=("axes fraction", "data"), textcoords="offset points", ha="left", va="center",
+            color="0.3", fontsize=7,
         )  # fmt: skip
     axes.set_xlim(*_limits(found.values()))
-    grid(axes, "x")
+    grid(axes, "both")
 
 
-def _arrow(axes: Axes, place: int, mean: float, colour: str) -> None:
-    """Tell a mean beyond the axis at its edge."""
+def _arrow(axes: Axes, place: int, mean: float) -> None:
+    """Tell at the axis's edge that a mean lies beyond it."""
     edge, sign = (0.0, 1) if mean < 0 else (1.0, -1)
     axes.annotate(
-        f"{mean:+.1f}".replace("-", "\u2212"), (edge, place), (sign * 14, 0),
-        xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
-        ha="left" if mean < 0 else "right", color=colour, fontsize=7,
-        arrowprops={"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 0},
+        "", (edge, place), (sign * 14, 0),
+        xycoords=("axes fraction", "data"), textcoords="offset points",
+        arrowprops={"arrowstyle": "-|>", "color": _COLOUR, "shrinkA": 0, "shrinkB": 0},
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.text import Text
 
     from reports.statistics import Estimate
 
@@ -183,6 +184,11 @@ def legend(canvas: Canvas, axes: Iterable[Axes], most: int = 4) -> None:
             canvas.set_size_inches(wide, high + max(0.0, lines - _LEGEND))
             return
         made.remove()
+
+
+def widest(canvas: Canvas, texts: Iterable[Text]) -> float:
+    """Return the inches that the widest of some texts takes."""
+    return max((text.get_window_extent().width for text in texts), default=0.0) / canvas.dpi
 
 
 def uncrowded(names: Iterable[str]) -> list[str]:

@@ -234,10 +234,39 @@ def test_differences_of_all_methods_are_paired_and_stand_by_their_names(detailed
     [drawing] = drawings(records, only=["differences"])
     [axes] = drawing.canvas.axes  # at 20 % there is no random
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == ["dq", "adq", "adq[alpha=0.3]"]
+    assert names == ["dq", "adq[alpha=0.3]", "adq"]
     points = [container.lines[0].get_xydata()[0].tolist() for container in axes.containers]
-    assert np.allclose(points, [[2.0, 0], [-1.0, 1], [0.5, 2]])
-    assert [text.get_text() for text in axes.texts] == ["n = 3"] * 3
+    assert np.allclose(points, [[2.0, 0], [0.5, 1], [-1.0, 2]])
+    told = [text.get_text() for text in axes.texts]
+    assert told == [f"{value} ± 0.00, n = 3" for value in ("+2.00", "+0.50", "−1.00")]
+
+
+def test_differences_stand_by_size_at_their_first_ratio_and_nothing_is_cut(detailed):
+    long = "herding[extractor=resnet18,balance=false,another=parameter]"
+    bases = {
+        10: {"random": 60.0, "dq": 59.0, "adq": 62.0, long: 61.0},
+        20: {"random": 70.0, "adq": 70.0, "kcenter": 71.0, "dq": 73.0, "moderate": 72.0},
+    }
+    records = [
+        detailed(method, percent, base, seed=seed)
+        for percent, here in bases.items()
+        for method, base in here.items()
+        for seed in range(3)
+    ]
+    [drawing] = drawings(records, only=["differences"])
+    drawing.canvas.draw_without_rendering()
+    first, second = drawing.canvas.axes
+    names = [label.get_text() for label in first.get_yticklabels()]
+    assert [name.partition("[")[0] for name in names] == [
+        "adq", "herding", "dq", "moderate", "kcenter",
+    ]  # fmt: skip
+    assert [len(axes.containers) for axes in (first, second)] == [3, 4]
+    assert "at the first ratio that a method was run at" in drawing.caption
+    whole, texts = drawing.canvas.bbox, [*first.get_yticklabels(), *first.texts, *second.texts]
+    extents = [text.get_window_extent() for text in texts]
+    assert all(whole.x0 <= one.x0 and one.x1 <= whole.x1 for one in extents)
+    assert max(one.x1 for one in extents[5:8]) <= second.get_window_extent().x0
+    assert first.get_window_extent().width > 2 * drawing.canvas.dpi
 
 
 def test_intervals_of_two_pairs_do_not_set_the_range_of_the_differences(detailed):
@@ -269,7 +298,7 @@ def test_far_differences_are_arrows_where_they_would_squeeze_the_others(detailed
     low, high = axes.get_xlim()
     assert -2 < low < -1 < 1 < high < 2
     assert len(axes.containers) == 4
-    assert "\u221230.0" in [text.get_text() for text in axes.texts]
+    assert axes.texts[-1].get_text().startswith("−30.00 ± 0.00")
     assert "Arrows: the mean lies beyond the axis" in caption
     axes, caption = axes_and_caption(far=58.5)
     assert axes.get_xlim()[0] < -1.5
