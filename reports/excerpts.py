@@ -5,7 +5,8 @@ A page, such as a README, says what it wants in a comment of its own and keeps i
     <!-- bench report studies/one: table cost-digits-resnet8-smoke, figure curves -->
     <!-- bench report: end -->
 
-``table NAME of random dq adq[alpha=0.5]`` shows the rows of these methods alone.
+``table NAME of random dq adq[alpha=0.5]`` shows the rows of these methods alone; a row's mark
+as a reconstruction is no part of its name.
 Marks within fenced code stand for themselves.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from bench.errors import DataError, UsageError, unknown
+from reports.collection import RECONSTRUCTION
 from reports.markdown import figure_as_markdown
 from reports.tables import Table, as_markdown
 
@@ -143,10 +145,10 @@ def _named(asked: _Asked, there: Mapping[str, T]) -> T:
 def _of_methods(table: Table, methods: tuple[str, ...]) -> Table:
     if not methods:
         return table
-    there = list(dict.fromkeys(str(row.get("method", "")) for row in table.rows))
+    there = [str(row.get("method", "")).removesuffix(RECONSTRUCTION) for row in table.rows]
     for method in methods:
         if method not in there:
-            raise unknown(f"method of the table '{table.name}'", method, there)
-    kept = [place for place, row in enumerate(table.rows) if row["method"] in methods]
+            raise unknown(f"method of the table '{table.name}'", method, list(dict.fromkeys(there)))
+    kept = [place for place, method in enumerate(there) if method in methods]
     told = f"{len(kept)} of the report's {len(table.rows)} rows."
     return table.of_rows(kept, told)

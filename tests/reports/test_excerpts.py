@@ -63,6 +63,16 @@ def test_the_rows_of_some_methods_alone_can_be_shown(records, report, tmp_path):
     assert f"figures/{TABLE}.svg" in made
 
 
+def test_a_reconstruction_is_named_without_its_mark(records, tmp_path):
+    for record in records:
+        record["method"]["reconstruction"] = record["specs"]["method"] == "dq"
+    page = PAGE.replace(f"table {TABLE}", f"table {TABLE} of dq")
+    report = contents(Collection.of(records), records)
+    text = with_excerpts(page, report, tmp_path / "studies" / "one", tmp_path / "README.md").text
+    assert "| dq (reconstruction) |" in text
+    assert "| adq |" not in text
+
+
 @pytest.mark.parametrize(
     ("methods", "fewer"),
     [("random", ""), ("random dq", "dq at 10 %"),
