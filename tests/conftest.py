@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ from bench.contract import METHODS
 
 settings.register_profile("bench", deadline=None)  # these machines are noisy
 settings.load_profile("bench")
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # a shell starts `tox &` so, and runs inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SBATCH = """\
 #!/bin/sh
