@@ -244,6 +244,7 @@ class TestWrongUse:
             (("--out", "o", "--method", "random"), "give --ratio"),
             (("--out", "o", "--method", "randon", "--ratio", "20"), "Did you mean 'random'"),
             (("--out", "o", "--method", "random", "--ratio", "0"), "ratio 0 is not allowed"),
+            (("--out", "o", "--method", "random", "--ratio", "60b"), "not those of your files"),
             (("--out", "o", "--method", "random", "--ratio", "5"), "leaves class 'dog'"),
             (("--method", "random", "--ratio", "20"), "--out"),
             (("--out", "photos/o", "--method", "random", "--ratio", "20"), "never changed"),

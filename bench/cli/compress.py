@@ -62,9 +62,15 @@ class Asked:
             )
         if self.ratio is None and method.budgeted:
             raise UsageError("give --ratio, the percent of the images to keep, e.g. --ratio 20")
+        budget = Budget.parse((self.ratio if method.budgeted else None) or "100")
+        if budget.of == "bytes":
+            raise UsageError(
+                f"--ratio {self.ratio} counts the bytes of pixels, not those of your files. Give a "
+                "percent of the images, e.g. --ratio 20"
+            )
         return ByMethod(
             method=method,
-            budget=Budget.parse((self.ratio if method.budgeted else None) or "100"),
+            budget=budget,
             seed=self.seed,
             size=self.size or files.default_size(_most_pixels(method)),
             skip_broken=self.skip_broken,
