@@ -17,6 +17,7 @@ from bench.protocols import PROTOCOLS
 from bench.results import Results
 from reports.report import stale_files
 from reports.runs import accuracy, difference, evaluation_s, selection_s, series_of
+from reports.tables import signed
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "studies").glob("[0-9]*"))
@@ -39,12 +40,11 @@ def told(text):
     return re.findall(r"([+−]?\d+\.\d+) ± (\d+\.\d+) \(n = (\d+)\)", " ".join(text.split()))
 
 
-def as_told(estimate, form):
+def as_told(estimate, show, digits=2):
     """An estimate as texts have it; nothing of one run, which has no interval."""
     if estimate is None or estimate.half_width is None:
         return None
-    mean = format(round(estimate.mean, int(form[-2])) + 0.0, form).replace("-", "−")
-    return mean, format(estimate.half_width, form.strip("+")), str(estimate.n)
+    return show(estimate.mean), f"{estimate.half_width:.{digits}f}", str(estimate.n)
 
 
 def test_findings_are_what_the_records_give(study):
@@ -52,10 +52,10 @@ def test_findings_are_what_the_records_give(study):
     found = (study / "README.md").read_text(encoding="utf-8").split("## ")
     (findings,) = [part for part in found if part.startswith("What was found")]
     series = series_of(Results(study).records())
-    given = {as_told(one.estimate(accuracy), ".2f") for one in series}
+    given = {as_told(one.estimate(accuracy), "{:.2f}".format) for one in series}
     minutes = [lambda record: selection_s(record) / 60, lambda record: evaluation_s(record) / 60]
-    given |= {as_told(one.estimate(cost), ".1f") for one in series for cost in minutes}
-    given |= {as_told(difference(*pair, accuracy), "+.2f") for pair in permutations(series, 2)}
+    given |= {as_told(one.estimate(cost), "{:.1f}".format, 1) for one in series for cost in minutes}
+    given |= {as_told(difference(*two, accuracy), signed) for two in permutations(series, 2)}
     assert told(findings)
     assert set(told(findings)) <= given
 

@@ -107,9 +107,9 @@ def test_exact(benchmark, vectors, kernel):
     assert len(np.concatenate(got)) == len(vectors)
 
 
-def test_exact_of_any_vectors(benchmark, vectors, rows):
-    if rows is vectors:
-        pytest.skip("vectors without a structure: the same as test_exact")
+@pytest.mark.slow
+@pytest.mark.parametrize("vectors", ["5000x5130"], indirect=True)
+def test_exact_of_any_vectors(benchmark, rows):
     arguments = (rows, None, BINS, "cosine", False)
     got = benchmark.pedantic(graphcut_bins, arguments, rounds=3, warmup_rounds=1)
     assert len(np.concatenate(got)) == len(rows)
