@@ -42,7 +42,8 @@ def aggregates_table(found: Iterable[Contest]) -> Table:
             if len(tasks) > 1:
                 cells = _cells(tasks, spec)
                 links |= {(len(rows), key): cells for key in _LINKED}
-                rows.append({"method": spec, "where": f"{data}, {protocol}", **_row(spec, tasks)})
+                method = tasks[0].called(spec)
+                rows.append({"method": method, "where": f"{data}, {protocol}", **_row(spec, tasks)})
     return Table("Over all ratios and networks", _COLUMNS, rows, _NOTES, links=links,
                  name="aggregates")  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from reports.collection import Collection, Key, Setting
+from reports.collection import RECONSTRUCTION, Collection, Key, Setting
 from reports.copies import dataset_label
 from reports.statistics import Runs, matched
 
@@ -58,6 +58,10 @@ class Contest:
     def words(self) -> str:
         """The place with the protocol."""
         return f"{self.place.words}, {self.protocol}"
+
+    def called(self, spec: str) -> str:
+        """Return what a method is called in tables: its spec, marked where it is reconstructed."""
+        return spec + RECONSTRUCTION * self.keys[spec].reconstruction
 
     def is_seeded(self, spec: str) -> bool:
         """Return whether a method draws, so that its runs have selection seeds of their own."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reports.collection import RECONSTRUCTION
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -126,7 +128,7 @@ def caption(
     dataset: str,
 ) -> str:
     """Return what is seen: method, ratio, seed, data set, and which images these are."""
-    told = [method.spec]
+    told = [method.spec + RECONSTRUCTION * method.info.reconstruction]
     if method.budgeted:
         told.append(budget.words)
     if method.seeded:

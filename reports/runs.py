@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from bench.specs import expand
-from reports.collection import Collection, Setting, setting_of, setting_order
+from reports.collection import RECONSTRUCTION, Collection, Setting, setting_of, setting_order
 from reports.reading import Row
 from reports.statistics import Estimate, Runs, interval_over_seeds, matched
 
@@ -71,6 +71,11 @@ class Series:
     def method(self) -> tuple[str, str]:
         """What tells the method from others."""
         return self.spec, self.method_id
+
+    @property
+    def is_reconstruction(self) -> bool:
+        """Whether neither code nor enough equations of the method were published."""
+        return bool(self.records[0]["method"].get("reconstruction", False))
 
     @property
     def is_ablation(self) -> bool:
@@ -159,16 +164,20 @@ def labels(series: Iterable[Series]) -> dict[tuple[str, str], str]:
     """Return what each method is called.
 
     The network that embeds is left out where that leaves one name for one method; methods of the
-    same spec and another identity (defaults, version) are marked with the id's beginning.
+    same spec and another identity (defaults, version) are marked with the id's beginning, and
+    reconstructions as such.
     """
-    methods = list(dict.fromkeys(one.method for one in series))
+    reconstructed = {one.method: one.is_reconstruction for one in series}
+    methods = list(reconstructed)
     short = {method: _short(method[0]) for method in methods}
     names = {
         method: short[method] if list(short.values()).count(short[method]) == 1 else method[0]
         for method in methods
     }
     return {
-        method: name + f" #{method[1][:4]}" * (list(names.values()).count(name) > 1)
+        method: name
+        + f" #{method[1][:4]}" * (list(names.values()).count(name) > 1)
+        + RECONSTRUCTION * reconstructed[method]
         for method, name in names.items()
     }
 

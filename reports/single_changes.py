@@ -38,8 +38,8 @@ def single_change_table(found: Sequence[Contest]) -> Table:
                 *(contest.keys[n] for n in (change.second, change.first))
             )
             if effect is not None:
-                where = contest.words
-                rows.append({"of": change.first, "change": change.changed, "place": where})
+                of, where = contest.called(change.first), contest.words
+                rows.append({"of": of, "change": change.changed, "place": where})
                 effects.append(effect)
     return _table(
         "What one change is worth", "changes", _CHANGES, rows, effects,
@@ -67,7 +67,7 @@ def protocol_table(found: Sequence[Contest]) -> Table:
                 )
                 if effect is not None:
                     change = f"{first.protocol} → {second.protocol}"
-                    rows.append({"of": name, "change": change, "place": place.words})
+                    rows.append({"of": first.called(name), "change": change, "place": place.words})
                     effects.append(effect)
     return _table(
         "What the protocol is worth", "protocol-changes", _PROTOCOLS, rows, effects,

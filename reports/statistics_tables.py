@@ -68,8 +68,8 @@ def comparisons_table(
                 made.append(
                     {
                         "place": contest.words,
-                        "method": ours,
-                        "than": theirs,
+                        "method": contest.called(ours),
+                        "than": contest.called(theirs),
                         "difference": effect.estimate(),
                         "n": effect.n,
                         "p": None,
@@ -113,7 +113,7 @@ def orders_table(found: Sequence[Contest]) -> Table:
                 "methods": len(runs),
                 "n": stability.seeds,
                 "tau": stability.agreement if stability.seeds > 1 else None,
-                "first": first,
+                "first": contest.called(first),
                 "best": stability.ranks[first].best if stability.seeds > 1 else None,
             }
         )
@@ -146,7 +146,7 @@ def optimism_table(found: Sequence[Contest]) -> Table:
             made.append(
                 {
                     "place": contest.words,
-                    "method": name,
+                    "method": contest.called(name),
                     "gain": gain,
                     "n": gain.n,
                     "spread": added.spread if len(contest.keys) > 1 else None,

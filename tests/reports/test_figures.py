@@ -231,10 +231,12 @@ def test_differences_of_all_methods_are_paired_and_stand_by_their_names(detailed
         for seed in range(3)
     ]
     records += [detailed("dq", 20, 70.0 + noise[seed], seed=seed) for seed in range(3)]
+    for record in records:
+        record["method"]["reconstruction"] = record["specs"]["method"] == "adq"
     [drawing] = drawings(records, only=["differences"])
     [axes] = drawing.canvas.axes  # at 20 % there is no random
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == ["dq", "adq[alpha=0.3]", "adq"]
+    assert names == ["dq", "adq[alpha=0.3]", "adq (reconstruction)"]
     points = [container.lines[0].get_xydata()[0].tolist() for container in axes.containers]
     assert np.allclose(points, [[2.0, 0], [0.5, 1], [-1.0, 2]])
     told = [text.get_text() for text in axes.texts]

@@ -144,6 +144,8 @@ def test_the_caption_tells_method_ratio_seed_data_and_what_is_seen():
     told = caption(METHODS.make_one("dq[bins=5]"), Budget.parse("33.3"), 4, kept, train, "toys")
     for part in ("dq[bins=5]", "33.3 %", "seed 4", "toys", "6 images", "selected images: 2"):
         assert part in told
+    told = caption(METHODS.make_one("dqas"), Budget.parse("33.3"), 4, kept, train, "toys")
+    assert told.startswith("dqas (reconstruction), 33.3 %")
     full = CompressedSet(np.arange(6))
     told = caption(METHODS.make_one("full"), Budget.parse("100"), 4, full, train, "toys")
     assert "seed" not in told

@@ -45,6 +45,20 @@ def of(table, **wanted):
     ]
 
 
+def test_a_reconstruction_is_called_one_in_every_table(made):
+    for one in made:
+        one["method"]["reconstruction"] = one["specs"]["method"] == "dq"
+    names = {
+        row[column]
+        for table in statistics_tables(Collection.of(made))
+        for row in table.rows
+        for column in ("method", "than", "of", "first")
+        if column in row
+    }
+    assert "dq (reconstruction)" in names
+    assert "dq" not in names
+
+
 def test_comparisons_are_paired_and_corrected(made):
     table = comparisons_table(found(made))
     (dq,) = of(table, method="dq", than="random", place="paper")[:1]
