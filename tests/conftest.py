@@ -24,9 +24,8 @@ from bench.contract import METHODS
 settings.register_profile("bench", deadline=None)  # these machines are noisy
 settings.load_profile("bench")
 
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # a shell starts `tox &` so, and runs inherit it
+# A shell starts `tox &` with Ctrl-C ignored, and the commands under test would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SBATCH = """\
