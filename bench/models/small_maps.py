@@ -118,10 +118,10 @@ def _dense(
 ) -> Tensor:
     """Return the weights from all places of a map to all of the next, [H * W * C, H' * W' * O]."""
     outputs, channels, *kernel = weight.shape
-    taps = weight.permute(2, 3, 1, 0).contiguous()
-    dense = weight.new_zeros(*sizes[:2], channels, *sizes[2:], outputs)
+    # By outputs first, as the weights lie in memory: transposing them cost more than the product.
+    dense = weight.new_zeros(*sizes[2:], outputs, *sizes[:2], channels)
     for y, x, row, column in torch.cartesian_prod(*map(torch.arange, sizes)).tolist():
         tap = y + padding[0] - row * stride[0], x + padding[1] - column * stride[1]
         if 0 <= tap[0] < kernel[0] and 0 <= tap[1] < kernel[1]:
-            dense[y, x, :, row, column] = taps[tap]
-    return dense.flatten(3).flatten(0, 2)
+            dense[row, column, :, y, x] = weight[:, :, tap[0], tap[1]]
+    return dense.flatten(3).flatten(0, 2).T
