@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
 
 _SIDE = {"cpu": 1024, "cuda": 8192}
+_MAPS = (16, 128, 16, 16)
+"""Batch, channels and sides of the convolution that a processor is measured with too."""
 _COPIED_BYTES = {"cpu": 2**26, "cuda": 2**30}
 _ROUNDS = 8
 
@@ -26,7 +28,8 @@ class Calibration:
     Parameters
     ----------
     fp32, bf16 : float
-        Operations a second of a large matrix product, a multiply-add counted as two.
+        Operations a second of a large matrix product or, on a processor, of a 3 x 3 convolution
+        where that is faster; a multiply-add counted as two.
     bytes_per_s : float
         Bytes read and written a second by a copy that no cache holds.
     """
@@ -49,8 +52,10 @@ def calibrate(device: str) -> Calibration:
     """Measure a device, once in a process; takes about half a second.
 
     The best of several rounds counts, since other processes only make a round slower. bf16 on a
-    processor without such units is slower than fp32, and said so. What it takes of a GPU's memory
-    is given back; whoever tells a peak of memory reads it before.
+    processor without such units is slower than fp32, and said so. A processor's products and
+    convolutions are different libraries' (MKL, oneDNN), which need not use the same units: on an
+    AMD EPYC fp32 products reached 170 GFLOP/s where convolutions reached 520. What it takes of a
+    GPU's memory is given back; whoever tells a peak of memory reads it before.
     """
     import torch
 
@@ -78,15 +83,34 @@ def _measured(device: torch.device) -> Calibration:
     import torch
 
     kind = device.type
-    side = _SIDE[kind]
     rates = {}
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        left, right = (torch.full((side, side), 0.5, dtype=dtype, device=device) for _ in range(2))
-        rates[precision] = 2 * side**3 / _best(lambda a=left, b=right: a @ b, device)  # type: ignore[misc]
+        rates[precision] = _product_rate(device, dtype)
+        if kind == "cpu":
+            rates[precision] = max(rates[precision], _convolution_rate(device, dtype))
     source = torch.zeros(_COPIED_BYTES[kind], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     copied = 2 * _COPIED_BYTES[kind] / _best(lambda: target.copy_(source), device)
     return Calibration(rates["fp32"], rates["bf16"], copied)
+
+
+def _product_rate(device: torch.device, dtype: torch.dtype) -> float:
+    import torch
+
+    side = _SIDE[device.type]
+    left, right = (torch.full((side, side), 0.5, dtype=dtype, device=device) for _ in range(2))
+    return 2 * side**3 / _best(lambda: left @ right, device)
+
+
+def _convolution_rate(device: torch.device, dtype: torch.dtype) -> float:
+    import torch
+
+    count, channels, height, width = _MAPS
+    maps = torch.full(_MAPS, 0.5, dtype=dtype, device=device)
+    kernel = torch.full((channels, channels, 3, 3), 0.5, dtype=dtype, device=device)
+    maps, kernel = (one.to(memory_format=torch.channels_last) for one in (maps, kernel))
+    operations = 2 * count * height * width * channels**2 * 3 * 3
+    return operations / _best(lambda: torch.conv2d(maps, kernel, padding=1), device)
 
 
 def _best(work: Callable[[], Any], device: torch.device) -> float:

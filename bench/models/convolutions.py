@@ -21,8 +21,9 @@ def is_product(images: Tensor, weight: Tensor, stride: int) -> bool:
     """Return whether a convolution is made as a product of matrices.
 
     A rule and no measurement, so that the same network on the same machine always computes the
-    same. It is bf16's on a processor with AMX: oneDNN's convolutions go along the rows of a map,
-    and reading the weights anew for rows of four leaves AMX idle (docs/performance.md).
+    same. It is bf16's on a processor with AMX or AVX-512's bf16: oneDNN's convolutions go along
+    the rows of a map, and reading the weights anew for rows of four leaves the units idle
+    (docs/performance.md).
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ def is_product(images: Tensor, weight: Tensor, stride: int) -> bool:
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
         and max(_places(side, stride) for side in images.shape[2:]) <= _LARGEST_SIDE
         and weight.shape[0] * weight.shape[1] >= _FEWEST_PAIRS
-        and _has_tiles()
+        and _gains()
     )
 
 
@@ -146,6 +147,6 @@ def _summed(windows: Tensor, shape: torch.Size, kernel: int, stride: int) -> Ten
 
 
 @cache
-def _has_tiles() -> bool:
-    """Return whether the processor multiplies bf16 in tiles (AMX)."""
-    return "amx_bf16" in bf16_units()
+def _gains() -> bool:
+    """Return whether the processor has units for bf16 that products were measured to use better."""
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(bf16_units())

@@ -26,9 +26,9 @@ LAST = torch.empty(512, 512, 3, 3, device="meta")
 
 
 @pytest.fixture
-def tiles(monkeypatch):
-    """Let the processor have AMX, as the rule asks."""
-    monkeypatch.setattr(convolutions, "_has_tiles", lambda: True)
+def units(monkeypatch):
+    """Let the processor have units for bf16, as the rule asks."""
+    monkeypatch.setattr(convolutions, "_gains", lambda: True)
 
 
 def maps_and_gradients(convolve, images, weight, owed):
@@ -93,7 +93,7 @@ def test_in_bf16_they_are_near_float64_as_torchs_are(kernel, stride):
         (8, LAST[:64, :32], 2, False),  # the last stage of ResNet-8
     ],
 )
-def test_small_maps_of_many_channels_are_products_in_bf16(tiles, side, weight, stride, taken):
+def test_small_maps_of_many_channels_are_products_in_bf16(units, side, weight, stride, taken):
     images = torch.empty(1, weight.shape[1], side, side)
     with torch.autocast("cpu", torch.bfloat16):
         assert is_product(images, weight, stride) == taken
@@ -102,17 +102,17 @@ def test_small_maps_of_many_channels_are_products_in_bf16(tiles, side, weight, s
         assert not is_product(images, weight, stride)
 
 
-def test_products_are_for_processors_with_tiles_alone(monkeypatch):
+def test_products_are_for_processors_with_units_for_bf16(monkeypatch):
     images, elsewhere = torch.empty(1, 512, 4, 4), torch.empty(1, 512, 4, 4, device="meta")
     with torch.autocast("cpu", torch.bfloat16):
-        for has_tiles in (True, False):
-            monkeypatch.setattr(convolutions, "_has_tiles", lambda found=has_tiles: found)
-            assert is_product(images, LAST, 1) == has_tiles
+        for gains in (True, False):
+            monkeypatch.setattr(convolutions, "_gains", lambda found=gains: found)
+            assert is_product(images, LAST, 1) == gains
             assert not is_product(elsewhere, LAST, 1)
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (1, 1), (1, 2)])
-def test_in_fp32_nothing_differs_from_torchs_layer(tiles, monkeypatch, kernel, stride):
+def test_in_fp32_nothing_differs_from_torchs_layer(units, monkeypatch, kernel, stride):
     monkeypatch.setattr(convolutions, "_FEWEST_PAIRS", 1)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -133,7 +133,7 @@ def test_in_fp32_nothing_differs_from_torchs_layer(tiles, monkeypatch, kernel, s
 
 
 @pytest.fixture
-def job(tiles, monkeypatch):
+def job(units, monkeypatch):
     """A run in bf16 whose convolutions over maps of up to 4 x 4 are products."""
     monkeypatch.setattr(convolutions, "_FEWEST_PAIRS", 1)
     rng = np.random.default_rng(0)

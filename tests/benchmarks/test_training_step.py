@@ -27,7 +27,7 @@ from bench.operations import TRAINING_FACTOR, operations_per_image
 from bench.protocols import PROTOCOLS
 
 PROTOCOL = PROTOCOLS.make_one("cpu[epochs=1]")
-SIZES = {"resnet8": 1280, "resnet18": 256}
+SIZES = {"resnet8": 1280, "resnet18": 1024}
 """Images of an epoch, by model."""
 MODELS_ASKED = ["resnet8", pytest.param("resnet18", marks=pytest.mark.slow)]
 
