@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.asking import telling
-from bench.errors import DeviceError, UsageError
+from bench.errors import DataError, DeviceError, UsageError
 from bench.launching import check_processes
 from bench.metering import keep_freed_memory
 from bench.packing import Crew, Setting, packed_cells
@@ -20,6 +20,8 @@ from bench.protocols import Load
 from bench.working import State, Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.cells import Cell, Plan
     from bench.datasets import Source
     from bench.results import Results
@@ -53,6 +55,21 @@ class Outcome:
 def pending_cells(plan: Plan, results: Results) -> list[Cell]:
     """Return the plan's cells without a valid record, in the plan's order."""
     return [cell for cell in plan.cells if results.record(cell.id) is None]
+
+
+def check_data(cells: Sequence[Cell], source: Source) -> None:
+    """Raise a DataError where what lies at the source is not what the cells were planned for.
+
+    A plan is run later, elsewhere and from another place, and its cells' ids tell the data set.
+    """
+    for cell in {(cell.dataset, cell.fingerprint): cell for cell in cells}.values():
+        found = cell.dataset.fingerprint(source)
+        if found != cell.fingerprint:
+            place = "" if source.path is None else f" in {source.path}"
+            raise DataError(
+                f"the cells were planned for other images than {cell.dataset.spec}{place} has: "
+                f"{cell.fingerprint}, not {found}. Name theirs with --data, or plan anew: bench run"
+            )
 
 
 def check_budgets(cells: list[Cell], source: Source) -> None:

@@ -15,7 +15,13 @@ from bench.asking import telling
 from bench.context import RunContext
 from bench.contract import ImageDataset
 from bench.errors import BenchError
-from bench.execution import check_budgets, expected_load, images_seen, pending_cells
+from bench.execution import (
+    check_budgets,
+    check_data,
+    expected_load,
+    images_seen,
+    pending_cells,
+)
 from bench.selecting import compressed_set
 from bench.weights import require as require_weights
 
@@ -180,9 +186,10 @@ def require(
     Raises
     ------
     UsageError
-        When a budget would leave a class empty, a method cannot be run on the data set, or
-        weights are missing and cannot be fetched.
+        When the data set is another one, a budget would leave a class empty, a method cannot be
+        run on the data set, or weights are missing and cannot be fetched.
     """
+    check_data(pending, source)
     check_budgets(list(pending), source)
     check_methods(pending, results, source)
     require_weights(needed_weights(pending, results), tell)

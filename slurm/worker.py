@@ -180,7 +180,7 @@ class _Run:
             self._fail_all("start", cause, message, told)
 
     def _do(self, cells: Sequence[Cell]) -> Outcome | None:
-        from bench.execution import execute, resolve_device
+        from bench.execution import check_data, execute, resolve_device
 
         device = resolve_device(self._work.device)
         if device == "cpu" and self._work.gpus and self._work.device == "auto":
@@ -190,6 +190,7 @@ class _Run:
             )
         work = self._work
         source = Source.of(work.data, work.download, work.stream, work.workers)
+        check_data(cells, source)
         if self._work.stage != "cells":
             make_artefacts(cells, self._work.stage, self._results, source, device, self._log)
             return None

@@ -297,8 +297,10 @@ def _warn_of_limits(whose: str, most: Ask, profile: Profile, name: str) -> None:
 def _run_again(
     plan: Plan, results: Results, source: Source, device: str, running: dict[str, Any]
 ) -> bool:
-    from bench.execution import execute, resolve_device
+    from bench.execution import execute, pending_cells, resolve_device
+    from bench.planning import require
 
+    require(pending_cells(plan, results), results, source, tell)
     used = resolve_device(device)
     with display() as progress:
         outcome = execute(plan, results, source, used, progress, **running)

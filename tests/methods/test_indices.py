@@ -177,10 +177,10 @@ def test_positions_are_pointed_to_where_they_would_do(write):
     assert "by=file: the index file lists numbers, no files. Give by=name-number" in told
 
 
-def cell(method: Method, protocol: str = "smoke[epochs=1]") -> Cell:
+def cell(method: Method, protocol: str = "smoke[epochs=1]", fingerprint: str = "f") -> Cell:
     return Cell(
-        DATASETS.make_one("imagefolder"), "f", method, EVERYTHING, 0, MODELS.make_one("resnet8"),
-        PROTOCOLS.make_one(protocol), 0,
+        DATASETS.make_one("imagefolder"), fingerprint, method, EVERYTHING, 0,
+        MODELS.make_one("resnet8"), PROTOCOLS.make_one(protocol), 0,
     )  # fmt: skip
 
 
@@ -197,7 +197,8 @@ def test_a_run_needs_the_file_until_its_set_is_made(write, image_folder, place, 
     method = write("a.txt", "0\n3\n7\n11\n", by="position")
     right = (place / "a.txt").read_text()
     results, source = Results(tmp_path / "r"), Source(image_folder())
-    waiting = [cell(method), cell(METHODS.make_one("random"))]
+    images = DATASETS.make_one("imagefolder").fingerprint(source)
+    waiting = [cell(one, fingerprint=images) for one in (method, METHODS.make_one("random"))]
 
     def ready() -> None:
         require(waiting, results, source, print)
@@ -214,7 +215,7 @@ def test_a_run_needs_the_file_until_its_set_is_made(write, image_folder, place, 
     select(method, waiting[0].dataset.load(source).train, EVERYTHING, context)
     (place / "a.txt").unlink()
     ready()
-    waiting.append(cell(replace(method, by="name-number")))
+    waiting.append(cell(replace(method, by="name-number"), fingerprint=images))
     assert "there is no file a.txt" in refusal(ready)
 
 

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from slurm_queue import fail
 
+from bench.cells import Plan
 from bench.cli import cli
 from bench.datasets import Source
 from bench.execution import Outcome, execute
@@ -254,3 +255,10 @@ class TestRetry:
         assert told.exit_code == 0
         assert "2 cells computed, 0 failed" in told.output
         assert status(results.folder).counts() == {"done": 2}
+
+    def test_other_images_are_not_taken_for_those_of_the_plan(self, plan, results):
+        asked = plan(seeds=1)
+        results.save_plan(Plan(tuple(replace(one, fingerprint="others") for one in asked.cells)))
+        done = CliRunner().invoke(cli, ["retry", "--results", str(results.folder)])
+        assert "planned for other images than digits has: others, not" in str(done.exception)
+        assert not list(results.records())

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from slurm_jobs import ended
 
 from bench import allocation, execution
+from bench.cells import Plan
 from bench.cli import cli
 from bench.datasets import Source
 from bench.feeding import Feed, Stream
@@ -151,6 +152,18 @@ def test_the_code_that_submits_and_watches_is_part_of_what_was_submitted(monkeyp
     before = code_digest(())
     monkeypatch.setattr(codes, "rooms_digest", lambda *rooms: f"another {rooms}")
     assert code_digest(()) != before
+
+
+def test_a_data_set_that_has_changed_since_the_sweep_was_submitted_is_not_computed_with(
+    work, plan, results
+):
+    asked = plan(seeds=1)
+    others = Plan(tuple(replace(cell, fingerprint="others") for cell in asked.cells))
+    assert ended(work(others)) == 1
+    failure = results.failure(others.cells[0].id)
+    assert failure["type"] == "DataError"
+    assert "planned for other images than digits has: others, not " in failure["message"]
+    assert not list(results.records())
 
 
 def test_a_data_set_that_is_missing_on_the_node_is_told_for_each_cell(work, plan, results):
