@@ -1,8 +1,8 @@
-"""Class-wise budgets: any selection method, with more images for the classes that need them."""
+"""Class-wise budgets: any method that picks by class, with more images where they are needed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -39,24 +39,17 @@ _NAME = "classwise"
 
 
 class NamesMethod:
-    """The rule of a text parameter that names a selection method, e.g. ``base=adq[alpha=0.7]``."""
+    """The rule of a text parameter that names a method with numbers by class, e.g. ``dq``."""
 
     def accept(self, value: str) -> str:
         """Return the method's shortest spec; raise a UsageError for one that cannot be a base."""
         method = METHODS.make_one(value)
         if method.name == _NAME:
-            raise UsageError(f"{_NAME} cannot be its own base. Name a selection method")
-        if method.info.kind not in ("selection", "baseline") or not method.budgeted:
-            raise UsageError(f"'{method.spec}' selects no images by a budget. Name for example dq")
-        if method.keeps is not Keeps.IMAGES:
+            raise UsageError(f"{_NAME} cannot be its own base. Name another method")
+        if (reason := reason_against(method)) is not None:
             raise UsageError(
-                f"'{method.spec}' keeps {method.keeps.value}, not what it is given. "
-                "Name its paper edition, or another method"
-            )
-        if method.balanced is False:
-            raise UsageError(
-                f"'{method.spec}' does not keep to its classes' numbers. Name another method, or "
-                "one of its parameters that does"
+                f"'{method.spec}' {reason}: its classes cannot be given numbers. "
+                "Name another method or other parameters, see docs/methods/classwise.md"
             )
         return method.spec
 
@@ -69,7 +62,18 @@ class NamesMethod:
         return METHODS.make_one(value).weights()
 
     def __str__(self) -> str:
-        return "that names a selection method (bench list methods)"
+        return "that names a method (bench list methods)"
+
+
+def reason_against(method: Method) -> str | None:
+    """Return why a method cannot keep given numbers of the classes; None where it may."""
+    if not method.budgeted:
+        return "keeps the same whatever the budget"
+    if method.keeps is Keeps.BYTES:
+        return "spends bytes and not images"
+    if method.keeps is Keeps.ITS_OWN_COUNT:
+        return "rounds to a count of its own"
+    return "decides what the classes get" if method.balanced is False else None
 
 
 @register(_NAME)
@@ -83,7 +87,8 @@ class Classwise(Method):
     Parameters
     ----------
     base : str
-        The method that picks the images, with its own parameters, e.g. ``adq[alpha=0.7]``.
+        The method that picks (or makes) the images, with its own parameters, e.g.
+        ``adq[alpha=0.7]``; :func:`reason_against` tells which cannot.
     allocation : {"error", "gain", "released-adq", "uniform"}
         What the number :math:`n_c` of images of class c follows. ``error``: :math:`N_c e_c^\gamma`
         with the held-out error :math:`e_c` of learners at ``high``. ``gain``:
@@ -143,6 +148,14 @@ class Classwise(Method):
     def method(self) -> Method:
         """The base method."""
         return METHODS.make_one(self.base)
+
+    def refuse_unready(self, keys: Callable[[], Sequence[str]]) -> None:
+        """Raise what the base raises where it cannot be run."""
+        self.method.refuse_unready(keys)
+
+    def looks(self, class_counts: IntArray, budget: Budget) -> int:
+        """Return the base's looks at the budget's usual numbers."""
+        return self.method.looks(class_counts, budget)
 
     def artefacts(self, train: ImageDataset, ctx: Context) -> Sequence[Artefact]:
         """Return the base's artefacts and what the allocation measures."""

@@ -144,11 +144,16 @@ class DistributionMatching(Method):
         real = np.minimum(class_counts, self.batch_real)[made > 0]
         return self.updates * int(real.sum() + made.sum())
 
+    def bytes_each(self, train: ImageDataset) -> int:
+        """Return the bytes that a synthetic image takes with its label, as it is stored."""
+        values = int(np.prod(train.shape))
+        return train.bytes_per_image + values * (np.dtype(self.storage).itemsize - 1)
+
     def compress(self, train: ImageDataset, budget: Budget, ctx: Context) -> CompressedSet:
         """Return the synthetic images, sorted by class; raise a UsageError where there are none."""
         from methods.parts.matching import MatchingRun
 
-        bytes_each = bytes_per_image(train, self.storage)
+        bytes_each = self.bytes_each(train)
         fitting = budget.for_images_of(bytes_each, train.bytes_per_image, len(train))
         counts = fitting.images_by_class(train.class_counts)
         if not counts.any():
@@ -222,13 +227,6 @@ class DistributionMatching(Method):
         images, labels = train.images[picked], train.labels[picked]
         held = DeviceImages(images, labels, normalisation, torch.device("cpu"))
         return held.plain(0, len(picked)).contiguous()
-
-
-def bytes_per_image(train: ImageDataset, storage: str) -> int:
-    """Return the bytes that a synthetic image takes with its label, stored as such pixels."""
-    values = int(np.prod(train.shape))
-    label_bytes = train.bytes_per_image - values
-    return values * np.dtype(storage).itemsize + label_bytes
 
 
 def stored(pixels: Float32Array, storage: str) -> Pixels:

@@ -17,7 +17,7 @@ from bench.errors import TrainingError, UsageError
 from bench.models import MODELS
 from bench.protocols import PROTOCOLS
 from bench.selecting import select
-from methods.dm import bytes_per_image, stored
+from methods.dm import stored
 from methods.parts import matching
 from methods.parts.draws import lowest, priorities
 from methods.parts.matching import Side, groups_within, loss_and_gradient
@@ -240,7 +240,7 @@ def test_budgets_in_images_and_in_bytes(storage, compress, digits):
     assert len(by_images) == Budget.parse("3").images(len(digits))
     by_bytes = compress(method, Budget.parse("3b"))
     allowed = Budget.parse("3b").bytes(len(digits) * digits.bytes_per_image)
-    each = bytes_per_image(digits, storage)
+    each = method.bytes_each(digits)
     assert by_bytes.stored_bytes <= allowed < by_bytes.stored_bytes + each
     assert by_bytes.bytes(digits) == len(by_bytes) * each
     with pytest.raises(UsageError, match="holds no image"):
