@@ -72,10 +72,13 @@ class ImageFiles:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What tells these files from others: their names and sizes, as for ``imagefolder``."""
-        return (
-            f"files-{digest([[k, e.size] for k, e in zip(self.keys, self.entries, strict=True)])}"
-        )
+        """What tells these files from others: their names, sizes and stamps.
+
+        Unlike that of ``imagefolder``, which names what is published, it is of this place: an image
+        that is replaced is noticed, and a copy that does not keep the times counts as another.
+        """
+        told = zip(self.keys, self.entries, strict=True)
+        return f"files-{digest([[key, entry.size, entry.stamp] for key, entry in told])}"
 
     def default_size(self, most: int = LARGEST_DEFAULT) -> int:
         """Return the side to look at: the first readable image's, at most so many pixels."""

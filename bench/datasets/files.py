@@ -33,10 +33,22 @@ _MEMBER_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image file: its path inside the tree, with slashes, and its size in bytes."""
+    """One image file.
+
+    Parameters
+    ----------
+    path : PurePosixPath
+        Inside the tree, with slashes.
+    size : int
+        In bytes.
+    stamp : int
+        What tells that another file of the same size took its place: when it was modified, in
+        nanoseconds, or the CRC-32 of a zip file's member.
+    """
 
     path: PurePosixPath
     size: int
+    stamp: int = 0
 
 
 class FileTree:
@@ -75,7 +87,8 @@ class Folder(FileTree):
             relative = PurePosixPath(Path(parent).relative_to(self.place).as_posix())
             for name in files:
                 if _is_image(name) and not _is_hidden(name):
-                    found.append(Entry(relative / name, _size_of(os.path.join(parent, name))))
+                    told = _stat_of(os.path.join(parent, name))
+                    found.append(Entry(relative / name, told.st_size, told.st_mtime_ns))
         return sorted(found, key=lambda entry: entry.path.as_posix())
 
     def subfolders(self, path: PurePosixPath) -> set[str]:
@@ -103,7 +116,7 @@ class Zip(FileTree):
 
     def entries(self) -> list[Entry]:
         """Return all image files in the archive."""
-        found = [Entry(path, info.file_size) for path, info in self._members.items()]
+        found = [Entry(path, info.file_size, info.CRC) for path, info in self._members.items()]
         return sorted(found, key=lambda entry: entry.path.as_posix())
 
     def subfolders(self, path: PurePosixPath) -> set[str]:
@@ -179,8 +192,8 @@ def _leads_up(parent: str, name: str) -> bool:
     return os.path.commonpath([inside, target]) == target
 
 
-def _size_of(file: str) -> int:
+def _stat_of(file: str) -> os.stat_result:
     try:
-        return os.stat(file).st_size
+        return os.stat(file)
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror}. Repair or remove it") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from compressions import (
 )
 from PIL import Image
 
+from bench.choices import Link
 from bench.contract import METHODS
 from bench.errors import BenchError, DataError, UsageError
 from bench.storage import read_json, write_json
@@ -185,6 +188,62 @@ class TestStreaming:
         asked = ask(Last(), "100", skip_broken=True)
         manifest, _ = run(photos, tmp_path / "out", asked, memory=self.BLOCK)
         assert manifest["broken"] == ["dog/07.png (remembered)"]
+
+
+class TestReplacedImages:
+    """An image gives its place to another one of the same name and number of bytes."""
+
+    @pytest.fixture
+    def places(self, tmp_path: Path) -> dict[str, Path]:
+        """Give the same growing brightness in a folder and in a zip file."""
+        for number in range(8):
+            save(tmp_path / "photos" / "cat" / f"{number}.bmp", 10 * number)
+        (tmp_path / "photos" / "dog").mkdir()
+        shutil.copy(tmp_path / "photos" / "cat" / "3.bmp", tmp_path / "photos" / "dog")
+        archive = zipped(tmp_path / "photos", tmp_path / "photos.zip")
+        return {"folder": tmp_path / "photos", "zip": archive}
+
+    def replace(self, place: Path) -> None:
+        """Make the darkest cat the brightest one."""
+        folder = place.with_suffix("")
+        before = (folder / "cat" / "0.bmp").stat()
+        assert save(folder / "cat" / "0.bmp", 255).stat().st_size == before.st_size
+        if place.suffix == ".zip":
+            os.utime(folder / "cat" / "0.bmp", ns=(before.st_atime_ns, before.st_mtime_ns))
+            zipped(folder, place)
+
+    @pytest.mark.parametrize("kind", ["folder", "zip"])
+    @pytest.mark.parametrize("memory", [None, 4 * 8 * 8 * 3])
+    def test_no_intermediate_of_the_old_one_is_used(self, places, tmp_path, kind, memory) -> None:
+        place, asked = places[kind], ask(Brightest())
+        given = {
+            "keep_work": True,
+            "memory": memory,
+            "allow_empty_classes": True,
+            "link": Link.COPY,
+        }
+        for out, brightest in (("first", "7"), ("again", "7"), ("second", "0")):
+            if out == "second":
+                self.replace(place)
+            _, kept = run(place, tmp_path / "out", asked, **given)
+            assert f"cat/{brightest}.bmp" in kept, out
+            shutil.rmtree(tmp_path / "out")
+        made = list((tmp_path / ".out.bench-work" / "artefacts").glob("compressed-*"))
+        assert len(made) == 2
+
+    @pytest.mark.parametrize("kind", ["folder", "zip"])
+    def test_a_finished_output_is_not_taken_for_that_of_the_new_one(
+        self, places, tmp_path, kind
+    ) -> None:
+        place, asked = places[kind], ask(Brightest())
+        given = {"allow_empty_classes": True, "link": Link.COPY}
+        first, kept = run(place, tmp_path / "out", asked, **given)
+        assert run(place, tmp_path / "out", asked, **given) == (first, kept)
+        self.replace(place)
+        text = refusal(UsageError, lambda: run(place, tmp_path / "out", asked, **given))
+        assert "or the images have changed" in text
+        shutil.rmtree(tmp_path / "out")
+        assert "cat/0.bmp" in run(place, tmp_path / "out", asked, **given)[1]
 
 
 class TestReport:
