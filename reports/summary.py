@@ -291,15 +291,20 @@ def _accuracy_notes(here: Collection, setting: Setting, shown: Sequence[Key]) ->
 
 
 def _incomplete(here: Collection, shown: Sequence[Key]) -> list[str]:
-    """Return which of the rows have fewer training seeds than the fullest, when there are any."""
+    """Return which of the rows have fewer training seeds than the fullest, when there are any.
+
+    Of more than a few only their number, for each row tells its own.
+    """
     counts = {key: len({row["training_seed"] for row in here.groups.get(key, ())}) for key in shown}
     most = max(counts.values(), default=0)
     fewer = [key for key in shown if 0 < counts[key] < most]
     if not fewer:
         return []
-    told = ", ".join(f"{here.names[key]} at {key.ratio:g} %" for key in fewer[:_LISTED])
-    more = f" and {len(fewer) - _LISTED} others" if len(fewer) > _LISTED else ""
-    return [f"Incomplete: fewer seeds than the fullest row ({most}): {told}{more}."]
+    if len(fewer) > _LISTED:
+        told = f"{len(fewer)} of {len(shown)} rows have fewer training seeds than the fullest"
+        return [f"Incomplete: {told}, which has {most} (column n)."]
+    told = ", ".join(f"{here.names[key]} at {key.ratio:g} % ({counts[key]})" for key in fewer)
+    return [f"Incomplete: fewer training seeds than the fullest row, which has {most}: {told}."]
 
 
 def _seeds(here: Collection, shown: Sequence[Key]) -> str:
@@ -317,7 +322,7 @@ def _seeds(here: Collection, shown: Sequence[Key]) -> str:
     return f"Seeds of selection/training: {pairs or 'training only'}."
 
 
-_LISTED = 5
+_LISTED = 3
 _EMPHASIS = (
     "Bold: the best of its ratio (full data apart), where it is better than every other row there: "
     "paired differences, Holm's correction, 5 %. Otherwise none is bold."

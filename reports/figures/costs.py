@@ -18,6 +18,7 @@ from reports.figures.style import (
     style,
     time_axis,
     uncrowded,
+    widest,
 )
 from reports.runs import (
     Series,
@@ -31,6 +32,12 @@ from reports.tables import ascii_name
 
 if TYPE_CHECKING:
     from reports.collection import Setting
+
+
+_WIDTH = 4.5
+"""Inches of the axes of break-even, beside the methods' names."""
+_FREE = 0.01
+"""Trainings of break-even's left edge: a selection that is repaid sooner costs next to nothing."""
 
 
 class Point(NamedTuple):
@@ -67,9 +74,11 @@ def cost_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iter
     there = [one for one in series if one.of == "images" and not one.is_ablation]
     kept = uncrowded(one.spec for one in there)
     here = [one for one in there if one.spec in kept]
+    accuracies = {(one.method, one.percent): one.estimate(accuracy) for one in here}
     points = {
         (one.method, one.percent): Point(
-            one.mean(selection_s) + one.mean(evaluation_s), one.mean(accuracy)
+            one.mean(selection_s) + one.mean(evaluation_s),
+            accuracies[one.method, one.percent].mean,
         )
         for one in here
     }
@@ -88,10 +97,12 @@ def cost_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iter
             name = called[method]
             found = [points[one.method, one.percent] for one in members]
             look = drawn.get(name)
-            axes.plot(
+            axes.errorbar(
                 [point.seconds for point in found], [point.accuracy for point in found],
+                [accuracies[one.method, one.percent].half_width or 0.0 for one in members],
                 color=look.colour if look else GREY, marker=look.marker if look else "*",
                 linestyle=":", linewidth=0.8, markersize=9 if look is None else 6, label=name,
+                elinewidth=0.8, capsize=2,
             )  # fmt: skip
         told: list[Point] = []
         for one in here:
@@ -111,8 +122,8 @@ def cost_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iter
         legend(canvas, [axes])
     caption = (
         "Mean accuracy against the mean time of one cell with its whole selection. Step line: what "
-        "no other point beats in both, by means alone: neither the intervals of accuracy nor those "
-        "of time are in it; its ratios are told where there is room. Times are "
+        "no other point beats in both, by means alone; its ratios are told where there is room. "
+        "Whiskers: 95 % intervals of accuracy; those of time are not drawn. Times are "
         f"those of the machines in the records ({_devices(here)}). "
         f"{LEFT_OUT * (len(here) < len(there))}{setting.title}, data {setting.fingerprint}."
     )
@@ -134,40 +145,44 @@ def break_even_drawings(setting: Setting, slug: str, series: Sequence[Series]) -
     trained = full.mean(evaluation_s)
     called = labels(here)
     rows = list(by_method(here).items())
-    ratios = sorted({one.percent for one in here})
+    ratios = sorted({one.kept_percent for one in here})
     drawn = looks(f"{ratio:g} %" for ratio in ratios)
-    never, highest = False, 1.0
+    never, lowest, highest = False, 1.0, 1.0
     with style():
-        canvas, [[axes]] = panels(1, 1, 6, max(2.0, 0.4 * len(rows) + 1.2))
+        height = max(2.0, 0.4 * len(rows) + 1.2)
+        canvas, [[axes]] = panels(1, 1, _WIDTH, height)
         for place, (_, members) in enumerate(rows):
             for one in members:
-                number = ratios.index(one.percent)
-                look = drawn[f"{one.percent:g} %"]
+                number = ratios.index(one.kept_percent)
+                look = drawn[f"{one.kept_percent:g} %"]
                 y = place + beside(number, len(ratios), 0.15)
                 repaid = break_even(one.mean(selection_s), trained, one.mean(evaluation_s))
                 never = never or repaid is None
-                highest = max(highest, repaid or 0)
+                lowest = min(lowest, 1.0 if repaid is None else repaid)
+                highest = max(highest, repaid or 1.0)
                 axes.plot(
-                    [1.0 if repaid is None else repaid], [y],
+                    [1.0 if repaid is None else max(repaid, _FREE)], [y],
                     transform=axes.get_yaxis_transform() if repaid is None else axes.transData,
                     color=look.colour, marker=look.marker, linestyle="none", markersize=6,
                     markerfacecolor="none" if repaid is None else look.colour, clip_on=False,
-                    label=f"{one.percent:g} %" if repaid is not None else None,
+                    label=f"{one.kept_percent:g} %" if repaid is not None else None,
                 )  # fmt: skip
         axes.axvline(1, color=GREY, linewidth=1, linestyle=(0, (6, 3)))
         axes.set_yticks(range(len(rows)), [called[method] for method, _ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xscale("log")
-        axes.set_xlim(right=max(10.0, 2 * highest))
+        axes.set_xlim(max(_FREE, lowest / 2), max(10.0, 2 * highest))
         log_axis(axes.xaxis, "{:g}".format)
         axes.set_xlabel("trainings after which the selection is repaid (log scale)")
         grid(axes, "x")
+        canvas.set_size_inches(_WIDTH + widest(canvas, axes.get_yticklabels()), height)
         legend(canvas, [axes])
     caption = (
         "How many trainings on the compressed set it takes until selecting once (nothing stored) "
         "and training on less takes no longer than training as often on the full set, by mean "
         f"times ({_devices([full, *here])}); left of the dashed line the first training repays "
         "it. Time only: what accuracy is lost is not in it."
+        + f" Marks at the left edge: {_FREE:g} or less." * (lowest <= _FREE)
         + " Hollow marks at the right edge: never, for training takes as long." * never
         + f" {setting.title}, data {setting.fingerprint}."
     )

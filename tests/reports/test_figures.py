@@ -327,6 +327,18 @@ def test_a_selection_that_is_never_repaid_is_told(detailed):
     assert "never" in drawing.caption
 
 
+def test_a_selection_that_costs_nothing_is_at_the_edge(detailed):
+    made = [
+        detailed("full", 100, 99.0, training_s=10.0),
+        detailed("indices", 10, 90.0, training_s=1.0, selection_s=0.0),
+    ]
+    (drawing,) = drawings(made, only=("break-even",))
+    assert "Marks at the left edge: 0.01 or less." in drawing.caption
+    (axes,) = drawing.canvas.axes
+    (place,) = [line for line in axes.lines if line.get_marker() not in ("None", None, "")]
+    assert place.get_xdata()[0] == axes.get_xlim()[0] == pytest.approx(0.01)
+
+
 @given(
     st.lists(
         st.builds(Point, st.integers(1, 9).map(float), st.integers(1, 9).map(float)), min_size=1

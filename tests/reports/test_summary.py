@@ -173,7 +173,16 @@ def test_many_equal_methods_are_rarely_bold(record):
 def test_rows_with_fewer_seeds_are_told(records):
     notes = summary.accuracy_table(*everything(records[:-1])).notes
     (told,) = [note for note in notes if note.startswith("Incomplete")]
-    assert "(3): adq[alpha=0.7] at 20 %" in told
+    assert told.endswith("than the fullest row, which has 3: adq[alpha=0.7] at 20 % (2).")
+
+
+def test_many_rows_with_fewer_seeds_are_counted(record):
+    made = [record("random", "10", seed, 90.0) for seed in range(3)]
+    made += [record(f"method{number}", "10", 0, 90.0) for number in range(4)]
+    (told,) = [
+        note for note in summary.accuracy_table(*everything(made)).notes if "Incomplete" in note
+    ]
+    assert told.startswith("Incomplete: 4 of 5 rows have fewer training seeds than the fullest")
 
 
 def test_variants_of_a_method_are_compared_with_its_default(record):
