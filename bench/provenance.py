@@ -53,7 +53,7 @@ def source() -> dict[str, Any]:
     # An installed copy may lie inside of somebody else's repository: theirs is not our commit.
     is_ours = bool(_git(folder, "ls-files", "--error-unmatch", Path(__file__).name))
     commit = _git(folder, "rev-parse", "HEAD") if is_ours else ""
-    changes = _git(folder, "diff", "HEAD") if commit else ""
+    changes = _changes(folder) if commit else ""
     return {
         "version": version("dataset-compression-bench"),
         "commit": commit or None,
@@ -61,6 +61,16 @@ def source() -> dict[str, Any]:
         "changes_digest": text_digest(changes, 8) if changes else None,
         "digest": source_digest(),
     }
+
+
+def _changes(folder: Path) -> str:
+    """Return what differs from the commit; of new files the names, since the digest has the rest.
+
+    Only those count that git does not know and that compute.
+    """
+    computing = [f":(top){room}/*.py" for room in _ROOMS]
+    new = _git(folder, "ls-files", "--others", "--exclude-standard", "--", *computing)
+    return "\n".join(filter(None, (_git(folder, "diff", "HEAD"), new)))
 
 
 @cache

@@ -46,6 +46,31 @@ def test_the_blas_kernels_are_those_that_this_process_loaded():
     }
 
 
+def test_code_that_git_does_not_know_is_a_change(monkeypatch, tmp_path):
+    def git(*arguments):
+        subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True, capture_output=True)
+
+    def told():
+        provenance.source.cache_clear()
+        return provenance.source()
+
+    room = tmp_path / "bench"
+    room.mkdir()
+    (room / "provenance.py").touch()
+    git("init")
+    git("add", ".")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "first")
+    monkeypatch.setattr(provenance, "__file__", str(room / "provenance.py"))
+    assert (told()["uncommitted_changes"], told()["changes_digest"]) == (False, None)
+    (tmp_path / "notes.txt").touch()
+    assert told()["uncommitted_changes"] is False
+    (room / "new.py").touch()
+    assert told()["uncommitted_changes"] is True
+    git("add", ".")
+    assert told()["uncommitted_changes"] is True
+    provenance.source.cache_clear()
+
+
 def test_another_kernel_is_told():
     code = "import numpy; from bench.provenance import blas_kernels; print(blas_kernels())"
     told = subprocess.run(
