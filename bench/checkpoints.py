@@ -107,6 +107,18 @@ class Checkpoint:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def saved_if_possible(checkpoint: Checkpoint, state: TrainingState) -> str:
+    """Save a state; return why that could not be, or an empty text.
+
+    Work goes on without it: an interruption would cost more, no result.
+    """
+    try:
+        checkpoint.save(state)
+    except StorageError as error:
+        return str(error)
+    return ""
+
+
 class Pace:
     """When a state is worth saving: as soon as what would be lost outweighs what saving costs.
 
@@ -135,14 +147,8 @@ class Pace:
         return self._share * (self._clock() - self._saved_at + self._cost_s) >= self._cost_s
 
     def save(self, checkpoint: Checkpoint, state: TrainingState) -> None:
-        """Save a state and remember what that took.
-
-        Where it cannot be saved, training goes on: an interruption would cost more, no result.
-        """
+        """Save a state, if that can be, and remember what it took."""
         start = self._clock()
-        try:
-            checkpoint.save(state)
-        except StorageError as error:
-            self.problem = str(error)
+        self.problem = saved_if_possible(checkpoint, state) or self.problem
         self._saved_at = self._clock()
         self._cost_s = self._saved_at - start

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bench.augment import DeviceImages, Normalisation
-from bench.checkpoints import TrainingState
+from bench.checkpoints import TrainingState, saved_if_possible
 from bench.errors import TrainingError
 from bench.identity import derive_seed
 from bench.optimizers import eager
@@ -67,7 +67,8 @@ def trained(
             seconds += time.perf_counter() - start
             tensors = _tensors(network, optimizer)
             state = TrainingState(epoch + 1, tensors, seconds=seconds, elsewhere_s=elsewhere_s)
-            checkpoint.save(state)
+            if problem := saved_if_possible(checkpoint, state):
+                ctx.tell("unsaved_checkpoint", problem)
             ctx.progress("mae", epoch + 1, epochs)
     return network.eval()
 

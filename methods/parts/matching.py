@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.augment import DeviceImages, Normalisation
-from bench.checkpoints import TrainingState
+from bench.checkpoints import TrainingState, saved_if_possible
 from bench.errors import TrainingError
 from bench.training import deterministic, fresh_network
 
@@ -307,7 +307,8 @@ class MatchingRun:
         tensors = {"images": self._images, "velocity": self._velocity, "losses": self._losses}
         progress = {"mark": self._mark}
         state = TrainingState(now, tensors, progress, seconds, self._elsewhere_s)
-        self._ctx.checkpoint().save(state)
+        if problem := saved_if_possible(self._ctx.checkpoint(), state):
+            self._ctx.tell("unsaved_checkpoint", problem)
 
     def _restored(self) -> tuple[int, float]:
         """Take up a checkpoint; return its iteration and the seconds spent, or zeros."""
