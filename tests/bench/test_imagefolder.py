@@ -182,6 +182,12 @@ class TestFingerprints:
         (root / "test" / "cat" / "001.png").rename(root / "train" / "cat" / "x.png")
         assert fingerprint(root) != before
 
+    def test_an_archive_that_is_packed_anew_is_listed_anew(self, image_folder: Write) -> None:
+        root = image_folder()
+        before = fingerprint(zipped(root))
+        (root / "train" / "cat" / "000.png").rename(root / "train" / "cat" / "a-longer-name.png")
+        assert fingerprint(zipped(root)) == fingerprint(root) != before
+
 
 def test_the_highest_train_folder_counts(image_folder, tmp_path):
     outer = tmp_path / "test"
