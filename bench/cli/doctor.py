@@ -266,13 +266,13 @@ def _data() -> Iterator[Finding]:
 
 
 def _weights() -> Iterator[Finding]:
+    from bench.weights import weights_folder
     from methods.indices import indices_folder
 
-    own = Path(os.environ.get("BENCH_WEIGHTS") or Path.home() / ".cache" / "bench" / "weights")
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
     for name, folder, pattern, limits in (
-        ("weights", own, "*", "methods with published weights fetch them, or fail"),
+        ("weights", weights_folder(), "*", "methods with published weights fetch them, or fail"),
         ("timm weights", cache, "models--timm--*", "pretrained=true fetches them, or refuses"),
         ("index files", indices_folder(), "*", "the method indices refuses to run"),
     ):

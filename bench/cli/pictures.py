@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +81,7 @@ def pictures(
     from bench.cells import EVERYTHING
     from bench.contract import METHODS
     from bench.datasets import DATASETS, Source
-    from bench.execution import default_threads, resolve_device
+    from bench.execution import default_threads, prepare_torch, resolve_device
     from bench.results import PICTURES, Results
     from bench.storage import replacing
     from reports.pictures import method_sheet
@@ -96,7 +95,7 @@ def pictures(
         folder.prepare()
     except StorageError as error:
         raise UsageError(str(error)) from error
-    _prepare(threads or default_threads(min(train.shape[:2])))
+    prepare_torch(threads or default_threads(min(train.shape[:2])))
     place = out or results / PICTURES
     for name, method in file_names(chosen).items():
         asked = budget if method.budgeted else EVERYTHING
@@ -149,14 +148,6 @@ def _context(dataset: Dataset, source: Source, seed: int, device: str, results: 
         checkpoint=lambda name: results.checkpoint(name, continuation_stamp(device)),
         progress=_Stages(),
     )
-
-
-def _prepare(threads: int) -> None:
-    # cuBLAS is deterministic only with a fixed workspace, read when its first handle is made.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    import torch
-
-    torch.set_num_threads(threads)
 
 
 class _Stages(Progress):

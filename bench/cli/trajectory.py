@@ -6,7 +6,6 @@ hold no weights; what it finds lies in ``studies/`` of the results folder.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +86,7 @@ class Study:
         self, results: Path, device: str, threads: int | None, tell: Callable[[str], None]
     ) -> None:
         """Train what is pending and write its studies."""
-        from bench.execution import default_threads, resolve_device
+        from bench.execution import default_threads, prepare_torch, resolve_device
         from bench.provenance import provenance
         from bench.storage import write_json
 
@@ -96,11 +95,7 @@ class Study:
             return
         used = resolve_device(device)
         train = self.sweep.dataset.load(self.source).train
-        # cuBLAS is deterministic only with a fixed workspace, read when its first handle is made.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        import torch
-
-        torch.set_num_threads(threads or default_threads(min(train.shape[:2])))
+        prepare_torch(threads or default_threads(min(train.shape[:2])))
         for seed in pending:
             parts = thirds(train, seed)
             path = self.path(results, seed)
