@@ -92,6 +92,20 @@ class Leases:
         """Return who holds a lease, as ``host:process``; empty when nobody does."""
         return _owner(_read(self._folder / f"{name}.lease"))
 
+    def is_held(self, name: str) -> bool:
+        """Return whether a lease's owner seems to be alive, at one look.
+
+        Here its process tells; elsewhere the heartbeat does, by this machine's clock.
+        """
+        path = self._folder / f"{name}.lease"
+        content = _read(path)
+        if content and (content["host"], content["namespace"]) == _here():
+            return _is_alive(content)
+        try:
+            return time.time() - path.stat().st_mtime < PATIENCE_S
+        except OSError:
+            return False
+
     def holder(self, name: str) -> str:
         """Return who holds a lease, in words: which process of which run."""
         content = _read(self._folder / f"{name}.lease")
@@ -120,7 +134,7 @@ class Leases:
 
     def _is_stale(self, name: str, path: Path, content: dict[str, Any]) -> bool:
         if (content.get("host"), content.get("namespace")) == _here():
-            return _process_start(content["process"]) != str(content["started"])
+            return not _is_alive(content)
         try:
             beat = (content.get("token", ""), path.stat().st_mtime)
         except OSError:
@@ -174,6 +188,11 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     is_whole = isinstance(content, dict) and content.keys() >= _FIELDS
     return dict(content) if is_whole else {}
+
+
+def _is_alive(content: dict[str, Any]) -> bool:
+    """Return whether the process of a lease from here still runs."""
+    return _process_start(content["process"]) == str(content["started"])
 
 
 def _process_start(process: int) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from bench import planfiles
 from bench.errors import DamagedFileError
-from bench.leases import PATIENCE_S
 from bench.results import Results
 from slurm import commands, squeue, submissions
 from slurm.remaining import left
@@ -173,23 +170,12 @@ class _Cells:
             return Seen(State.PENDING, "in a running job")
         if job is not None:
             return Seen(State.PENDING, _AWAITED if job.is_over else _reason(job))
-        if cell in self._leased and self._is_held(cell):
+        if cell in self._leased and self._results.leases.is_held(cell):
             return Seen(State.RUNNING, self._results.leases.owner(cell))
         if cell not in self._newest:
             return Seen(State.OPEN)
         array = self._newest[cell].by_cell[cell]
         return Seen(self._gone, self._ends.get((array.name, cell), ""))
-
-    def _is_held(self, cell: str) -> bool:
-        """Return whether a lease without a job is somebody's: a killed worker leaves its own."""
-        host, _, process = self._results.leases.owner(cell).rpartition(":")
-        if host == socket.gethostname() and Path("/proc").exists():
-            return Path("/proc", process).exists()
-        try:
-            beat = (self._folder / "leases" / f"{cell}.lease").stat().st_mtime
-        except OSError:
-            return False
-        return time.time() - beat < PATIENCE_S
 
     def _is_new(self, cell: str, failure: dict[str, Any]) -> bool:
         """Return whether a cell failed after it was submitted last."""

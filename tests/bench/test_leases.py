@@ -144,6 +144,7 @@ def test_a_killed_process_that_nobody_has_waited_for_is_dead_too(tmp_path, worke
     assert answer(process) == "taken"
     process.send_signal(signal.SIGKILL)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it is dead, and not yet reaped
+    assert not Leases(tmp_path).is_held("cell")
     with Leases(tmp_path).taken("cell") as lease:
         assert lease is not None
 
@@ -152,11 +153,13 @@ def test_a_stopped_process_keeps_its_lease(tmp_path, worker):
     process = worker()
     assert answer(process) == "taken"
     process.send_signal(signal.SIGSTOP)
+    assert Leases(tmp_path).is_held("cell")
     assert Leases(tmp_path).try_take("cell") is None
 
 
 def test_a_recycled_process_number_is_another_process(tmp_path):
     write_lease(tmp_path, host=socket.gethostname(), process=os.getpid(), started="1")
+    assert not Leases(tmp_path).is_held("cell")
     with Leases(tmp_path).taken("cell") as lease:
         assert lease is not None
 
