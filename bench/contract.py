@@ -9,9 +9,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from bench.components import EDITION, Component
+from bench.components import EDITION, Component, parameters
 from bench.compressed import CompressedSet, Keeps
 from bench.images import ImageDataset
 from bench.registry import Registry
@@ -250,11 +250,25 @@ class Method(Component):
         """
 
 
+@runtime_checkable
+class QuickeningRule(Protocol):
+    """The rule of a text parameter that names another method."""
+
+    def quickened(self, value: str) -> str:
+        """Return a value with the named method's ``quick`` values."""
+
+
 METHODS: Registry[Method] = Registry("method", Method, plugins="bench.methods")
 register = METHODS.register
 
 
 def quickened(spec: Spec) -> Method:
-    """Return the method that a spec names, with its ``quick`` values where none are typed."""
+    """Return the method that a spec names, with its ``quick`` values where none are typed.
+
+    A method that a parameter names is quickened in the same way.
+    """
     family, typed = METHODS.get(spec.name), dict(spec.parameters)
+    for parameter in parameters(family):
+        if isinstance(parameter.rule, QuickeningRule) and parameter.name in typed:
+            typed[parameter.name] = parameter.rule.quickened(typed[parameter.name])
     return family.from_parameters({**family.from_parameters(typed).quick, **typed})

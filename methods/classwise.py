@@ -61,6 +61,10 @@ class NamesMethod:
         """Return the pretrained weights of the method that a value names."""
         return METHODS.make_one(value).weights()
 
+    def quickened(self, value: str) -> str:
+        """Return a method's spec with its ``quick`` values where none are typed."""
+        return quickened(next(expand(value))).spec
+
     def __str__(self) -> str:
         return "that names a method (bench list methods)"
 
@@ -142,7 +146,7 @@ class Classwise(Method):
     @property
     def quick(self) -> Mapping[str, Any]:
         """Fewer steps, of the base too, for a check in seconds."""
-        return {"learner_epochs": 3, "base": quickened(next(expand(self.base))).spec}
+        return {"learner_epochs": 3, "base": NamesMethod().quickened(self.base)}
 
     @property
     def method(self) -> Method:

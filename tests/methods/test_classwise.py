@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bench.budgets import Budget
 from bench.components import parameters
+from bench.conformance import subjects
 from bench.contract import METHODS, CompressedSet, ImageDataset, Method, MethodInfo
 from bench.errors import DataError, UsageError
 from bench.selecting import select
@@ -369,6 +370,20 @@ def test_the_base_takes_part_in_the_identity_with_its_defaults_and_version(monke
     assert method.identity() != before
     with pytest.raises(UsageError, match="Plan again"):
         METHODS.from_identity(before)
+
+
+@pytest.mark.parametrize(
+    ("asked", "base"),
+    [
+        ("classwise", "dq[extractor_epochs=3]"),
+        ("classwise[base=dm]", "dm[extractor=convnet3[width=16],iterations=10]"),
+        ("classwise[base=dm[iterations=5]]", "dm[extractor=convnet3[width=16],iterations=5]"),
+    ],
+)
+def test_a_check_is_quick_about_the_base_where_nothing_is_typed(asked, base):
+    (subject,) = subjects(asked)
+    assert subject.method.values()["base"] == base
+    assert subject.method.values()["learner_epochs"] == 3
 
 
 def test_a_base_keeps_its_own_parameters_and_bases_make_a_grid():
