@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from bench.components import EDITION, Component, parameters
+from bench.components import EDITION, Component, Rule, parameters
 from bench.compressed import CompressedSet, Keeps
 from bench.images import ImageDataset
 from bench.registry import Registry
@@ -251,7 +251,7 @@ class Method(Component):
 
 
 @runtime_checkable
-class QuickeningRule(Protocol):
+class QuickeningRule(Rule, Protocol):
     """The rule of a text parameter that names another method."""
 
     def quickened(self, value: str) -> str:

@@ -159,8 +159,9 @@ def _last_map(network: Network, image: Tensor) -> nn.Module:
             handle.remove()
     if not found:
         raise UsageError(
-            f"{type(network).__name__} has no feature map with more than one place for attention. "
-            "Choose another extractor, e.g. resnet8"
+            f"{type(network).__name__} has no feature map with more than one place for attention "
+            f"in images of {image.shape[2]} x {image.shape[3]}. "
+            "Choose another extractor, or larger images"
         )
     return found[-1]
 

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.augment import DeviceImages, Normalisation
 from bench.checkpoints import TrainingState, saved_if_possible
-from bench.errors import TrainingError
+from bench.errors import TrainingError, UsageError
 from bench.training import deterministic, fresh_network
 
 if TYPE_CHECKING:
@@ -67,11 +67,23 @@ class Side:
         """Return the features [B, d] of images, and the images' shares of their classes' means.
 
         The shares are [classes, B], so that a product of the two adds up to the means.
+
+        Raises
+        ------
+        UsageError
+            For one image alone of which batch normalisation sees a map of one place.
         """
         if self.augmentation is not None and self.draws is not None:
             images = self.augmentation.apply(images, self.draws.take(owner))
         images = images.contiguous(memory_format=torch.channels_last)
-        features = network.features(images).penultimate
+        try:
+            features = network.features(images).penultimate
+        except ValueError as error:  # batch normalisation of a single value
+            height, width = images.shape[2:]
+            raise UsageError(
+                f"dm's network cannot embed {len(images)} image of {height} x {width} ({error}). "
+                "Raise the ratio, or name an extractor without batch normalisation"
+            ) from error
         is_own = owner == torch.arange(len(self.counts))[:, None]
         shares = is_own / torch.tensor(self.counts, dtype=torch.float64)[:, None]
         return features, shares.to(features.device, features.dtype)

@@ -249,6 +249,15 @@ def test_budgets_in_images_and_in_bytes(storage, compress, digits):
         compress(method, Budget.parse("0.001"))
 
 
+def test_one_small_image_alone_is_refused_by_batch_normalisation_in_a_line(digits, context):
+    small = replace(digits, images=digits.images[:, :1, :1])
+    method = METHODS.make_one("dm[iterations=1,extractor=resnet8[width=4]]")
+    text = r"cannot embed 1 image of 1 x 1 .*\. Raise the ratio, or name an extractor without batch"
+    with pytest.raises(UsageError, match=text):
+        select(method, small, Budget.exactly(1, len(small)), context())
+    assert len(select(method, small, Budget.exactly(2, len(small)), context())) == 2
+
+
 @pytest.mark.parametrize("ratio", ["3", "3b"])
 @pytest.mark.parametrize("given", ["storage=uint8", "storage=float32", "edition=released"])
 def test_a_plan_knows_the_images_that_its_networks_will_see(
