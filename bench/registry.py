@@ -214,7 +214,16 @@ class Registry(Generic[C]):
             self._load(point)
 
     def _load(self, point: EntryPoint) -> None:
+        before = len(self._classes)
         try:
             point.load()
         except (Exception, SystemExit) as error:  # a plugin may fail in any way; others go on
-            self._broken[point.name] = f"{point.value}: {type(error).__name__}: {error}"
+            reason = " ".join(str(error).split())
+            self._broken[point.name] = f"{point.value}: {type(error).__name__}: {reason}"
+            return
+        package = point.module.split(".")[0]
+        has_own = any(one.__module__.split(".")[0] == package for one in self._classes.values())
+        if len(self._classes) == before and not has_own:
+            self._broken[point.name] = (
+                f"{point.value}: it registers no {self.kind}. Write @register(NAME) above the class"
+            )

@@ -295,13 +295,20 @@ def test_a_name_that_cannot_be_typed_is_refused(name):
 def test_a_plugin_that_fails_is_listed_and_harms_nothing(monkeypatch, tmp_path, source, reason):
     (tmp_path / "failing_plugin.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
-    registry = with_plugins(monkeypatch, failing="failing_plugin", fine="json")
+    registry = with_plugins(monkeypatch, failing="failing_plugin", fine=__name__)
     registry.register("toy")(Toy)
     assert registry.names() == ["toy"]
     assert registry.make_one("toy") == Toy()
     assert list(registry.broken()) == ["failing"]
     assert "failing_plugin" in registry.broken()["failing"]
     assert reason in registry.broken()["failing"]
+
+
+def test_a_plugin_that_registers_nothing_is_told_so(monkeypatch):
+    registry = with_plugins(monkeypatch, forgetful="json")
+    registry.register("toy")(Toy)
+    told = "json: it registers no thing. Write @register(NAME) above the class"
+    assert registry.broken() == {"forgetful": told}
 
 
 def test_asking_for_a_broken_plugin_by_name_tells_why_it_is_not_there(monkeypatch):
