@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from reports.tables import Table
 
 _WIDE = 12
+_TITLE = 76
+"""Letters that have room above the axes."""
 
 
 def accuracy_figure(table: Table, path: Path) -> None:
@@ -83,7 +86,8 @@ def accuracy_canvas(table: Table) -> Canvas:
         told = runs_in_words(estimates) + "; methods with parameters left out" * is_reduced
         if any(one.mean + (one.half_width or 0.0) > 100 for one in estimates):
             told += "; intervals cut at 100"
-        axes.set_title(f"{table.title}\n{told}", loc="left")
+        title = textwrap.fill(table.title, _TITLE, break_on_hyphens=False)
+        axes.set_title(f"{title}\n{told}", loc="left")
         grid(axes)
         legend(canvas, [axes])
     return canvas

@@ -87,8 +87,9 @@ def alpha_drawings(series: Sequence[Series]) -> Iterator[Drawing]:
         told = "".join(f", {key}={value}" for key, value in kind)
         caption = (
             f"As ADQ's Fig. 6: accuracy against α, {runs_in_words(estimates)}; α = 0 draws as DQ "
-            "does. Grey band: where the paper finds its best. Note the scales: each panel has its "
-            f"own. {dataset} ({fingerprint}), protocol {protocol}{told}."
+            "does. Grey band: where the paper finds its best. "
+            f"{'Note the scales: each panel has its own. ' * (len(cells) > 1)}"
+            f"{dataset} ({fingerprint}), protocol {protocol}{told}."
         )
         name = ascii_name(f"alpha {dataset} {protocol} {' '.join(v for _, v in kind)}")
         yield Drawing(name, f"Accuracy against α: {dataset}, protocol {protocol}", caption, canvas)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from reports.figures.style import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from reports.collection import Setting
 
+_Method = tuple[str, str]
 LOW = 10.0
 """Percent; ratios up to it are low ones."""
 
@@ -96,15 +98,14 @@ def _bars(
     drawn: Looks,
     ratios: Sequence[float],
 ) -> None:
-    methods = list(by_method(here))
-    width = 0.8 / len(methods)
-    for number, (method, members) in enumerate(by_method(here).items()):
+    width = 0.8 / len(by_method(here))
+    places = _places(((one.method, one.percent) for one in here), ratios, width)
+    for method, members in by_method(here).items():
         points = [one for one in members if one.percent in ratios]
         found = [one.estimate(accuracy) for one in points]
         look = drawn[called[method]]
-        x = [ratios.index(one.percent) + beside(number, len(methods), width) for one in points]
         axes.bar(
-            x,
+            [places[method, one.percent] for one in points],
             [value.mean for value in found],
             width,
             yerr=[value.half_width or 0.0 for value in found],
@@ -115,6 +116,7 @@ def _bars(
             capsize=2,
             error_kw={"linewidth": 1},
         )
+    axes.set_xlim(*_room(ratios))
     axes.set_ylim(0, 100)
     grid(axes)
 
@@ -126,27 +128,43 @@ def _differences(
     drawn: Looks,
     ratios: Sequence[float],
 ) -> None:
-    others = {method: one for method, one in by_method(here).items() if one[0].name != "random"}
+    found = {}
+    for one in here:
+        control = control_at(here, one)
+        if one.name != "random" and one.percent in ratios and control is not None:
+            found[one.method, one.percent] = difference(one, control, accuracy)
+    told = {place: value for place, value in found.items() if value is not None}
+    places = _places(told, ratios, 0.7 / max(1, len({method for method, _ in told})))
     axes.axhline(0, color=GREY, linewidth=1)
-    for number, (method, members) in enumerate(others.items()):
+    for (method, ratio), value in told.items():
         look = drawn[called[method]]
-        for one in members:
-            control = control_at(here, one)
-            if one.percent not in ratios or control is None:
-                continue
-            found = difference(one, control, accuracy)
-            if found is None:
-                continue
-            offset = beside(number, len(others), 0.7 / len(others))
-            axes.errorbar(
-                [ratios.index(one.percent) + offset],
-                [found.mean],
-                [found.half_width or 0.0],
-                color=look.colour,
-                marker=look.marker,
-                linestyle="none",
-                markersize=5,
-                capsize=3,
-            )
-    axes.set_xlim(-0.6, len(ratios) - 0.4)
+        axes.errorbar(
+            [places[method, ratio]],
+            [value.mean],
+            [value.half_width or 0.0],
+            color=look.colour,
+            marker=look.marker,
+            linestyle="none",
+            markersize=5,
+            capsize=3,
+        )
+    axes.set_xlim(*_room(ratios))
     grid(axes)
+
+
+def _places(
+    there: Iterable[tuple[_Method, float]], ratios: Sequence[float], width: float
+) -> Mapping[tuple[_Method, float], float]:
+    """Return where the methods of each ratio stand: side by side around its mark."""
+    found: dict[float, list[_Method]] = defaultdict(list)
+    for method, ratio in there:
+        found[ratio].append(method)
+    return {
+        (method, ratio): place + beside(number, len(found[ratio]), width)
+        for place, ratio in enumerate(ratios)
+        for number, method in enumerate(found[ratio])
+    }
+
+
+def _room(ratios: Sequence[float]) -> tuple[float, float]:
+    return -0.6, len(ratios) - 0.4

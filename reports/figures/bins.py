@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports.figures.style import (
@@ -29,8 +29,8 @@ _SCORES = {
     "ds": "diversity (DS)",
     "rs+ds": "importance (IS = RS + DS)",
 }
-
-
+_ROOM = 0.05
+"""Share of an axis."""
 _LOOKS = {
     score: Look("0.25", marker, "-", "") for score, marker in zip(_SCORES, "^vD", strict=True)
 }
@@ -59,15 +59,18 @@ def bin_drawings(series: Sequence[Series]) -> Iterator[Drawing]:
         told = "".join(f", {key}={value}" for key, value in kind)
         title = f"Scores by bin: {dataset}, {percent:g} % of {of}{told}"
         estimates = {score: _by_bin(scores[score], "importance") for score in scores}
+        is_constant = _is_constant(scores)
         n = runs_in_words(value for values in estimates.values() for value in values)
         with style():
             shown = [score for score in _SCORES if score in estimates]
             canvas, [axes] = panels(1, len(shown) + 1, 2.3, 2.6)
             for place_of, score in enumerate(shown):
                 _points(axes[place_of], estimates[score], _LOOKS[score])
-                axes[place_of].set_title(_SCORES[score], loc="left")
-                axes[place_of].set_ylim(bottom=min(0.0, axes[place_of].get_ylim()[0]))
-            axes[0].set_ylabel("scaled score, mean")
+                axes[place_of].set_title(
+                    "importance (IS)" if is_constant else _SCORES[score], loc="left"
+                )
+                _from_zero(axes[place_of])
+            axes[0].set_ylabel("constant" if is_constant else "scaled score, mean")
             drawn = [*draws[place][:1], *([scores["rs+ds"]] if "rs+ds" in scores else [])]
             drawn = drawn or list(scores.values())
             called = labels(drawn)
@@ -76,19 +79,39 @@ def bin_drawings(series: Sequence[Series]) -> Iterator[Drawing]:
                 name = called[one.method]
                 _points(axes[-1], _by_bin(one, "bin_counts"), methods[name], name)
             axes[-1].set_title("images drawn (%)", loc="left")
+            _from_zero(axes[-1])
             axes[-1].set_ylim(bottom=0.0)
             for one_axes in axes:
                 one_axes.set_xlabel("bin")
             legend(canvas, axes[-1:])
         caption = (
             f"ADQ's Fig. 2 from records: scores of the bins in the order of their generation, and "
-            f"the share of the kept images drawn from each. {n.capitalize()} (selections). RS and "
-            "DS are scaled to 0 ... 1 over the bins of one selection before the mean is taken; IS "
-            "is their sum, 0 ... 2. Intervals of few selections can reach beyond these ranges. "
-            f"{_left_out(shown)}Data: {dataset} ({fingerprint})."
+            f"the share of the kept images drawn from each. {n.capitalize()} (selections). "
+            f"{_CONSTANTS if is_constant else _SCALES + _left_out(shown)}"
+            f"Data: {dataset} ({fingerprint})."
         )
         name = ascii_name(f"bins {dataset} {percent:g} {of} {' '.join(v for _, v in kind)}")
         yield Drawing(name, title, caption, canvas)
+
+
+_SCALES = (
+    "RS and DS are scaled to 0 ... 1 over the bins of one selection before the mean is taken; IS "
+    "is their sum, 0 ... 2. Intervals of few selections can reach beyond these ranges. "
+)
+_CONSTANTS = "IS: the constants in the released code, the same for every selection. "
+
+
+def _is_constant(scores: Mapping[str, Series]) -> bool:
+    """Return whether nothing was scored: the importances are those that ADQ released."""
+    notes = (record["compressed"]["notes"] for one in scores.values() for record in one.records)
+    return all(note.get("importance_of") == "released constants" for note in notes)
+
+
+def _from_zero(axes: Axes) -> None:
+    """Let an axis begin at 0 or below, with room above the highest mark."""
+    low, high = axes.get_ylim()
+    low = min(0.0, low)
+    axes.set_ylim(low, high + _ROOM * (high - low))
 
 
 def _left_out(shown: Sequence[str]) -> str:

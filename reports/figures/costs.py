@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from reports.figures.style import (
     GREY,
-    LEFT_OUT,
     Drawing,
     beside,
     grid,
@@ -31,6 +30,8 @@ from reports.runs import (
 from reports.tables import ascii_name
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from reports.collection import Setting
 
 
@@ -70,17 +71,21 @@ def break_even(selection: float, full: float, reduced: float) -> float | None:
 
 
 def cost_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iterator[Drawing]:
-    """Yield accuracy against cost for one setting with at least three points."""
-    there = [one for one in series if one.of == "images" and not one.is_ablation]
-    kept = uncrowded(one.spec for one in there)
+    """Yield accuracy against cost for one setting with at least three points.
+
+    Of a crowd, and of ablations, the points are drawn without their names.
+    """
+    there = [one for one in series if one.of == "images"]
+    kept = uncrowded(one.spec for one in there if not one.is_ablation)
     here = [one for one in there if one.spec in kept]
-    accuracies = {(one.method, one.percent): one.estimate(accuracy) for one in here}
+    others = [one for one in there if one.spec not in kept]
+    accuracies = {(one.method, one.percent): one.estimate(accuracy) for one in there}
     points = {
         (one.method, one.percent): Point(
             one.mean(selection_s) + one.mean(evaluation_s),
             accuracies[one.method, one.percent].mean,
         )
-        for one in here
+        for one in there
     }
     if len(points) < 3:
         return
@@ -89,10 +94,7 @@ def cost_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iter
     best = front(list(points.values()))
     with style():
         canvas, [[axes]] = panels(1, 1, 6, 3.8)
-        axes.step(
-            [point.seconds for point in best], [point.accuracy for point in best],
-            where="post", color="0.7", linewidth=1.5, zorder=1, label="Pareto front",
-        )  # fmt: skip
+        axes.margins(x=0.08, y=0.1)
         for method, members in by_method(here).items():
             name = called[method]
             found = [points[one.method, one.percent] for one in members]
@@ -104,17 +106,22 @@ def cost_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iter
                 linestyle=":", linewidth=0.8, markersize=9 if look is None else 6, label=name,
                 elinewidth=0.8, capsize=2,
             )  # fmt: skip
+        beyond = _crowd(axes, [points[one.method, one.percent] for one in others])
+        axes.set_ylim(axes.get_ylim())  # the front begins where an unnamed point may lie below
+        axes.step(
+            [point.seconds for point in best], [point.accuracy for point in best],
+            where="post", color="0.7", linewidth=1.5, zorder=1, label="Pareto front",
+        )  # fmt: skip
         told: list[Point] = []
-        for one in here:
+        for one in there:
             point = points[one.method, one.percent]
             if point in best and not any(_are_near(point, other) for other in told):
                 told.append(point)
                 axes.annotate(
-                    f"{one.percent:g} %", point, (0, 6), textcoords="offset points",
+                    f"{one.kept_percent:g} %", point, (0, 6), textcoords="offset points",
                     ha="center", fontsize=7, color="0.3",
                 )  # fmt: skip
         axes.set_xscale("log")
-        axes.margins(x=0.08, y=0.1)
         time_axis(axes)
         axes.set_xlabel("selection, training and testing, nothing stored (log scale)")
         axes.set_ylabel("test accuracy (%), last epoch")
@@ -124,12 +131,33 @@ def cost_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iter
         "Mean accuracy against the mean time of one cell with its whole selection. Step line: what "
         "no other point beats in both, by means alone; its ratios are told where there is room. "
         "Whiskers: 95 % intervals of accuracy; those of time are not drawn. Times are "
-        f"those of the machines in the records ({_devices(here)}). "
-        f"{LEFT_OUT * (len(here) < len(there))}{setting.title}, data {setting.fingerprint}."
+        f"those of the machines in the records ({_devices(there)}). "
+        + "Grey: methods with parameters, without their names and intervals. " * bool(others)
+        + "Triangles at the lower edge: less accurate than the axis tells. " * beyond
+        + f"{setting.title}, data {setting.fingerprint}."
     )
     yield Drawing(
         ascii_name(f"cost {slug}"), f"Accuracy and cost: {setting.title}", caption, canvas
     )
+
+
+def _crowd(axes: Axes, others: Sequence[Point]) -> bool:
+    """Draw the points without names; return whether some are below the axis of the named ones."""
+    if not others:
+        return False
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, max(high, *(point.accuracy + 0.05 * (high - low) for point in others)))
+    below = [point.seconds for point in others if point.accuracy < low]
+    near = [point for point in others if point.accuracy >= low]
+    axes.plot(
+        [point.seconds for point in near], [point.accuracy for point in near],
+        color="0.55", marker="o", linestyle="none", markersize=3.5, label="with parameters",
+    )  # fmt: skip
+    axes.plot(
+        below, [low] * len(below), color="0.55", marker="v", linestyle="none", markersize=5,
+        clip_on=False,
+    )  # fmt: skip
+    return bool(below)
 
 
 def break_even_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iterator[Drawing]:

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
     from reports.statistics import Estimate
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart; shapes tell it in grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+# Okabe and Ito's palette, which colour-blind readers can tell apart, with Tol's wine in place of a
+# yellow that is pale on white; shapes tell it in grey.
+COLOURS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#882255",
+)  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":")
 HATCHES = ("//", "\\\\", "..", "xx", "--", "++", "")

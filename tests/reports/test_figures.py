@@ -402,3 +402,56 @@ def test_a_legend_of_long_names_stays_within_the_figure(detailed):
     assert len(legend.get_texts()) == len(made)
     assert whole.x0 <= extent.x0
     assert extent.x1 <= whole.x1
+
+
+def test_bars_stand_around_the_mark_of_their_ratio(detailed):
+    made = [
+        detailed(method, percent, 80.0, seed=seed)
+        for method, percent in (("random", 10), ("dq", 10), ("adq", 10), ("random", 20), ("dq", 20))
+        for seed in range(2)
+    ]
+    bars, paired = axes_of(made, "bars")
+    middles = sorted(bar.get_x() + bar.get_width() / 2 for bar in bars.patches)
+    assert [sum(middles[:3]) / 3, sum(middles[3:]) / 2] == pytest.approx([0, 1])
+    assert sorted(one.lines[0].get_xdata()[0] for one in paired.containers)[-1] == pytest.approx(1)
+
+
+def test_of_a_crowd_the_costs_of_all_are_drawn_and_the_front_is_that_of_all(detailed):
+    costs = {"training_s": 10.0, "selection_s": 5.0}
+    made = [detailed("random", 10, 80.0, **costs), detailed("dq", 10, 81.0, **costs)]
+    made += [detailed(f"el2n[epochs={n}]", 10, 70.0 + 2 * n, **costs) for n in range(1, 9)]
+    made.append(detailed("ccs[epochs=10]", 10, 95.0, training_s=9.0, selection_s=1.0))
+    (drawing,) = drawings(made, only=("cost",))
+    (axes,) = drawing.canvas.axes
+    named = {one.get_label(): one for one in axes.lines}
+    shown = [*named["with parameters"].get_ydata()]
+    (below,) = [one for one in axes.lines if one.get_marker() == "v"]
+    assert len(shown) + len(below.get_ydata()) == 9
+    assert [*named["Pareto front"].get_ydata()] == [95.0]
+    assert max(shown) == 95.0 < axes.get_ylim()[1]
+    assert set(below.get_ydata()) == {axes.get_ylim()[0]}
+    assert "Grey: methods with parameters" in drawing.caption
+    assert "Triangles at the lower edge" in drawing.caption
+
+
+def test_released_constants_are_not_called_scores(detailed):
+    notes = {"importance": [1.0, 0.98, 1.18], "importance_of": "released constants"}
+    made = [
+        detailed("adq[edition=released]", 10, 80.0, seed=seed, bin_counts=[3, 3, 4], notes=notes)
+        for seed in range(2)
+    ]
+    (drawing,) = drawings(made, only=("bins",))
+    assert "the constants in the released code" in drawing.caption
+    assert "RS" not in drawing.caption
+    scores, _ = drawing.canvas.axes
+    assert scores.get_ylim()[0] == 0 < 1.18 * 1.02 < scores.get_ylim()[1]
+
+
+def test_a_long_title_of_a_setting_is_broken_into_lines(detailed):
+    protocol = "cpu[low_share_batch_size=16,test_every=1,epochs=30,match=steps]"
+    made = [detailed(name, 10, 80.0, protocol=protocol) for name in ("random", "dq")]
+    (drawing,) = drawings(made, only=("accuracy",))
+    drawing.canvas.draw_without_rendering()
+    text = drawing.canvas.axes[0].get_title(loc="left")
+    assert max(map(len, text.splitlines())) < 80
+    assert "".join(text.split()).startswith("".join(f"cifar10,resnet18,protocol{protocol}".split()))
