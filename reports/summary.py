@@ -291,20 +291,40 @@ def _accuracy_notes(here: Collection, setting: Setting, shown: Sequence[Key]) ->
 
 
 def _incomplete(here: Collection, shown: Sequence[Key]) -> list[str]:
-    """Return which of the rows have fewer training seeds than the fullest, when there are any.
+    """Return how many training seeds the rows have, where they differ, in one sentence.
 
-    Of more than a few only their number, for each row tells its own.
+    The most frequent number is that of the other rows; rows of the rest are named where they are
+    few.
     """
-    counts = {key: len({row["training_seed"] for row in here.groups.get(key, ())}) for key in shown}
-    most = max(counts.values(), default=0)
-    fewer = [key for key in shown if 0 < counts[key] < most]
-    if not fewer:
+    groups: dict[int, list[Key]] = defaultdict(list)
+    for key in shown:
+        groups[len({row["training_seed"] for row in here.groups.get(key, ())})].append(key)
+    groups.pop(0, None)
+    if len(groups) < 2:
         return []
-    if len(fewer) > _LISTED:
-        told = f"{len(fewer)} of {len(shown)} rows have fewer training seeds than the fullest"
-        return [f"Incomplete: {told}, which has {most} (column n)."]
-    told = ", ".join(f"{here.names[key]} at {key.ratio:g} % ({counts[key]})" for key in fewer)
-    return [f"Incomplete: fewer training seeds than the fullest row, which has {most}: {told}."]
+    counts = sorted(groups, reverse=True)
+    usual = max(counts, key=lambda count: len(groups[count]))
+    told = []
+    for count in counts:
+        rows = f"{len(groups[count])} row{'s' * (len(groups[count]) > 1)}"
+        names = _named(here, groups[count], shown)
+        which = f"the other {rows}" if count == usual else rows
+        if count != usual and len(names) <= _LISTED:
+            which = ", ".join(names)
+        told.append(f"{count} seed{'s' * (count > 1)}: {which}")
+    return [f"Incomplete: rows differ in their number of training seeds. {'; '.join(told)}."]
+
+
+def _named(here: Collection, keys: Sequence[Key], shown: Sequence[Key]) -> list[str]:
+    """Return the methods of rows, each with its ratios where others of its rows are apart."""
+    ratios: dict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        ratios[here.names[key]].append(f"{here.kept_percent(key):g}")
+    whole = Counter(here.names[key] for key in shown)
+    return [
+        name if len(found) == whole[name] else f"{name} at {' and '.join(found)} %"
+        for name, found in ratios.items()
+    ]
 
 
 def _seeds(here: Collection, shown: Sequence[Key]) -> str:
@@ -322,7 +342,8 @@ def _seeds(here: Collection, shown: Sequence[Key]) -> str:
     return f"Seeds of selection/training: {pairs or 'training only'}."
 
 
-_LISTED = 3
+_LISTED = 8
+"""Methods; more are only counted."""
 _EMPHASIS = (
     "Bold: the best of its ratio (full data apart), where it is better than every other row there: "
     "paired differences, Holm's correction, 5 %. Otherwise none is bold."

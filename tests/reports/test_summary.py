@@ -173,16 +173,21 @@ def test_many_equal_methods_are_rarely_bold(record):
 def test_rows_with_fewer_seeds_are_told(records):
     notes = summary.accuracy_table(*everything(records[:-1])).notes
     (told,) = [note for note in notes if note.startswith("Incomplete")]
-    assert told.endswith("than the fullest row, which has 3: adq[alpha=0.7] at 20 % (2).")
+    assert told.endswith("seeds. 3 seeds: the other 6 rows; 2 seeds: adq[alpha=0.7] at 20 %.")
 
 
-def test_many_rows_with_fewer_seeds_are_counted(record):
-    made = [record("random", "10", seed, 90.0) for seed in range(3)]
-    made += [record(f"method{number}", "10", 0, 90.0) for number in range(4)]
+def test_the_number_of_seeds_that_most_rows_have_is_told_without_their_names(record):
+    made = [record(name, "10", seed, 90.0) for seed in range(3) for name in ("random", "dq")]
+    made += [record("dq", "20", 0, 90.0)]
+    made += [record(f"method{number}", "10", 0, 90.0) for number in range(20)]
+    made += [record(f"other{number}", "10", seed, 90.0) for number in range(9) for seed in (0, 1)]
     (told,) = [
         note for note in summary.accuracy_table(*everything(made)).notes if "Incomplete" in note
     ]
-    assert told.startswith("Incomplete: 4 of 5 rows have fewer training seeds than the fullest")
+    assert told == (
+        "Incomplete: rows differ in their number of training seeds. "
+        "3 seeds: random, dq at 10 %; 2 seeds: 9 rows; 1 seed: the other 21 rows."
+    )
 
 
 def test_variants_of_a_method_are_compared_with_its_default(record):
