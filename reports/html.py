@@ -49,6 +49,7 @@ def as_page(report: Report, pictures: Mapping[str, bytes], stamp: str) -> str:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    environment.filters["breakable"] = _breakable
     style, script = (loader.get_source(environment, name)[0] for name in ("page.css", "page.js"))
     links = _Links()
     sections = [
@@ -175,6 +176,13 @@ def _as_data(content: Any) -> Any:
 
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
     return Markup(text.translate(_FOR_SCRIPTS))
+
+
+def _breakable(text: str) -> Any:
+    """Return a text that is broken at its names' commas and brackets before it is within words."""
+    from markupsafe import Markup
+
+    return Markup("<wbr>").join(re.split(r"(?<=[,\[=])(?=[^\W\d])", text))
 
 
 def _source(picture: bytes) -> str:

@@ -126,9 +126,11 @@ def browser() -> Iterator[Any]:
 def opened(browser, records, failure, tmp_path) -> Iterator[Callable[..., Any]]:
     """Return a function that opens the page of some records, on a screen of some width."""
 
-    def opens(made=None, failures=None, width: int = 1200, scheme: str = "light") -> Any:
+    def opens(
+        made=None, failures=None, width: int = 1200, scheme: str = "light", figures: bool = False
+    ) -> Any:
         failures = [failure] if failures is None else failures
-        write_report(tmp_path, made or records, failures, ["html"], anew=True, figures=False)
+        write_report(tmp_path, made or records, failures, ["html"], anew=True, figures=figures)
         browser.get_log("browser")
         browser.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
@@ -263,6 +265,25 @@ def test_a_phone_scrolls_tables_not_the_page(opened):
     find(driver, "td button").click()
     assert find(driver, "#pane").size["width"] <= PHONE
     assert driver.execute_script("return document.documentElement.scrollWidth") == PHONE
+
+
+def test_a_phone_scrolls_wide_figures_and_does_not_shrink_them(opened):
+    driver = opened(width=PHONE, figures=True)
+    assert driver.execute_script("return document.documentElement.scrollWidth") == PHONE
+    assert driver.execute_script("return document.querySelector('.picture img').width") > PHONE
+
+
+def test_a_long_name_is_broken_at_its_commas_and_is_the_same_text(opened, record):
+    name = "adq[edition=released,extractor=resnet8,extractor_epochs=10]"
+    driver = opened([record(name, "10", seed, 90.0) for seed in range(3)], [], width=PHONE)
+    assert shown(driver) == [name]
+    html = find(driver, "#accuracy article td").get_attribute("innerHTML")
+    assert html.split("<wbr>")[2:] == [
+        "released,",
+        "extractor=",
+        "resnet8,",
+        "extractor_epochs=10]",
+    ]
 
 
 def test_dark_and_light_follow_the_reader(opened):
