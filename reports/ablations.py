@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from reports.collection import Collection, Key, Setting, order
+from reports.collection import Collection, Key, Setting
 from reports.tables import Column, Table, ascii_name, difference, number, percent
 
 
@@ -14,10 +14,11 @@ def ablation_tables(results: Collection, setting: Setting) -> list[Table]:
     """Return a table for each method of one setting that has several variants."""
     here = results.at(setting)
     by_name: dict[str, list[Key]] = defaultdict(list)
-    for key in here.groups:
-        by_name[here.groups[key][0]["method_name"]].append(key)
+    for key in here.keys:
+        if key in here.groups:
+            by_name[here.groups[key][0]["method_name"]].append(key)
     return [
-        _ablation(results, setting, name, sorted(keys, key=order))
+        _ablation(results, setting, name, keys)
         for name, keys in sorted(by_name.items())
         if len({(key.spec, key.method_id) for key in keys}) > 1
     ]

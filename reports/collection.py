@@ -168,7 +168,8 @@ class Collection:
     @cached_property
     def keys(self) -> list[Key]:
         """All that has a row or failed, in the tables' order."""
-        return sorted({*self.groups, *self.failed}, key=order)
+        found = {*self.groups, *self.failed}
+        return sorted(found, key=lambda key: order(key, self.kept_percent(key)))
 
     @cached_property
     def names(self) -> dict[Key, str]:
@@ -243,9 +244,9 @@ def marked_specs(keys: Iterable[Key]) -> dict[Key, str]:
     }
 
 
-def order(key: Key) -> tuple[str, float, int, str, str]:
-    """Return where a row stands: full data, then by ratio, random first."""
-    first = -key.ratio if key.spec == "full" else key.ratio
+def order(key: Key, kept_percent: float) -> tuple[str, float, int, str, str]:
+    """Return where a row stands: full data, then by the share that is kept, random first."""
+    first = -kept_percent if key.spec == "full" else kept_percent
     return key.of, first, _ABSOLUTE_ORDER.get(key.spec, 2), key.spec, key.method_id
 
 

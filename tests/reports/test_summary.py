@@ -157,6 +157,18 @@ def test_one_run_is_never_bold(record):
     assert not summary.accuracy_table(*everything(made)).bold
 
 
+def test_what_no_budget_changes_stands_beside_the_share_that_it_kept(record):
+    made = [record("full", "100", 0, 99.0)]
+    made += [record("random", percent, 0, 90.0) for percent in ("10", "20", "30")]
+    made += [record("indices", "100", 0, 90.0)]
+    made[-1]["method"]["budgeted"] = False
+    made[-1]["compressed"] |= {"images": 150, "full_images": 1000}
+    table = summary.accuracy_table(*everything(made))
+    told = [(row["method"], row["percent"]) for row in table.rows]
+    random = [("random", ratio) for ratio in (10, 20, 30)]
+    assert told == [("full", 100), random[0], ("indices", 15), *random[1:]]
+
+
 def test_many_equal_methods_are_rarely_bold(record):
     rng = random.Random(0)
     marked = 0
