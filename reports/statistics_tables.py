@@ -24,7 +24,7 @@ from reports.statistics import (
     rank_stability,
     seeds_needed,
 )
-from reports.tables import Column, Table, difference, number
+from reports.tables import Column, Table, difference, number, signed
 
 _BASELINES = ("random", "dq")
 _MOST_TOLD = 5
@@ -129,7 +129,7 @@ def orders_table(found: Sequence[Contest]) -> Table:
             )
     notes = [
         "tau: Kendall's tau-b between two orders of the methods by mean accuracy: 1 the same, 0 "
-        "nothing in common, -1 reversed.",
+        "nothing in common, −1 reversed.",
         "Other seeds: mean tau between the order and those of seeds drawn with replacement (n of "
         "them, common to all methods); first: how often the first method stays first. Neither has "
         "an interval. Between: protocols.",
@@ -200,7 +200,7 @@ _ORDERS = (
     Column("between", "between", left=True),
     Column("methods", "methods", number),
     Column("n", "n", number),
-    Column("tau", "tau", "{:+.2f}".format),
+    Column("tau", "tau", signed),
     Column("first", "first", left=True),
     Column("best", "stays first", "{:.0%}".format),
 )
@@ -210,5 +210,5 @@ _OPTIMISM = (
     Column("gain", "best − last", difference),
     Column("n", "n", number),
     Column("spread", "spread", "{:.2f}".format),
-    Column("tau", "tau", "{:+.2f}".format),
+    Column("tau", "tau", signed),
 )

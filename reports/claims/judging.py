@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from reports.claims.claim import FACTOR, NO_NUMBER_MARGIN
 from reports.statistics import LEVEL, equivalence, seeds_for_equivalence, seeds_needed
+from reports.tables import signed
 
 if TYPE_CHECKING:
     from reports.claims.claim import Claim
@@ -53,7 +54,7 @@ def judge(claim: Claim, found: Evidence) -> tuple[Verdict, str]:
 def _size(claim: Claim, found: Evidence) -> tuple[Verdict, str]:
     beyond = found.effect.minus(float(claim.value or 0))
     low, high = claim.tolerance
-    told = f"{_signed(beyond.mean)} from the published number, margin {_range(low, high)}"
+    told = f"{signed(beyond.mean)} from the published number, margin {_range(low, high)}"
     if beyond.error is None:
         return Verdict.NOT_TESTABLE, f"{_ONE_RUN}; {told}"
     test = equivalence(beyond, low, high)
@@ -85,7 +86,7 @@ def _direction(claim: Claim, effect: Effect | None) -> tuple[Verdict, str]:
         )
         return Verdict.NOT_TESTABLE, f"Nothing can be tested: {reason}"
     side = f"{claim.methods[0]} {claim.direction} {claim.than}"
-    amount = f"{_signed(effect.mean)} in the claimed direction ({side})"
+    amount = f"{signed(effect.mean)} in the claimed direction ({side})"
     if effect.error is None:
         return Verdict.NOT_TESTABLE, f"{_ONE_RUN}; {amount}"
     counts = smallest_gain(claim)
@@ -99,7 +100,7 @@ def _direction(claim: Claim, effect: Effect | None) -> tuple[Verdict, str]:
 
 def _no_loss(claim: Claim, effect: Effect) -> tuple[Verdict, str]:
     margin = claim.tolerance[1]
-    told = f"{_signed(effect.mean)} against {claim.than}, a loss counts from {margin:g} on"
+    told = f"{signed(effect.mean)} against {claim.than}, a loss counts from {margin:g} on"
     if effect.error is None:
         return Verdict.NOT_TESTABLE, f"{_ONE_RUN}; {told}"
     if effect.p_above(-margin) < LEVEL:
@@ -152,11 +153,7 @@ def _less_than(counts: float) -> str:
 
 
 def _range(low: float, high: float) -> str:
-    return f"± {high:g}" if low == -high else f"{low:+.2f} to {high:+.2f}"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}"
+    return f"± {high:g}" if low == -high else f"{signed(low)} to {signed(high)}"
 
 
 def _sentence(text: str) -> str:

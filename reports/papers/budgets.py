@@ -7,7 +7,7 @@ from typing import Any
 
 from reports.papers.layout import Cells
 from reports.runs import Series, labels
-from reports.tables import Column, Table, ascii_name, number
+from reports.tables import Column, Table, ascii_name, number, signed
 
 
 def budget_tables(series: Iterable[Series]) -> list[Table]:
@@ -65,7 +65,7 @@ _BUDGET = (
     Column("images_share", "images %", "{:.2f}".format),
     Column("bytes", "bytes", number),
     Column("bytes_share", "bytes %", "{:.2f}".format),
-    Column("off", "off", "{:+.2f}".format),
+    Column("off", "off", signed),
     Column("content", "content", left=True),
     Column("fewest", "fewest", number),
     Column("most", "most", number),
