@@ -13,6 +13,10 @@ from bench.precision import bf16_units
 
 _LARGEST_SIDE = 4
 """Of a map that is made by a product. From 5 on the gain depends on the channels; 8 has none."""
+_BLOCK = 16
+"""Channels that oneDNN takes together with AVX-512. Of fewer, its gradient by the weights of a
+convolution with a stride and a kernel of one place writes beyond its memory over large maps
+(torch 2.15): the process dies at 128 pixels and not at 64."""
 _FEWEST_PAIRS = 2**17
 """Of input and output channels. oneDNN is faster at 128 x 128, and forward at 256 x 256."""
 
@@ -48,7 +52,8 @@ class Convolution(nn.Conv2d):
     """A convolution without bias that pads by half its kernel, whose side is odd.
 
     Over small maps it is a product where :func:`is_product` says so, with the same result but for
-    roundings; everywhere else torch's own.
+    roundings; everywhere else torch's own. A stride over places of few channels is taken by
+    leaving out places first, which is the same again.
     """
 
     was_product = False
@@ -62,6 +67,9 @@ class Convolution(nn.Conv2d):
         stride = self.stride[0]
         self.was_product = is_product(images, self.weight, stride)
         if not self.was_product:
+            is_sparse = self.kernel_size == (1, 1) and stride > 1
+            if is_sparse and images.device.type == "cpu" and self.in_channels < _BLOCK:
+                return functional.conv2d(images[:, :, ::stride, ::stride], self.weight)
             return super().forward(images)
         half = torch.bfloat16
         maps: Tensor = Product.apply(images.to(half), self.weight.to(half), stride)

@@ -116,10 +116,10 @@ def test_in_fp32_nothing_differs_from_torchs_layer(units, monkeypatch, kernel, s
     monkeypatch.setattr(convolutions, "_FEWEST_PAIRS", 1)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        own = Convolution(6, 5, kernel, stride)
+        own = Convolution(16, 5, kernel, stride)
         torch.manual_seed(0)
-        plain = nn.Conv2d(6, 5, kernel, stride, kernel // 2, bias=False)
-    images, _, owed = (one.float() for one in drawn(0, (2, 6, 4, 4), 5, kernel, stride))
+        plain = nn.Conv2d(16, 5, kernel, stride, kernel // 2, bias=False)
+    images, _, owed = (one.float() for one in drawn(0, (2, 16, 4, 4), 5, kernel, stride))
     found, expected = (
         maps_and_gradients(
             lambda x, w, layer=layer: torch.func.functional_call(layer, {"weight": w}, x),
@@ -175,3 +175,19 @@ def test_runs_with_products_repeat_and_go_on_bit_by_bit(job, tmp_path, batch_sha
     runs = [training.run(job, checkpoint) for checkpoint in (None, None, Checkpoint(tmp_path))]
     assert len({training.weights_digest(network) for network, _ in runs}) == 1
     assert {curve.products for _, curve in runs} == {6}
+
+
+@pytest.mark.parametrize("inputs", [3, 4, 8, 15])
+def test_strides_over_few_channels_of_large_maps_leave_the_process_alive(inputs):
+    torch.manual_seed(0)
+    layer = Convolution(inputs, 2 * inputs, 1, stride=2).to(memory_format=torch.channels_last)
+    images = torch.randn(33, inputs, 112, 112).contiguous(memory_format=torch.channels_last)
+    images.requires_grad_()
+    layer(images).square().sum().backward()
+    exact = images.detach().double().requires_grad_()
+    weight = layer.weight.detach().double().requires_grad_()
+    torch.einsum(
+        "oc,bchw->bohw", weight[:, :, 0, 0], exact[:, :, ::2, ::2]
+    ).square().sum().backward()
+    for found, wanted in ((images.grad, exact.grad), (layer.weight.grad, weight.grad)):
+        assert torch.allclose(found.double(), wanted, rtol=1e-4, atol=1e-4 * wanted.abs().max())
