@@ -110,12 +110,15 @@ def test_a_plugins_code_is_in_the_stamp_of_a_checkpoint(own_methods, monkeypatch
 
 
 def test_uncommitted_changes_have_a_digest(monkeypatch):
-    answers = {"ls-files": "provenance.py", "rev-parse": "abc", "diff": "+ a line"}
-    monkeypatch.setattr(provenance, "_git", lambda folder, *given: answers[given[0]])
+    answers = {
+        "ls-files --error-unmatch": "provenance.py", "ls-files --others": "",
+        "rev-parse HEAD": "abc", "diff HEAD": "+ a line",
+    }  # fmt: skip
+    monkeypatch.setattr(provenance, "_git", lambda folder, *given: answers[" ".join(given[:2])])
     found = provenance.source.__wrapped__()
     assert (found["commit"], found["uncommitted_changes"]) == ("abc", True)
     assert len(found["changes_digest"]) == 16
-    answers["diff"] = ""
+    answers["diff HEAD"] = ""
     found = provenance.source.__wrapped__()
     assert (found["uncommitted_changes"], found["changes_digest"]) == (False, None)
 
