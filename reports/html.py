@@ -129,14 +129,19 @@ def _is_choice(table: Table, column: Column) -> bool:
 
 
 def _value(value: Any) -> float | None:
-    """Return the number that a cell is sorted by, or None where it is a text."""
+    """Return the number that a cell is sorted by, or None where it is a text.
+
+    Rounded, since the last bits of means and tests depend on the processor.
+    """
     if isinstance(value, Estimate):
-        return value.mean
-    if isinstance(value, Interval):
-        return value.value
-    if isinstance(value, tuple) and value and isinstance(value[0], int | float):
+        value = value.mean
+    elif isinstance(value, Interval):
+        value = value.value
+    elif isinstance(value, tuple) and value and isinstance(value[0], int | float):
         value = value[0]
-    return value if isinstance(value, int | float) else None
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    return value if isinstance(value, int) else None
 
 
 def cells_data(rows: Sequence[Row], links: _Links) -> dict[str, Any]:
