@@ -269,5 +269,11 @@ def _tell(manifest: dict[str, Any], output: Output, table: Table | None, as_json
     if broken := manifest["broken"]:
         files = "1 file" if len(broken) == 1 else f"{len(broken)} files"
         click.echo(f"note: {files} could not be read, left out: {broken[0]}", err=True)
+    if manifest["written"].get(Link.HARD):
+        click.echo(
+            "note: the files are hard links: editing one in place edits the input too. "
+            "--link copy makes copies",
+            err=True,
+        )
     within = "report.md in it" if output.is_zip else str(output.place / "report.md")
     click.echo(f"Report: {within}", err=True)

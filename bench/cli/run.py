@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,7 +191,9 @@ def _show_tables(results: Results, plan: Plan, as_json: bool) -> None:
         click.echo("\n" + tables.as_text(table))
     where = "" if str(results.folder) == "results" else f" --results {results.folder}"
     click.echo(f"\nReport: {path}", err=True)
-    click.echo(f"A number's origin: bench why {plan.cells[-1].id}{where}", err=True)
+    last = plan.cells[-1]
+    asked = shlex.quote(f"{last.method.spec}:{last.budget.label}")
+    click.echo(f"A number's origin: bench why {asked}{where}", err=True)
 
 
 def _show_plan(options: SweepOptions, folder: Path, as_json: bool) -> None:
