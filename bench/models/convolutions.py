@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.models.reaches import Reach, backward, by_kernel, forward, places
 from bench.precision import bf16_units
 
 _LARGEST_SIDE = 4
@@ -42,7 +44,7 @@ def is_product(images: Tensor, weight: Tensor, stride: int) -> bool:
         images.device.type == "cpu"
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        and max(_places(side, stride) for side in images.shape[2:]) <= _LARGEST_SIDE
+        and max(places(side, stride) for side in images.shape[2:]) <= _LARGEST_SIDE
         and weight.shape[0] * weight.shape[1] >= _FEWEST_PAIRS
         and _gains()
     )
@@ -82,10 +84,11 @@ def products(network: nn.Module) -> int:
 
 
 class Product(torch.autograd.Function):
-    """A convolution as one product of the images' windows and the weights.
+    """A convolution as products of what its places see and the weights, without the border.
 
-    As :class:`Convolution`, of any floating type. Windows are made anew for the gradients: kept,
-    they would be K * K times the images.
+    As :class:`Convolution`, of any floating type. Over 4 x 4 places a 3 x 3 kernel meets its own
+    border in 44 of 144 cases: places that see the same part of it are one product, and so are both
+    gradients' (:mod:`bench.models.reaches`). What they see is gathered anew for each gradient.
     """
 
     @staticmethod
@@ -93,65 +96,69 @@ class Product(torch.autograd.Function):
         """Return the maps [B, O, H', W'], channels last."""
         ctx.save_for_backward(images, weight)
         ctx.stride = stride
-        height, width = (_places(side, stride) for side in images.shape[2:])
-        made = _windows(images, weight.shape[-1], stride) @ _matrix(weight).t()
-        return made.view(len(images), height, width, len(weight)).permute(0, 3, 1, 2)
+        sides, kernel, outputs = images.shape[2:], weight.permute(0, 2, 3, 1), len(weight)
+        made = images.new_empty((len(images), *(places(side, stride) for side in sides), outputs))
+        rows, columns = (forward(side, weight.shape[-1], stride) for side in sides)
+        for row, column in itertools.product(rows, columns):
+            high, wide = (slice(one.kernel.start, one.kernel.stop) for one in (row, column))
+            part = kernel[:, high, wide].reshape(outputs, -1)
+            _multiply(_seen(images, row, column), part.t(), made[:, row.made, column.made])
+        return made.permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, owed: Tensor) -> tuple[Tensor | None, Tensor, None]:
         """Return the gradients of images and weights."""
         images, weight = ctx.saved_tensors
-        kernel, rows = weight.shape[-1], owed.permute(0, 2, 3, 1).reshape(-1, len(weight))
-        # Transposed beforehand: oneDNN's product of a transposed matrix takes half as long again.
-        by_weights = rows.t().contiguous() @ _windows(images, kernel, ctx.stride)
         by_images = None
         if ctx.needs_input_grad[0]:
-            by_images = _summed(rows @ _matrix(weight), images.shape, kernel, ctx.stride)
-        shape = len(weight), kernel, kernel, images.shape[1]
-        return by_images, by_weights.view(shape).permute(0, 3, 1, 2), None
+            by_images = _by_images(owed, weight, images.shape, ctx.stride)
+        return by_images, _by_weights(owed, images, weight.shape[-1], ctx.stride), None
 
 
-def _places(side: int, stride: int) -> int:
-    return (side - 1) // stride + 1
+def _by_images(owed: Tensor, weight: Tensor, shape: torch.Size, stride: int) -> Tensor:
+    """Return the gradient of the images [B, C, H, W]."""
+    count, channels, *sides = shape
+    kernel = weight.permute(2, 3, 0, 1)
+    made = owed.new_zeros((count, *sides, channels))  # no place may have read some
+    rows, columns = (backward(side, len(kernel), stride) for side in sides)
+    for row, column in itertools.product(rows, columns):
+        part = [kernel[place] for place in itertools.product(row.kernel, column.kernel)]
+        _multiply(_seen(owed, row, column), torch.cat(part), made[:, row.made, column.made])
+    return made.permute(0, 3, 1, 2)
 
 
-def _matrix(weight: Tensor) -> Tensor:
-    """Return weights [O, C, K, K] as [O, K * K * C]."""
-    return weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
+def _by_weights(owed: Tensor, images: Tensor, kernel: int, stride: int) -> Tensor:
+    """Return the gradient of the weights [O, C, K, K], each place of the kernel one product."""
+    # Transposed beforehand: oneDNN's product of a transposed matrix takes half as long again. As a
+    # matrix, because torch copies those in tiles.
+    owed, images = (one.permute(2, 3, 0, 1).contiguous() for one in (owed, images))
+    *places_made, outputs = owed.shape
+    owed = owed.view(-1, outputs).t().contiguous().view(outputs, *places_made)
+    made = owed.new_empty((outputs, kernel, kernel, images.shape[3]))
+    rows, columns = (by_kernel(side, kernel, stride) for side in images.shape[:2])
+    for (i, (high, low)), (j, (wide, narrow)) in itertools.product(
+        *map(enumerate, (rows, columns))
+    ):
+        maps, seen = owed[:, high, wide], images[low, narrow]
+        _multiply(maps.reshape(outputs, -1), seen.reshape(-1, made.shape[3]), made[:, i, j])
+    return made.permute(0, 3, 1, 2)
 
 
-def _windows(images: Tensor, kernel: int, stride: int) -> Tensor:
-    """Return what every place of the map sees, [B * H' * W', K * K * C]."""
-    border, channels = kernel // 2, images.shape[1]
-    padded = images.permute(0, 2, 3, 1)
-    if border:  # by nothing it would be copied
-        padded = functional.pad(padded, (0, 0, border, border, border, border))
-    seen = padded.unfold(1, kernel, stride).unfold(2, kernel, stride)
-    return seen.permute(0, 1, 2, 4, 5, 3).reshape(-1, kernel * kernel * channels)
+def _seen(values: Tensor, row: Reach, column: Reach) -> Tensor:
+    """Return what each place reads of the values [B, C, H, W], place by place of the kernel."""
+    windows = values.permute(0, 2, 3, 1)[:, row.read, column.read]
+    high, wide = len(row.kernel), len(column.kernel)
+    windows = windows.unfold(1, high, row.step).unfold(2, wide, column.step)
+    size = high * wide * values.shape[1]
+    return windows.permute(0, 1, 2, 4, 5, 3).reshape(-1, size)
 
 
-def _summed(windows: Tensor, shape: torch.Size, kernel: int, stride: int) -> Tensor:
-    """Return images [B, C, H, W] of windows: each place the sum of all that saw it.
-
-    Sums are of float32 at least, in a fixed order.
-    """
-    count, channels, height, width = shape
-    if kernel == stride == 1:  # every place was seen once
-        return windows.view(count, height, width, channels).permute(0, 3, 1, 2)
-    high, wide = _places(height, stride), _places(width, stride)
-    seen = windows.view(count, high, wide, kernel, kernel, channels)
-    border, dtype = kernel // 2, windows.dtype
-    if kernel > stride:  # else no place was seen twice
-        dtype = torch.promote_types(dtype, torch.float32)
-    sides = height + 2 * border, width + 2 * border
-    padded = windows.new_zeros((count, *sides, channels), dtype=dtype)
-    for row in range(kernel):
-        for column in range(kernel):
-            rows = slice(row, row + stride * high, stride)
-            columns = slice(column, column + stride * wide, stride)
-            padded[:, rows, columns] += seen[:, :, :, row, column]
-    summed = padded[:, border : border + height, border : border + width]
-    return summed.to(windows.dtype).permute(0, 3, 1, 2)
+def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """Write a product to places of a map or a kernel, at once where these lie side by side."""
+    if out.is_contiguous():
+        torch.mm(left, right, out=out.view(len(left), out.shape[-1]))
+    else:
+        out.copy_((left @ right).view(out.shape))
 
 
 @cache
