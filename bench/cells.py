@@ -118,7 +118,7 @@ class Cell:
         if self.method.seeded:
             seeds = {self.selection_seed: None, self.training_seed: None}
         told = "/".join(str(seed) for seed in seeds)
-        return " ".join(filter(None, (self.method.spec, kept, self.model.spec, f"seed {told}")))
+        return " ".join(filter(None, (self.method.called, kept, self.model.spec, f"seed {told}")))
 
     @classmethod
     def from_identity(

@@ -114,6 +114,10 @@ class Context(Protocol):
         """Tell how far a stage has come."""
 
 
+RECONSTRUCTION = " (reconstruction)"
+"""What follows a method's name wherever people read it, if it is one."""
+
+
 @dataclass(frozen=True)
 class MethodInfo:
     """What a reader should know of a method before trusting it."""
@@ -152,6 +156,11 @@ class Method(Component):
     """A way to compress a training set; a frozen dataclass whose fields are its parameters."""
 
     info: ClassVar[MethodInfo]
+
+    @property
+    def called(self) -> str:
+        """What people are told: the spec, marked where the method is a reconstruction."""
+        return self.spec + RECONSTRUCTION * self.info.reconstruction
 
     @property
     def quick(self) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from bench.contract import RECONSTRUCTION
 from reports.collection import Collection, Key, Setting
 from reports.tables import Column, Table, ascii_name, difference, number, percent
 
@@ -46,6 +47,7 @@ def _ablation(results: Collection, setting: Setting, name: str, keys: Sequence[K
         ids = here.ids(key)
         links |= {(place, "accuracy"): ids, (place, "n"): ids}
         links[place, "to_reference"] = [*ids, *here.ids(against)]
+    called = name + RECONSTRUCTION * keys[0].reconstruction
     named = sorted({here.names[key] for key in references.values()})
     notes = [
         f"Vs first: paired differences to {' or '.join(named)}, over common seeds, same ratio.",
@@ -53,7 +55,7 @@ def _ablation(results: Collection, setting: Setting, name: str, keys: Sequence[K
         f"Protocol: {setting.protocol}.",
     ]
     return Table(
-        f"Variants of {name}: {setting.title}",
+        f"Variants of {called}: {setting.title}",
         _ABLATION_COLUMNS,
         rows,
         notes,

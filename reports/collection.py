@@ -9,6 +9,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from bench.contract import RECONSTRUCTION
 from bench.identity import digest
 from bench.memory import uncollected
 from reports.copies import dataset_label
@@ -18,7 +19,6 @@ from reports.tables import Column, ascii_name
 from reports.versions import tell_older
 
 CONTROL = "random"
-RECONSTRUCTION = " (reconstruction)"
 _ABSOLUTE_ORDER = {"full": 0, CONTROL: 1}
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from reports.collection import RECONSTRUCTION, Collection, Key, Setting
+from bench.contract import RECONSTRUCTION
+from reports.collection import Collection, Key, Setting
 from reports.copies import dataset_label
 from reports.statistics import Runs, matched
 

@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from bench.contract import RECONSTRUCTION
 from bench.errors import DataError, UsageError, unknown
-from reports.collection import RECONSTRUCTION
 from reports.markdown import figure_as_markdown
 from reports.tables import Table, as_markdown
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reports.collection import RECONSTRUCTION
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -128,7 +126,7 @@ def caption(
     dataset: str,
 ) -> str:
     """Return what is seen: method, ratio, seed, data set, and which images these are."""
-    told = [method.spec + RECONSTRUCTION * method.info.reconstruction]
+    told = [method.called]
     if method.budgeted:
         told.append(budget.words)
     if method.seeded:

@@ -31,7 +31,7 @@ def plan_table(forecast: Forecast) -> Table:
     for known in forecast.cells:
         cell = known.cell
         kept = cell.budget.label if cell.method.budgeted else f"{100 * known.share:.4g}"
-        key = (cell.method.spec, kept, cell.model.spec, cell.protocol.spec)
+        key = (cell.method.called, kept, cell.model.spec, cell.protocol.spec)
         groups[key].append(known)
     rows = []
     for (method, ratio, model, protocol), cells in groups.items():

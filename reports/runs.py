@@ -9,8 +9,9 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
+from bench.contract import RECONSTRUCTION
 from bench.specs import expand
-from reports.collection import RECONSTRUCTION, Collection, Setting, setting_of, setting_order
+from reports.collection import Collection, Setting, setting_of, setting_order
 from reports.reading import Row
 from reports.statistics import Estimate, Runs, interval_over_seeds, matched
 

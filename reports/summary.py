@@ -10,7 +10,6 @@ from typing import Any
 from bench.metering import told_bytes
 from reports.collection import (
     CONTROL,
-    RECONSTRUCTION,
     Collection,
     Groups,
     Key,
@@ -25,7 +24,7 @@ from reports.tables import Column, Table, difference, number, percent
 from reports.versions import outdated_notes
 
 __all__ = [
-    "CONTROL", "RECONSTRUCTION", "Collection", "Setting", "accuracy_table", "all_tables",
+    "CONTROL", "Collection", "Setting", "accuracy_table", "all_tables",
     "cost_table", "failure_table", "speed_table",
 ]  # fmt: skip
 

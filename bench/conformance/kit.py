@@ -46,8 +46,9 @@ class Subject:
     @property
     def words(self) -> str:
         """The method for people, e.g. ``dm, checked as dm[iterations=20]``."""
-        checked = self.method.spec
-        return checked if checked == self.asked else f"{self.asked}, checked as {checked}"
+        is_as_asked = self.method.spec == self.asked
+        checked = self.method.called
+        return checked if is_as_asked else f"{self.asked}, checked as {checked}"
 
 
 def subjects(text: str) -> list[Subject]:

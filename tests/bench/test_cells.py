@@ -251,3 +251,4 @@ def test_a_cell_is_named_for_people_by_what_differs_from_the_defaults():
     unbudgeted = cell("adq[edition=literal]", "100")
     assert unbudgeted.label == "adq[edition=literal] resnet8 seed 0"
     assert unbudgeted.label_of(kept) == "adq[edition=literal] 12.32 % resnet8 seed 0"
+    assert cell("dqas[bins=5]").label == "dqas[bins=5] (reconstruction) 10 % resnet8 seed 0"

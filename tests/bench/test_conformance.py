@@ -207,6 +207,12 @@ class TestSubjects:
         asked = [s.asked for s in subjects("random,dq,random,adq[alpha=[0.1,0.2]]")]
         assert asked == ["random", "dq", "adq[alpha=0.1]", "adq[alpha=0.2]"]
 
+    def test_a_reconstruction_is_called_one(self):
+        (asked,) = subjects("dqas")
+        assert asked.words.startswith("dqas, checked as dqas[")
+        assert asked.words.endswith("] (reconstruction)")
+        assert subjects(asked.method.spec)[0].words == f"{asked.method.spec} (reconstruction)"
+
     def test_components_need_no_quick_values(self):
         assert not hasattr(Component, "quick")
         assert subjects("random")[0].method == METHODS.make_one("random")

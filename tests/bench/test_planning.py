@@ -202,6 +202,11 @@ def test_what_a_method_looks_at_is_told_once_a_set(results, source):
     )
 
 
+def test_the_plans_table_calls_a_reconstruction_one(results, source):
+    table = plan_table(told([cell(), cell("dqas[drop=0]")], results, source))
+    assert [row["method"] for row in table.rows] == ["random", "dqas[drop=0.0] (reconstruction)"]
+
+
 @dataclass(frozen=True)
 class Looking(Binned):
     """A method that keeps the first images, and says that it looks at ten."""

@@ -214,6 +214,10 @@ def test_variants_of_a_method_are_compared_with_its_default(record):
     text = files(made)["report.md"].decode()
     assert "### Variants of adq: digits, resnet8, protocol smoke" in text
     assert "| adq\\[alpha=0\\] | 10 | 88.10 ± 0.25 | 3 | −1.90 ± 0.25 |" in text
+    for one in made:
+        one["method"]["reconstruction"] = True
+    text = files(made)["report.md"].decode()
+    assert "### Variants of adq (reconstruction): digits, resnet8, protocol smoke" in text
 
 
 def measured(made, **cost):
