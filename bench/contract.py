@@ -141,6 +141,13 @@ class MethodInfo:
     """Parameters that a user has to give: without them it can be named, but not run."""
 
     @property
+    def about(self) -> str:
+        """The method in a line: its title, whether it is a reconstruction, its paper."""
+        label = ", a reconstruction" * (self.reconstruction and "reconstruction" not in self.title)
+        paper = "" if self.year is None else f" ({self.paper})"
+        return f"{self.title}{label}{paper}"
+
+    @property
     def only_edition(self) -> str:
         """What a method without an ``edition`` parameter is.
 
@@ -179,6 +186,11 @@ class Method(Component):
         Where it does not, a plan has one selection for all seeds.
         """
         return self.info.seeded
+
+    @property
+    def needed_classes(self) -> int | None:
+        """How many classes a data set must have for it; None where any number will do."""
+        return None
 
     def refuse_unready(self, keys: Callable[[], Sequence[str]]) -> None:
         """Raise a UsageError where it cannot be run on a training split; asked before any work.

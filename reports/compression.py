@@ -90,11 +90,10 @@ def _asked(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     asked = manifest["asked"]
     told = [("input", asked["input"]), ("asked", asked["words"])]
     if "method" in asked:
-        facts, values = asked["facts"], asked["parameters"]
-        label = ", a reconstruction" * facts["reconstruction"]
+        parameters = [f"{key}={value}" for key, value in asked["parameters"].items()]
         told += [
-            ("method", f"{facts['title']}{label} ({facts['paper']})"),
-            ("parameters", ", ".join(f"{k}={v}" for k, v in values.items()) or "none"),
+            ("method", asked["about"]),
+            ("parameters", ", ".join(parameters) or "none"),
             ("looked at", f"{asked['size']} x {asked['size']} pixels"),
             ("seed", "none: the method draws nothing" if asked["seed"] is None else asked["seed"]),
         ]

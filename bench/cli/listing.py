@@ -19,7 +19,6 @@ from bench.specs import Spec
 
 if TYPE_CHECKING:
     from bench.components import Parameter
-    from bench.contract import MethodInfo
     from bench.registry import Registry
 
 KINDS = ("methods", "datasets", "models", "protocols")
@@ -115,18 +114,12 @@ def _described(component: Any) -> dict[str, Any]:
     """Return what is known of a component's class, as JSON values."""
     told: dict[str, Any] = {"name": component.name, "version": component.version}
     if info := getattr(component, "info", None):
-        told |= {"about": _about(info), **vars(info), "editions": _editions(component)}
+        told |= {"about": info.about, **vars(info), "editions": _editions(component)}
     else:
         told["about"] = component.about
         told["our_choice"] = getattr(component, "choice", "")
     told["parameters"] = [_parameter(component, one) for one in parameters(component)]
     return told | {"source": component.__module__, "text": inspect.getdoc(component) or ""}
-
-
-def _about(info: MethodInfo) -> str:
-    label = ", a reconstruction" * (info.reconstruction and "reconstruction" not in info.title)
-    paper = "" if info.year is None else f" ({info.paper})"
-    return f"{info.title}{label}{paper}"
 
 
 def _editions(component: Any) -> dict[str, dict[str, Any]]:

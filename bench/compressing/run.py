@@ -184,8 +184,9 @@ def _words(asked: ByMethod | ByIndices, files: ImageFiles, output: Output) -> di
         return told | {"words": f"indices of {asked.path}", "indices": str(asked.path)}
     seed = f", seed {asked.seed}" * asked.method.seeded
     return told | {
-        "words": f"{asked.method.spec}, {asked.budget.words}{seed}",
+        "words": f"{asked.method.called}, {asked.budget.words}{seed}",
         "method": asked.method.spec,
+        "about": asked.method.info.about,
         "parameters": asked.method.values(),
         "facts": asked.method.facts(),
         "budget": asked.budget.words,

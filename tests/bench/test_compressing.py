@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compressions import (
+    INFO,
     Brightest,
     Failing,
     Greedy,
@@ -257,6 +258,15 @@ class TestReport:
         assert "Class folders without an image, left out: empty." in text
         assert manifest["bytes"]["after"] == sum(map(len, images.values()))
         assert manifest["bytes"]["before"] == sum(f.stat().st_size for f in photos.rglob("*.png"))
+
+    def test_a_reconstruction_is_called_one(
+        self, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Last, "info", replace(INFO, reconstruction=True))
+        run(photos, tmp_path / "out", ask(Last()))
+        text = (tmp_path / "out" / "report.md").read_text()
+        assert "asked: `last (reconstruction), 25 %, seed 0`" in text
+        assert "method: `fake, a reconstruction (none)`" in text
 
     def test_the_picture_shows_kept_images_class_by_class(
         self, photos: Path, tmp_path: Path
