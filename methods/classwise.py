@@ -196,6 +196,13 @@ class Classwise(Method):
         """Whether the result depends on the selection seed: the base, or judging learners."""
         return self.method.seeded or self.allocation in ("error", "gain")
 
+    @property
+    def needed_classes(self) -> int | None:
+        """How many classes a data set must have: the released weights are of ten."""
+        if self.allocation == "released-adq":
+            return len(released_adq_weights())
+        return self.method.needed_classes
+
     def _quota(
         self, train: ImageDataset, budget: Budget, ctx: Context
     ) -> tuple[IntArray, dict[str, Any]]:
@@ -217,13 +224,12 @@ class Classwise(Method):
         return class_weights(scores, judged, self.exponent), told
 
     def _released_weights(self, classes: int) -> FloatArray:
-        weights = released_adq_weights()
-        if classes != len(weights):
+        if classes != self.needed_classes:
             raise UsageError(
-                f"{_NAME}: allocation=released-adq is known for {len(weights)} classes, not for "
-                f"{classes}. Give allocation=gain, error or uniform"
+                f"{_NAME}: allocation=released-adq is known for {self.needed_classes} classes, "
+                f"not for {classes}. Give allocation=gain, error or uniform"
             )
-        return weights
+        return released_adq_weights()
 
     def _sensitivity(self, train: ImageDataset, ctx: Context) -> Artefact | None:
         """Return the artefact with the learners' judgement; None where none is asked for."""

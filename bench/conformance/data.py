@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.contract import ImageDataset
 
-CLASSES = ("ant", "bee", "cat", "dog")
+CLASSES: tuple[str, ...] = ("ant", "bee", "cat", "dog")
 COUNTS = (13, 29, 37, 42)
 SIDE = 8
 _NOISE = 45.0
@@ -16,21 +16,25 @@ _RARE = 1
 """The class that a variant empties; one in the middle, so that labels have a gap."""
 
 
-def ordinary() -> ImageDataset:
+def ordinary(needed_classes: int | None = None) -> ImageDataset:
     """Return 121 images of 8x8x3 in four uneven classes: a pattern a class, plus noise.
 
     The order of the keys mixes the classes, and a key ends with its class's name, as a file's
-    path often does.
+    path often does. Another number of classes, for a method that needs it, has as uneven ones.
     """
+    names, counts = CLASSES, np.array(COUNTS)
+    if needed_classes is not None:
+        names = tuple(f"kind{number}" for number in range(needed_classes))
+        counts = np.linspace(COUNTS[0], COUNTS[-1], needed_classes).astype(np.int64)
     rng = np.random.default_rng(0)
-    labels = rng.permutation(np.repeat(np.arange(len(COUNTS)), COUNTS)).astype(np.int64)
-    patterns = rng.uniform(60, 195, (len(COUNTS), SIDE, SIDE, 3))
+    labels = rng.permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.int64)
+    patterns = rng.uniform(60, 195, (len(counts), SIDE, SIDE, 3))
     noisy = patterns[labels] + rng.normal(0, _NOISE, (len(labels), SIDE, SIDE, 3))
     return ImageDataset(
         images=noisy.clip(0, 255).astype(np.uint8),
         labels=labels,
-        classes=CLASSES,
-        keys=tuple(f"{number:03d}-{CLASSES[label]}" for number, label in enumerate(labels)),
+        classes=names,
+        keys=tuple(f"{number:03d}-{names[label]}" for number, label in enumerate(labels)),
     )
 
 

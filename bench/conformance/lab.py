@@ -43,7 +43,7 @@ class Lab:
     def __init__(self, method: Method, folder: Path) -> None:
         self.method = method
         self._folder = folder
-        self.data = data.ordinary()
+        self.data = data.ordinary(method.needed_classes)
         self.main_budget = MAIN if method.budgeted else EVERYTHING
         self.other_budgets = OTHER_BUDGETS if method.budgeted else ()
 

@@ -161,6 +161,13 @@ class TestData:
         assert list(ordinary.keys) == sorted(ordinary.keys)
         assert (np.diff(ordinary.labels) != 0).sum() > 50
 
+    def test_a_method_gets_as_many_classes_as_it_needs(self):
+        ten = data.ordinary(10)
+        assert len(ten.classes) == len(set(ten.classes)) == 10
+        assert sorted({13, 42} & set(ten.class_counts.tolist())) == [13, 42]
+        assert list(ten.keys) == sorted(ten.keys)
+        assert len(data.ordinary(1)) == 13
+
     def test_the_variants_are_what_their_names_say(self):
         ordinary = data.ordinary()
         assert sorted(data.permuted(ordinary).keys) == list(ordinary.keys)
@@ -218,7 +225,9 @@ class TestSubjects:
         assert subjects("random")[0].method == METHODS.make_one("random")
 
 
-@pytest.mark.parametrize("name", ["random", "herding", "dq"])
+@pytest.mark.parametrize(
+    "name", ["random", "herding", "dq", "classwise[base=random,allocation=released-adq]"]
+)
 def test_ours_pass(name):
     assert failures(subjects(name)[0].method) == {}
 
@@ -227,3 +236,38 @@ def test_ours_pass(name):
 @pytest.mark.parametrize("name", [n for n in METHODS.names() if not METHODS.get(n).info.required])
 def test_all_of_ours_pass(name):
     assert failures(subjects(name)[0].method) == {}
+
+
+STANDING_IN = "extractor=resnet8,mae=small"
+"""What editions with pretrained weights are checked with."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "random[edition=released]",
+        "graphcut[edition=released,extractor=resnet8]",
+        f"dq[edition=released,{STANDING_IN}]",
+        f"dq[edition=released,drop=0.2,{STANDING_IN}]",
+        f"adq[edition=released,{STANDING_IN}]",
+        f"adq[edition=released,drop=0.2,{STANDING_IN}]",
+        f"adq[edition=released-intended,{STANDING_IN}]",
+        "adq[edition=literal]",
+        *(f"adq[scores={scores}]" for scores in ("none", "rs", "ds", "released")),
+        "adq[diversity=gram]",
+        "dq[balance=false]",
+        "dq[drop=0.25]",
+        "adq[drop=0.25]",
+        "dqas[over=bins]",
+        "dm[edition=released]",
+        "dm[init=noise]",
+        *(f"classwise[base={base}]" for base in ("adq", "random", "dm")),
+        *(f"classwise[allocation={rule}]" for rule in ("error", "released-adq", "uniform")),
+        "d2[kernel=exponential]",
+        "el2n[networks=2]",
+        "jpeg[headers=each]",
+    ],
+)
+def test_editions_and_stages_of_ours_pass(spec):
+    assert failures(subjects(spec)[0].method) == {}
