@@ -89,17 +89,21 @@ class WeightsFile:
         Where it is fetched from when it is not there.
     side : int or None
         Side in pixels of the images that they were trained on.
+    sha256 : str
+        What a download must have; empty where nobody told it.
 
     Notes
     -----
-    A file ``NAME.sha256`` beside it pins its contents, as ``sha256sum`` writes it. Whoever knows
-    the right sum can put it there; otherwise a download writes the sum of what came, so that
-    later damage is noticed.
+    A file ``NAME.sha256`` beside it pins its contents, as ``sha256sum`` writes it. Whoever trusts
+    another sum can put it there, and it alone decides; otherwise a download writes the sum of
+    what came, so that later damage is noticed. A file that the user put there is not compared
+    with ``sha256``: the record tells its sum.
     """
 
     name: str
     url: str
     side: int | None = None
+    sha256: str = ""
 
     @property
     def path(self) -> Path:
@@ -122,7 +126,7 @@ class WeightsFile:
         UsageError
             When it is missing and cannot be fetched.
         DamagedFileError
-            When its sum is not the pinned one.
+            When its sum is not the pinned one, or what was fetched has another than expected.
         """
         if not self.path.is_file():
             self._fetch()
@@ -173,8 +177,16 @@ class WeightsFile:
             for chunk in self._chunks():
                 file.write(chunk)
                 total.update(chunk)
+            self._require_expected(total.hexdigest())
         if not self._pin.is_file():
             write_text(self._pin, f"{total.hexdigest()}  {self.name}\n")
+
+    def _require_expected(self, found: str) -> None:
+        if self.sha256 and found != self.sha256 and not self._pin.is_file():
+            raise DamagedFileError(
+                f"{self.url} gave sha256 {found}, not {self.sha256[:16]}... as expected.\n"
+                f"Try again, or write the sum that you trust into {self._pin}"
+            )
 
     def _chunks(self) -> Iterator[bytes]:
         """Yield the file's bytes as they come over the network."""

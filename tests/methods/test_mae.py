@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import http.server
 import threading
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from bench.contract import ImageDataset
 from bench.errors import DamagedFileError, UsageError
 from bench.weights import WeightsFile, sha256_of
-from methods.parts.mae import SMALL, VIT_LARGE, Sizes, SmallMae
+from methods.parts.mae import RELEASED, SMALL, VIT_LARGE, Sizes, SmallMae
 from methods.parts.mae_network import MaskedAutoencoder, load_released, pad_to
 from methods.parts.patches import PatchGrid
 
@@ -272,6 +273,29 @@ def test_a_pin_of_the_user_judges_a_download(weights, tmp_path):
     weights.path.with_name("tiny.pth.sha256").write_text(sum_of_published)
     with pytest.raises(DamagedFileError, match="pin"):
         weights.obtain()
+
+
+@pytest.mark.parametrize("expected", ["published", "other"])
+def test_a_download_must_have_the_expected_sum(weights, tmp_path, expected):
+    (tmp_path / "served.pth").write_bytes(b"published")
+    asked = replace(weights, sha256=hashlib.sha256(expected.encode()).hexdigest())
+    if expected == "published":
+        assert asked.obtain().read_bytes() == b"published"
+        return
+    with pytest.raises(DamagedFileError, match="as expected") as caught:
+        asked.obtain()
+    assert len(str(caught.value).splitlines()) == 2
+    assert list(weights.path.parent.iterdir()) == []
+    pin = weights.path.with_name("tiny.pth.sha256")
+    pin.write_text(hashlib.sha256(b"published").hexdigest())  # the user's word counts more
+    assert asked.obtain().read_bytes() == b"published"
+
+
+def test_the_released_checkpoint_has_a_sum_and_files_that_lie_there_are_the_users(weights):
+    assert len(bytes.fromhex(RELEASED.sha256)) == 32
+    own = replace(weights, sha256=RELEASED.sha256)
+    own.path.write_bytes(b"of the user's own")
+    assert own.obtain() == own.path
 
 
 def test_without_a_network_the_error_has_two_lines_and_leaves_nothing(weights):
