@@ -130,6 +130,14 @@ def test_bins_equal_the_float64_reference(sharpness, kernel, limit, n, classes, 
     assert [b.tolist() for b in got] == reference(g, bin_sizes(n, bins), kernel)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
+def test_all_bins_of_a_class_of_cifar10_equal_the_float64_reference(limit):
+    g = gradients(5000, 10, 512)
+    got = graphcut_bins(g, None, 10, "cosine", balance=False, memory_limit=limit)
+    assert [b.tolist() for b in got] == reference(g, bin_sizes(5000, 10), "cosine")
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_both_precisions_of_the_matrix_find_the_same(kernel, dtype):

@@ -94,6 +94,14 @@ def test_a_large_pool_equals_the_reference_in_both_memory_modes(kernel):
         assert [b.tolist() for b in got] == expected
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_all_bins_of_a_class_of_cifar10_equal_the_float64_reference(kernel):
+    x = embeddings("trained", 5000, 512)
+    got = graphcut_bins(x, None, 10, kernel, balance=False)
+    assert [b.tolist() for b in got] == reference(x, bin_sizes(5000, 10), kernel)
+
+
 @pytest.mark.parametrize(("limit", "search"), [(2**40, "matrix"), (0, "products")])
 def test_the_binning_says_how_it_searched(limit, search):
     x = embeddings("clusters", 400, 8)
