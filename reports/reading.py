@@ -29,6 +29,7 @@ def cell_row(record: Mapping[str, Any]) -> Row:
         "content": kept.get("content", "selected"),
         "labels": kept.get("labels", "hard"),
         "selection": selection_of(record),
+        "autoencoder": kept.get("notes", {}).get("pixels", {}).get("mae", ""),
         "model_parameters": model.get("parameters"),
         "operations_per_image": model.get("operations_per_image"),
         "model_choice": model.get("our_choice") or "",

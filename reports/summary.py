@@ -130,7 +130,7 @@ def cost_table(results: Collection, setting: Setting) -> Table:
         f"its 95 % interval. {_protocol(setting)}",
         "Selection charges every artefact behind it (network, embeddings, bins, scores) to each "
         "method that uses it, cached or not.",
-        *_shared_notes(rows),
+        *_shared_notes({here.names[key]: here.groups[key][0] for key in keys}),
     ]
     return Table(
         f"Kept and spent: {setting.title}",
@@ -143,13 +143,14 @@ def cost_table(results: Collection, setting: Setting) -> Table:
     )
 
 
-def _shared_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what methods need once besides the bytes of what they keep."""
-    needs = {str(row["method"]): row["shared_bytes"] for row in rows if row["shared_bytes"]}
+def _shared_notes(methods: Mapping[str, Row]) -> list[str]:
+    """Return what methods need once besides the bytes of what they keep; a row of each is given."""
     return [
-        f"Shared: {method} needs {told_bytes(needed)} more, once for any number of images, to "
-        "reconstruct them; no budget counts it."
-        for method, needed in needs.items()
+        f"Shared: {method} needs {told_bytes(row['shared_bytes'])} more, once for any number of "
+        f"images, to reconstruct them{_STAND_IN * (row.get('autoencoder') == 'small')}; no budget "
+        "counts it."
+        for method, row in methods.items()
+        if row.get("shared_bytes")
     ]
 
 
@@ -347,6 +348,7 @@ _EMPHASIS = (
     "Bold: the best of its ratio (full data apart), where it is better than every other row there: "
     "paired differences, Holm's correction, 5 %. Otherwise none is bold."
 )
+_STAND_IN = " by a small autoencoder, trained here, which stands in for MAE's ViT-Large"
 _STAGES = ("selection_s", "training_s", "testing_s")
 _ACCURACY_COLUMNS = (
     Column("method", "method", left=True),

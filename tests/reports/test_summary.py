@@ -254,6 +254,11 @@ def test_what_reconstructing_needs_once_stands_beside_the_bytes(record):
         made["compressed"]["shared_bytes"] = 676_288
     notes = summary.cost_table(*everything(records)).notes
     assert any("dq needs 676 kB more, once" in note for note in notes)
+    assert not any("stands in" in note for note in notes)
+    for made in records:
+        made["compressed"]["notes"] = {"pixels": {"mae": "small"}}
+    notes = summary.cost_table(*everything(records)).notes
+    assert any("small autoencoder, trained here, which stands in for" in note for note in notes)
 
 
 def test_an_older_version_of_a_protocol_is_a_protocol_of_its_own(record):
