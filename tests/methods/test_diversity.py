@@ -5,13 +5,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from torchvision.transforms import RandomResizedCrop
-from torchvision.transforms.functional import hflip, resized_crop
+from torchvision.transforms import InterpolationMode, RandomResizedCrop
+from torchvision.transforms.functional import hflip, resized_crop, rotate
 
 from bench.augment import Normalisation
 from methods.parts.diversity import Discriminator, UntrainedHead, diversity, gram_diversity
 from methods.parts.embeddings import Extractor
 from methods.parts.views import Crops, Views
+
+BILINEAR = InterpolationMode.BILINEAR
 
 
 def unit(vectors):
@@ -58,6 +60,50 @@ def test_views_are_seeded_changed_and_of_the_same_kind(digits):
     assert (views == Views.draw(digits.images, seed=3)[:]).all()
     assert (views != Views.draw(digits.images, seed=4)[:]).any()
     assert (views != digits.images).reshape(len(views), -1).any(axis=1).mean() > 0.99
+
+
+def view_of(image, angle=0.5, flip=1.0, brightness=0.5, contrast=0.5):
+    """Return one image's view for these draws, of which the defaults change nothing."""
+    draws = torch.tensor([[angle], [flip], [brightness], [contrast]])
+    return Views(image[None], draws)[:][0].astype(float)
+
+
+def test_a_view_is_turned_mirrored_and_recoloured_as_drawn():
+    across, down = np.meshgrid(np.arange(32), np.arange(32))
+    light = 110 + 60 * np.sin(across / 5) * np.cos(down / 7) + across
+    image = np.stack([light, 0.8 * light, light[::-1]], axis=2).round().astype(np.uint8)
+    assert (view_of(image) == image).all()
+    assert (view_of(image, flip=0.2) == image[:, ::-1]).all()
+    for draw, factor in ((0.0, 0.6), (1.0, 1.4)):
+        assert view_of(image, brightness=draw) == pytest.approx(
+            (factor * image).clip(0, 255), abs=1
+        )
+        spread = (factor * (image - image.mean()) + image.mean()).clip(0, 255)
+        assert view_of(image, contrast=draw) == pytest.approx(spread, abs=1)
+    inner = slice(8, 24), slice(8, 24)
+    for draw, degrees in ((1.0, 15), (0.75, 7.5), (0.0, -15)):
+        turned = rotate(torch.from_numpy(image).permute(2, 0, 1).float(), degrees, BILINEAR)
+        expected = turned.permute(1, 2, 0).numpy()
+        assert view_of(image, angle=draw)[inner] == pytest.approx(expected[inner], abs=2)
+
+
+def test_the_discriminator_sees_penultimate_and_intermediate_features(digits, context, monkeypatch):
+    seen = []
+
+    def kept(self, pairs, ctx):
+        seen.append(pairs)
+        return {"anchors": pairs[0], "positives": pairs[1]}
+
+    monkeypatch.setattr(Discriminator, "_train_head", kept)
+    few, ctx, extractor = digits.subset(np.arange(20)), context(), Extractor("resnet8", 0)
+    Discriminator(extractor, 0.07).vectors(few, ctx)["anchors"]
+    known = extractor.embeddings(few, ctx)
+    both = np.concatenate([known["features"], known["intermediate"]], axis=1)
+    assert known["intermediate"].shape[1] > 0
+    ((images, views),) = seen
+    assert np.array_equal(images, both)
+    assert views.shape == both.shape
+    assert (np.abs(views - both).max(axis=1) > 0).all()
 
 
 def test_the_trained_discriminator_finds_an_image_among_others(digits, context):
