@@ -233,6 +233,14 @@ def test_both_storages_hold_the_same_images(compress, digits):
     assert floats.stored_bytes == 20 * (4 * 64 + 1)
 
 
+@pytest.mark.parametrize("edition", ["paper", "released"])
+@pytest.mark.parametrize("ipc", [7, 51, 120])  # main_DM.py stops at each
+def test_a_class_may_have_any_number_of_images(edition, ipc, compress, digits):
+    found = compress(dm(f"edition={edition}", iterations=1), budget_of(ipc, digits))
+    assert np.bincount(found.labels).tolist() == [ipc] * 10
+    assert np.isfinite(found.images).all()
+
+
 @pytest.mark.parametrize("storage", ["uint8", "float32"])
 def test_budgets_in_images_and_in_bytes(storage, compress, digits):
     method = dm(f"storage={storage}", iterations=1)
