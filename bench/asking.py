@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -25,3 +25,23 @@ def telling(method: Method, what: str) -> Iterator[None]:
             f"{method.spec}: {what} failed ({type(error).__name__}: {reason}); it is asked before "
             f"images are loaded. Try: bench check {method.name}"
         ) from error
+
+
+def refuse_unready(method: Method, keys: Callable[[], Sequence[str]], classes: int) -> None:
+    """Raise what speaks against running a method on a training split, before any work.
+
+    Parameters
+    ----------
+    keys : callable
+        Returns the keys of the training images, in any order.
+    classes : int
+        How many classes there are.
+    """
+    with telling(method, "refuse_unready()"):
+        needed = method.needed_classes
+        if needed is not None and needed != classes:
+            raise UsageError(
+                f"{method.spec} is for {needed} classes, and there are {classes}. Give it other "
+                "parameters, or name another method"
+            )
+        method.refuse_unready(keys)

@@ -186,4 +186,4 @@ class Keeps(Enum):
 
     IMAGES = "exactly the number of images, or at most the bytes, that the budget says"
     BYTES = "any number of images in at most the budget's share of the bytes"
-    ITS_OWN_COUNT = "what released code, or an equation read literally, keeps"
+    ITS_OWN_COUNT = "what released code, an equation read literally or an index file keeps"

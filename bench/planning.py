@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from bench.asking import telling
+from bench.asking import refuse_unready, telling
 from bench.context import RunContext
 from bench.contract import ImageDataset
 from bench.errors import BenchError
@@ -201,14 +201,15 @@ def check_methods(pending: Sequence[Cell], results: Results, source: Source) -> 
     for cell in pending:
         by_method[cell.method].append(cell)
 
+    classes = len(pending[0].dataset.training_counts(source)) if pending else 0
+
     @cache
     def keys() -> tuple[str, ...]:
         return pending[0].dataset.training_keys(source)
 
     for method, cells in by_method.items():
         try:
-            with telling(method, "refuse_unready()"):
-                method.refuse_unready(keys)
+            refuse_unready(method, keys, classes)
         except BenchError:
             if not all(_has_set(cell, results) for cell in cells):
                 raise

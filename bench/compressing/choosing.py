@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.asking import telling
+from bench.asking import refuse_unready
 from bench.choices import By
 from bench.components import parameters
 from bench.compressing.looking import DECODING, Looked, View, look
@@ -113,8 +113,7 @@ def choose_by_method(
         When the method fails.
     """
     refuse_too_large(asked.method, len(files), view)
-    with telling(asked.method, "refuse_unready()"):
-        asked.method.refuse_unready(lambda: files.keys)
+    refuse_unready(asked.method, lambda: files.keys, len(files.classes))
     require_weights(asked.method.weights(), lambda message: progress.stage(message, 0, 0))
     if not allow_empty_classes:
         refuse_empty_classes(asked.budget, files.classes, np.bincount(files.labels))

@@ -248,6 +248,12 @@ def test_a_partial_time_is_no_total_and_says_what_is_missing(results, source):
     assert plan_table(told([cell()], results, source)).texts()[0][-1] == ""
 
 
+def test_a_method_for_another_number_of_classes_is_refused_before_any_work(results, source):
+    asked = cell("classwise[base=random,allocation=released-adq]")
+    with pytest.raises(UsageError, match=r"^classwise\[.*\] is for 10 classes, and there are \d\."):
+        told([cell(), asked], results, source)
+
+
 @pytest.mark.parametrize("asked", ["artefacts", "looks", "refuse_unready", "expected_images"])
 def test_a_method_that_fails_when_a_plan_asks_it_is_named_in_a_line(
     monkeypatch, results, source, asked
