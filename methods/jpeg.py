@@ -49,8 +49,7 @@ class Jpeg(Method):
         paper="none (JPEG: ITU-T T.81)",
         year=None,
         kind="storage",
-        code="Pillow",
-        released=True,
+        code="not needed; Pillow codes the images",
     )
     version: ClassVar[int] = 2  # 1 began its search elsewhere: other qualities of few images
     headers: Literal["once", "each"] = "once"

@@ -97,6 +97,12 @@ def test_pages_have_the_same_parts(name):
 
 
 @pytest.mark.parametrize("name", built_in())
+def test_pages_and_listings_agree_whether_code_was_released(name):
+    told = text_of(PAGES / f"{name}.md").split("## Released code\n\n")[1]
+    assert METHODS.get(name).info.released != told.startswith("None")
+
+
+@pytest.mark.parametrize("name", built_in())
 def test_every_parameter_is_told_with_its_defaults_and_what_is_allowed(name):
     method = METHODS.get(name)
     rows = rows_of(text_of(PAGES / f"{name}.md"))
