@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import torch
 
 _SIDE = {"cpu": 1024, "cuda": 8192}
-_MAPS = (16, 128, 16, 16)
-"""Batch, channels and sides of the convolution that a processor is measured with too."""
+_MAPS = (16, 128, 18, 18)
+"""Batch, channels and sides of what a convolution reads that a processor is measured with too."""
 _COPIED_BYTES = {"cpu": 2**26, "cuda": 2**30}
 _ROUNDS = 8
 
@@ -106,11 +106,13 @@ def _convolution_rate(device: torch.device, dtype: torch.dtype) -> float:
     import torch
 
     count, channels, height, width = _MAPS
+    # Without a border, whose products oneDNN leaves out: with one it seemed 8 % faster.
+    places = (height - 2) * (width - 2)
     maps = torch.full(_MAPS, 0.5, dtype=dtype, device=device)
     kernel = torch.full((channels, channels, 3, 3), 0.5, dtype=dtype, device=device)
     maps, kernel = (one.to(memory_format=torch.channels_last) for one in (maps, kernel))
-    operations = 2 * count * height * width * channels**2 * 3 * 3
-    return operations / _best(lambda: torch.conv2d(maps, kernel, padding=1), device)
+    operations = 2 * count * places * channels**2 * 3 * 3
+    return operations / _best(lambda: torch.conv2d(maps, kernel), device)
 
 
 def _best(work: Callable[[], Any], device: torch.device) -> float:

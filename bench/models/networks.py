@@ -99,6 +99,18 @@ class Bottleneck(nn.Module):
         return functional.relu(self.norm3(self.conv3(y)) + self.shortcut(x), inplace=True)
 
 
+def global_mean(maps: Tensor) -> Tensor:
+    """Return the mean [B, C] of each map of [B, C, H, W].
+
+    Its gradient is laid out as the maps are. Torch's is one number expanded over a map, which a
+    ReLU's gradient goes through in another order than its maps: 1.1 of the 30 ms that a step of
+    ResNet-8 takes on two cores, 2.8 of 530 of ResNet-18.
+    """
+    if maps.requires_grad:
+        maps.register_hook(lambda owed: owed.contiguous(memory_format=torch.channels_last))
+    return maps.mean((2, 3))
+
+
 class ResNet(Network):
     """A residual network for small images: 3x3 stem, one stage a width, global mean, linear.
 
@@ -137,13 +149,13 @@ class ResNet(Network):
 
     def features(self, images: Tensor) -> Features:
         """Return the features of images."""
-        means = [stage_map.mean((2, 3)) for stage_map in self._maps(images)]
+        means = [global_mean(stage_map) for stage_map in self._maps(images)]
         return Features(means[-1], torch.cat(means[:-1], dim=1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits; the earlier stages' means, 5 % of a step, are left out."""
         *_, last_map = self._maps(images)
-        return self.classify(last_map.mean((2, 3)))
+        return self.classify(global_mean(last_map))
 
     def _maps(self, images: Tensor) -> Iterator[Tensor]:
         x = functional.relu(self.stem(images), inplace=True)

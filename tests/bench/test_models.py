@@ -6,6 +6,7 @@ import torch
 from bench.contract import METHODS
 from bench.errors import UsageError
 from bench.models import MODELS
+from bench.models.networks import global_mean
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,21 @@ def test_networks_take_any_small_image_and_give_features_and_logits(shape):
     assert features.penultimate.shape == (3, 64)
     assert features.intermediate.shape == (3, 16 + 32)
     assert network(images).shape == (3, 7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_global_means_gradient_is_torchs_laid_out_as_the_maps(dtype):
+    laid_out = {"memory_format": torch.channels_last}
+    maps = torch.randn(3, 5, 4, 7).to(dtype).contiguous(**laid_out).requires_grad_()
+    owed, arrived = torch.randn(3, 5).to(dtype), []
+    expected = torch.autograd.grad(maps.mean((2, 3)), maps, owed)
+    between = maps * 1
+    mean = global_mean(between)
+    between.register_hook(arrived.append)
+    assert torch.equal(mean, maps.mean((2, 3)))
+    mean.backward(owed)
+    assert torch.equal(maps.grad, *expected)
+    assert arrived[0].is_contiguous(**laid_out)
 
 
 @pytest.mark.parametrize("architecture", ["resnet10t", "vit_tiny_patch16_224"])
