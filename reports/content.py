@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Records = Sequence[Mapping[str, Any]]
 TITLE = "Dataset compression: results"
-_FORMAT = 7
+_FORMAT = 8
 """Part of a report's stamp: raised when the same records give another report."""
 
 

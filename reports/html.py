@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports.content import TITLE
 from reports.statistics import Estimate, Interval
+from reports.values import rounded
 
 if TYPE_CHECKING:
     from reports.content import Report
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from reports.tables import Column, Table
 
 _TEMPLATE = "report.html"
+_DIGITS = 6
 _LONG_CHOICE = 60
 """Letters; longer texts are no names."""
 _CELL = (
@@ -139,9 +141,7 @@ def _value(value: Any) -> float | None:
         value = value.value
     elif isinstance(value, tuple) and value and isinstance(value[0], int | float):
         value = value[0]
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    return value if isinstance(value, int) else None
+    return rounded(value, _DIGITS) if isinstance(value, int | float) else None
 
 
 def cells_data(rows: Sequence[Row], links: _Links) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def cells_data(rows: Sequence[Row], links: _Links) -> dict[str, Any]:
     cells = [
         [
             texts.setdefault(row.get(name, ""), len(texts)) if kind == "text"
-            else _rounded(row.get(name))
+            else rounded(row.get(name), _DIGITS)
             for name, kind in zip(_CELL, kinds, strict=True)
         ]
         for row in shown
@@ -169,10 +169,6 @@ def cells_data(rows: Sequence[Row], links: _Links) -> dict[str, Any]:
         "cells": cells,
         "links": [[place[i] for i in ids if i in place] for ids in links.lists],
     }
-
-
-def _rounded(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _as_data(content: Any) -> Any:

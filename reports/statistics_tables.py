@@ -105,7 +105,8 @@ def orders_table(found: Sequence[Contest]) -> Table:
         stability = rank_stability(runs)
         if stability is None:
             continue
-        first = min(stability.ranks, key=lambda name: stability.ranks[name].rank)
+        highest = min(rank.rank for rank in stability.ranks.values())
+        first = [name for name, rank in stability.ranks.items() if rank.rank == highest]
         made.append(
             {
                 "place": contest.place.words,
@@ -113,8 +114,10 @@ def orders_table(found: Sequence[Contest]) -> Table:
                 "methods": len(runs),
                 "n": stability.seeds,
                 "tau": stability.agreement if stability.seeds > 1 else None,
-                "first": contest.called(first),
-                "best": stability.ranks[first].best if stability.seeds > 1 else None,
+                "first": " = ".join(map(contest.called, first)),
+                "best": sum(stability.ranks[name].best for name in first)
+                if stability.seeds > 1
+                else None,
             }
         )
     for place, by_protocol in means.items():
@@ -131,8 +134,8 @@ def orders_table(found: Sequence[Contest]) -> Table:
         "tau: Kendall's tau-b between two orders of the methods by mean accuracy: 1 the same, 0 "
         "nothing in common, −1 reversed.",
         "Other seeds: mean tau between the order and those of seeds drawn with replacement (n of "
-        "them, common to all methods); first: how often the first method stays first. Neither has "
-        "an interval. Between: protocols.",
+        "them, common to all methods); first: how often the first method stays first (equal means: "
+        "one of them). Neither has an interval. Between: protocols.",
     ]
     return Table("How firm the orders are", _ORDERS, made, notes, name="orders")
 

@@ -1,4 +1,4 @@
-"""Tables for other programs: CSV with full numbers, JSON with the cells behind each number."""
+"""Tables for other programs: CSV, and JSON with the cells behind each number."""
 
 from __future__ import annotations
 
@@ -11,9 +11,23 @@ from typing import Any
 from reports.statistics import Estimate, Interval
 from reports.tables import Table, as_json
 
+_DIGITS = 10
+"""Of what is told: quantiles and sums differ in later ones from processor to processor."""
+
+
+def rounded(value: Any, digits: int = _DIGITS) -> Any:
+    """Return a value with every float in it rounded to so many significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}")
+    if isinstance(value, Mapping):
+        return {key: rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item, digits) for item in value]
+    return value
+
 
 def as_csv(table: Table) -> str:
-    """Return a table as CSV with full numbers.
+    """Return a table as CSV with ten significant digits.
 
     An estimate takes three columns: its mean under the column's key, then ``_half_width`` and
     ``_n``; an interval four: ``_low``, ``_high`` and ``_n``. What is missing is empty.
@@ -36,11 +50,11 @@ def as_csv(table: Table) -> str:
 
 
 def as_full_json(table: Table) -> dict[str, Any]:
-    """Return a table as JSON values, with the ids of the cells behind its numbers.
+    """Return a table as JSON values of ten significant digits, with the cells behind its numbers.
 
     ``cells`` has for each row the number of a list in ``cell_lists``, by column.
     """
-    content = as_json(table)
+    content: dict[str, Any] = rounded(as_json(table))
     if table.links:
         lists: dict[tuple[str, ...], int] = {}
         cells: list[dict[str, int]] = [{} for _ in table.rows]
@@ -80,4 +94,4 @@ def _fields(value: Any, parts: tuple[str, ...]) -> list[Any]:
     else:
         told = [value]
     told += [None] * (1 + len(parts) - len(told))
-    return ["" if one is None else one for one in told]
+    return ["" if one is None else rounded(one) for one in told]

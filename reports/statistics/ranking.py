@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reports.statistics.resampling import REPETITIONS, draws
+from reports.statistics.rounding import settled, signs
 
 if TYPE_CHECKING:
     from bench.arrays import FloatArray
     from reports.statistics.intervals import Runs
 
-_DIGITS = 9
 _LITTLE = 1e-12
 """What a sum of chances may be off by rounding."""
 
@@ -61,13 +61,14 @@ class Stability:
 def kendall_tau(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float | None:
     """Return Kendall's tau-b of the methods that both have, in -1 ... 1.
 
-    1 is the same order, 0 none in common. None for fewer than two methods, or where one of the
-    two has no order because all its values are equal.
+    1 is the same order, 0 none in common; values that differ by mere rounding are
+    ties. None for fewer than two methods, or where one of the two has no order because all its
+    values are equal.
     """
     common = sorted(ours.keys() & theirs.keys())
     both = [np.array([values[key] for key in common]) for values in (ours, theirs)]
     (tau,) = _taus(both[0], both[1][None])
-    return None if np.isnan(tau) else float(tau)
+    return None if np.isnan(tau) else settled(tau)
 
 
 def rank_stability(
@@ -97,9 +98,8 @@ def rank_stability(
         return None
     table = np.array([[runs[key] for key in common] for runs in methods.values()])
     counts, chances = draws(len(common), seed, repetitions)
-    # Rounded, so that draws with equal sums are ties whatever the order of adding.
-    now = table.mean(axis=1).round(_DIGITS)
-    means = ((counts[:, None] * table[None]).sum(axis=2) / len(common)).round(_DIGITS)
+    now = table.mean(axis=1)
+    means = (counts[:, None] * table[None]).sum(axis=2) / len(common)
     ranks = _ranks(means)
     first = ranks == ranks.min(axis=1, keepdims=True)
     best = np.average(first / first.sum(axis=1, keepdims=True), axis=0, weights=chances)
@@ -109,10 +109,10 @@ def rank_stability(
     ordered = ~np.isnan(taus)
     return Stability(
         {
-            name: Rank(float(place[k]), float(low[k]), float(high[k]), float(best[k]))
+            name: Rank(float(place[k]), float(low[k]), float(high[k]), settled(best[k]))
             for k, name in enumerate(methods)
         },
-        float(np.average(taus[ordered], weights=chances[ordered])) if ordered.any() else None,
+        settled(np.average(taus[ordered], weights=chances[ordered])) if ordered.any() else None,
         len(common),
     )
 
@@ -120,11 +120,11 @@ def rank_stability(
 def _taus(now: FloatArray, others: FloatArray) -> FloatArray:
     """Return Kendall's tau-b of one order with each of several; NaN where it has no value."""
     first, second = np.triu_indices(len(now), 1)
-    own = np.sign(now[first] - now[second])
-    signs = np.sign(others[:, first] - others[:, second])
-    ordered = np.count_nonzero(own) * np.count_nonzero(signs, axis=1)
+    own = signs(now[first] - now[second])
+    theirs = signs(others[:, first] - others[:, second])
+    ordered = np.count_nonzero(own) * np.count_nonzero(theirs, axis=1)
     with np.errstate(invalid="ignore"):
-        return np.asarray((signs @ own) / np.sqrt(ordered))
+        return np.asarray((theirs @ own) / np.sqrt(ordered))
 
 
 def _quantiles(values: FloatArray, chances: FloatArray, share: float) -> FloatArray:
@@ -137,6 +137,6 @@ def _quantiles(values: FloatArray, chances: FloatArray, share: float) -> FloatAr
 
 def _ranks(means: FloatArray) -> FloatArray:
     """Return the ranks along the last axis, the highest value is 1; ties share their mean."""
-    higher = (means[:, None, :] > means[:, :, None]).sum(axis=2)
-    same = (means[:, None, :] == means[:, :, None]).sum(axis=2)
+    apart = signs(means[:, None, :] - means[:, :, None])
+    higher, same = (apart > 0).sum(axis=2), (apart == 0).sum(axis=2)
     return np.asarray(higher + (same + 1) / 2)

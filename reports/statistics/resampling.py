@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reports.statistics.rounding import settled, signs
+
 if TYPE_CHECKING:
     from bench.arrays import FloatArray
     from reports.statistics.intervals import Runs
@@ -73,7 +75,7 @@ def iqm(tasks: Tasks) -> float:
     Agarwal et al. 2021 (arXiv 2108.13264, Sec. 4.3); a quarter of the runs, rounded down, is left
     out at each end.
     """
-    return float(
+    return settled(
         _middle_mean(np.concatenate([np.asarray(runs) for runs in tasks.values()])[None])[0]
     )
 
@@ -91,13 +93,13 @@ def probability_of_improvement(ours: Tasks, theirs: Tasks) -> float:
     """
     if ours.keys() != theirs.keys():
         raise ValueError("the two have different tasks")
-    return fmean(float(_wins(runs, theirs[task]).mean()) for task, runs in ours.items())
+    return settled(fmean(_wins(runs, theirs[task]).mean() for task, runs in ours.items()))
 
 
 def _wins(ours: Sequence[float], theirs: Sequence[float]) -> FloatArray:
     """Return for each pair 1 where ours is above, 0.5 where both are equal, else 0."""
     apart = np.asarray(ours)[:, None] - np.asarray(theirs)[None]
-    return np.asarray((apart > 0) + 0.5 * (apart == 0))
+    return np.asarray((1 + signs(apart)) / 2)
 
 
 def iqm_interval(
@@ -232,4 +234,4 @@ def _interval(
     if max(sizes) < 2:
         return Interval(value, None, None, sum(sizes))
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(value, float(low), float(high), sum(sizes))
+    return Interval(value, settled(low), settled(high), sum(sizes))

@@ -117,17 +117,31 @@ def test_names_with_special_characters_harm_no_format(record, failure, tmp_path)
     assert {row["method"] for row in content["tables"][0]["rows"]} == {*nasty, "dq"}
 
 
-def test_csv_and_json_have_full_numbers(records):
+def test_csv_and_json_have_all_digits_that_mean_something(records):
     made = files(records, formats=("csv", "json"))
     lines = list(csv.DictReader(made[f"tables/{FIGURE[:-4]}.csv"].decode().splitlines()))
     dq = next(line for line in lines if (line["method"], line["percent"]) == ("dq", "10.0"))
-    assert float(dq["accuracy"]) == pytest.approx((89.8 + 90.4 + 90.4) / 3, abs=1e-12)
+    assert float(dq["accuracy"]) == pytest.approx((89.8 + 90.4 + 90.4) / 3, abs=1e-8)
     assert (dq["accuracy_n"], dq["to_random_n"]) == ("3", "3")
     assert lines[0]["to_random"] == ""
     table = json.loads(made["report.json"])["tables"][0]
     place = next(k for k, row in enumerate(table["rows"]) if row["method"] == "dq")
     ids = table["cell_lists"][table["cells"][place]["accuracy"]]
     assert ids == [f"cell-2-dq-10-{seed}" for seed in range(3)]
+
+
+def test_last_bits_are_not_told(records):
+    """They depend on the processor, and a report that is looked at elsewhere is still current."""
+
+    def told():
+        made = files(records, formats=("csv", "json"))
+        accuracy = made[f"tables/{FIGURE[:-4]}.csv"]
+        return accuracy, [t["rows"] for t in json.loads(made["report.json"])["tables"]]
+
+    before = told()
+    for record in records:
+        record["metrics"]["accuracy"] *= 1 + 1e-15
+    assert told() == before
 
 
 def test_no_two_tables_share_a_file(record):

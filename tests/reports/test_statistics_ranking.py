@@ -59,6 +59,16 @@ def test_equal_methods_share_their_ranks():
     assert (found.ranks["a"].best, found.ranks["b"].best) == (0.5, 0.5)
 
 
+def test_equal_means_are_ties_whatever_their_last_bits():
+    """33 and 34 of 100 images, then 34 and 33: the sums differ in their last bit."""
+    ours = {(0, 0): 0.1, (1, 1): 0.2, (2, 2): 0.3}
+    theirs = {(0, 0): 0.3, (1, 1): 0.2, (2, 2): 0.1 + 2**-50}
+    found = rank_stability({"a": ours, "b": theirs, "c": dict.fromkeys(ours, 0.0)})
+    assert [found.ranks[name].rank for name in "abc"] == [1.5, 1.5, 3.0]
+    assert kendall_tau({"a": 0.6, "b": 0.6 + 2**-50, "c": 0}, {"a": 2, "b": 2, "c": 1}) == 1.0
+    assert kendall_tau({"a": 90.0, "b": 90.0001}, {"a": 1, "b": 2}) == 1.0  # an image of a million
+
+
 def test_only_common_seeds_take_part_and_none_says_nothing():
     both = rank_stability({"a": {(0, 0): 1.0, (1, 1): 2.0}, "b": {(1, 1): 9.0, (2, 2): 0.0}})
     assert (both.seeds, both.ranks["b"].rank) == (1, 1.0)
