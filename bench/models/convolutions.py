@@ -129,18 +129,15 @@ def _by_images(owed: Tensor, weight: Tensor, shape: torch.Size, stride: int) -> 
 
 def _by_weights(owed: Tensor, images: Tensor, kernel: int, stride: int) -> Tensor:
     """Return the gradient of the weights [O, C, K, K], each place of the kernel one product."""
-    # Transposed beforehand: oneDNN's product of a transposed matrix takes half as long again. As a
-    # matrix, because torch copies those in tiles.
     owed, images = (one.permute(2, 3, 0, 1).contiguous() for one in (owed, images))
-    *places_made, outputs = owed.shape
-    owed = owed.view(-1, outputs).t().contiguous().view(outputs, *places_made)
-    made = owed.new_empty((outputs, kernel, kernel, images.shape[3]))
+    outputs, channels = owed.shape[3], images.shape[3]
+    made = owed.new_empty((outputs, kernel, kernel, channels))
     rows, columns = (by_kernel(side, kernel, stride) for side in images.shape[:2])
     for (i, (high, low)), (j, (wide, narrow)) in itertools.product(
         *map(enumerate, (rows, columns))
     ):
-        maps, seen = owed[:, high, wide], images[low, narrow]
-        _multiply(maps.reshape(outputs, -1), seen.reshape(-1, made.shape[3]), made[:, i, j])
+        maps, seen = owed[high, wide].reshape(-1, outputs), images[low, narrow]
+        _multiply(maps.t(), seen.reshape(-1, channels), made[:, i, j])
     return made.permute(0, 3, 1, 2)
 
 
