@@ -326,3 +326,42 @@ def test_a_cell_of_graphs_that_are_there_has_the_peak_of_the_one_that_captured_t
     # The network's maps are most of what it holds.
     found = peaks("resnet8[width=256]", "smoke[epochs=2]", seeds=3)
     assert min(found) > 0.5 * max(found)
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["resnet18", "resnet50", "vit", "swin", "convnext", "mobilenetv2", "convnet3", "timm"],
+)
+def test_every_network_trains_by_deterministic_operations_alone(job, model):
+    """An operation without a deterministic form on a GPU would raise here."""
+    model = MODELS.make_one("timm[architecture=resnet50]" if model == "timm" else model)
+    protocol = PROTOCOLS.make_one("smoke[epochs=1,precision=bf16,batch_size=8]")
+    train = job.train.subset(range(40))
+    few = dataclasses.replace(job, model=model, protocol=protocol, train=train, test=train)
+    first, again = (training.weights_digest(training.run(few)[0]) for _ in range(2))
+    assert first == again
+
+
+def test_two_gpus_train_as_one_does_and_a_captured_step_is_none_of_theirs(job, tmp_path):
+    if torch.cuda.device_count() < 2:
+        pytest.skip("torch sees one CUDA device")
+    sweep = Sweep(
+        dataset=DATASETS.make_one("digits"),
+        fingerprint="f",
+        methods=METHODS.make("random"),
+        budgets=[Budget.parse("30")],
+        models=[job.model],
+        protocols=[job.protocol],
+        seeds=1,
+    )
+    plan, found = Plan.of(sweep), []
+    for processes in (1, 2, 2):
+        results = Results(tmp_path / f"{len(found)}")
+        execution.execute(plan, results, Source(), "cuda", gpus_per_cell=processes)
+        found.append(results.record(plan.cells[0].id))
+    alone, together, again = found
+    assert together["weights_digest"] == again["weights_digest"]
+    assert together["engine"]["processes"] == 2
+    assert not together["engine"]["is_captured"]
+    losses = [one["metrics"]["curve"]["train_loss"][0] for one in (alone, together)]
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)
