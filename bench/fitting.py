@@ -24,14 +24,21 @@ _NO_MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
 """How torch tells of a want of memory by errors that have no type of their own."""
+_NO_ROOM_FOR_CODE = "could not create a primitive"
+"""All that oneDNN says where it finds no memory for the code of a layer.
+
+What it cannot compute at all it tells earlier, of a primitive's descriptor.
+"""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether more memory would have mended an error."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    told = str(error)
-    return isinstance(error, RuntimeError) and any(words in told for words in _NO_MEMORY)
+    if not isinstance(error, RuntimeError):
+        return False
+    told = str(error).strip()
+    return told == _NO_ROOM_FOR_CODE or any(words in told for words in _NO_MEMORY)
 
 
 def fitting_batch(job: Job) -> int:

@@ -14,6 +14,7 @@ from bench.calibration import Calibration, calibrate
 from bench.cells import Plan, Sweep
 from bench.contract import METHODS
 from bench.datasets import DATASETS, Source
+from bench.metering import DeviceTimer
 from bench.models import MODELS
 from bench.progress import Progress
 from bench.protocols import PROTOCOLS
@@ -83,10 +84,42 @@ def test_costs_follow_the_steps_and_the_measured_time():
         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
         "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)",
+        "could not create a primitive",  # oneDNN, on a processor
     ],
 )
-def test_the_libraries_of_a_gpu_run_out_of_memory_in_their_own_words(told):
+def test_the_libraries_of_a_device_run_out_of_memory_in_their_own_words(told):
     assert cause_of(RuntimeError(told), "cpu")[0] == OUT_OF_MEMORY
+
+
+def test_what_onednn_cannot_compute_is_no_want_of_memory():
+    told = "could not create a primitive descriptor for a convolution forward propagation primitive"
+    assert cause_of(RuntimeError(told), "cpu") == ("RuntimeError", told)
+
+
+class Event:
+    """A CUDA event: recorded at a millisecond of the device's clock, read once it is reached."""
+
+    clock = iter((10.0, 2010.0, 2510.0))
+
+    def __init__(self, enable_timing):
+        assert enable_timing
+        self.is_reached = False
+
+    def record(self):
+        self.at = next(self.clock)
+
+    def synchronize(self):
+        self.is_reached = True
+
+    def elapsed_time(self, end):
+        assert end.is_reached
+        return end.at - self.at
+
+
+def test_a_gpus_seconds_are_those_of_its_own_clock(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    timer = DeviceTimer(torch.device("cuda"))
+    assert (timer.lap(), timer.lap()) == (2.0, 0.5)
 
 
 def job_with(spec, device="cpu"):
