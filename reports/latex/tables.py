@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports.latex.escaping import escaped
+from reports.latex.parts import fitting
 from reports.tables import ascii_name
 
 if TYPE_CHECKING:
@@ -56,21 +57,41 @@ class _Layout:
 
 def is_sideways(table: Table) -> bool:
     """Return whether a table needs a page's height as its width."""
-    return _layout(table, table.texts()).is_sideways
+    first = _parts(table)[0]
+    return _layout(first, first.texts()).is_sideways
 
 
 def as_latex(table: Table) -> str:
     r"""Return a table with its title and notes; for ``\input`` in a paper.
 
     It needs the packages ``booktabs``, ``array`` and ``graphicx``; wide tables ``rotating``, those
-    of many rows ``longtable``, and wide ones of many rows ``pdflscape`` as well.
+    of many rows ``longtable``, and wide ones of many rows ``pdflscape`` as well. One that is wider
+    than a sideways page has its rows as columns, or is several tables of some columns each.
     """
+    parts = _parts(table)
+    label = f"tab:{table.name or ascii_name(table.title)}"
+    return "\n".join(
+        _as_latex(part, label if number == 0 else f"{label}-{number + 1}")
+        for number, part in enumerate(parts)
+    )
+
+
+def _parts(table: Table) -> list[Table]:
+    def fits(part: Table) -> bool:
+        return not _layout(part, part.texts()).is_too_wide
+
+    def fits_upright(part: Table) -> bool:
+        return fits(part) and not _layout(part, part.texts()).is_sideways
+
+    return fitting(table, fits, fits_upright)
+
+
+def _as_latex(table: Table, label: str) -> str:
     texts = table.texts()
     layout = _layout(table, texts)
     form = "".join(_form(column, layout.widths.get(column.key)) for column in table.columns)
     head = " & ".join(escaped(column.heading) for column in table.columns) + r" \\"
     body = [_line(table, number, cells, layout.widths) for number, cells in enumerate(texts)]
-    label = f"tab:{table.name or ascii_name(table.title)}"
     notes = [rf"\par {escaped(note, breaks=True)}" for note in table.all_notes]
     under = (
         "\n".join([r"\par\vspace{4pt}{\footnotesize\raggedright", *notes, r"\par}"])

@@ -217,6 +217,8 @@ def _ratios_down(
                     key = names[one.method][0]
                     row |= {key: one.reached, f"{key} gain": one.gain}
                     links[len(rows), key] = one.ids
+            if len(row) == 2:
+                continue
             if setting in full:
                 row[_FULL.key] = full[setting].values(accuracy)
                 links[len(rows), _FULL.key] = full[setting].ids
@@ -224,8 +226,9 @@ def _ratios_down(
     if len(settings) > 1:
         for percent in percents:
             mine = [row for row in rows if row["percent"] == percent]
-            mean = _averages(columns[2:], mine)
-            rows.append({"architecture": _AVERAGE, "percent": percent, **mean})
+            mean = _averages(columns[2:], mine) if len(mine) == len(settings) else {}
+            if mean:
+                rows.append({"architecture": _AVERAGE, "percent": percent, **mean})
     return columns, [_shown(row) for row in rows], links
 
 

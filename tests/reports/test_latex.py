@@ -15,8 +15,9 @@ from reports.collection import Collection
 from reports.content import Report, Section, contents
 from reports.pdf import compile_pdf
 from reports.report import write_report
+from reports.statistics import Estimate
 from reports.summary import accuracy_table
-from reports.tables import Column, Table
+from reports.tables import Column, Table, percent
 
 needs_pdflatex = pytest.mark.skipif(
     shutil.which("pdflatex") is None, reason="pdflatex is not there (texlive-latex-recommended)"
@@ -143,7 +144,7 @@ def test_every_text_compiles_in_every_place_of_a_table(tmp_path):
     columns = [Column("name", "n_m & 100%", left=True), Column("value", "#$^")]
     short = Table("50% of $x_y$ & #1", columns, rows, NASTY, bold=frozenset({(1, "value")}))
     words = Table("long", columns[:1], [{"name": "a_b, c " * 40}] * 60, ["a note"])
-    wide = Table("wide", [Column(f"c{k}", f"column {k}") for k in range(30)], [{"c1": "value 12"}])
+    wide = Table("wide", [Column(f"c{k}", f"column {k}") for k in range(15)], [{"c1": "value 12"}])
     both = Table("wide and long", wide.columns, list(wide.rows) * 60)
     body = "\n".join(latex.as_latex(table) for table in (short, words, wide, both))
     assert r"\begin{longtable}" in body
@@ -155,10 +156,42 @@ def test_every_text_compiles_in_every_place_of_a_table(tmp_path):
         assert told in text
 
 
+def paper_table(rows, methods=20):
+    """A table in ADQ's layout: a row an architecture and ratio, two columns a method."""
+    columns = [Column("architecture", "architecture", left=True), Column("percent", "kept %")]
+    for k in range(methods):
+        columns += [Column(f"m{k}", f"method[parameter={k}]", percent), Column(f"g{k}", "gain")]
+    numbers = {f"m{k}": Estimate(60.0 + k, 0.5, 3) for k in range(methods)}
+    gains = {f"g{k}": f"(+{k}.5)" for k in range(methods)}
+    return Table(
+        "Architectures", columns,
+        [{"architecture": f"net{r}", "percent": 10 + r, **numbers, **gains} for r in range(rows)],
+        ["the note"], bold=frozenset({(1, "m3")}),
+    )  # fmt: skip
+
+
+@needs_pdflatex
+@pytest.mark.parametrize("rows", [2, 30])
+def test_many_methods_are_as_large_as_any_text(tmp_path, rows):
+    """Few rows become columns; many are told in parts, each of which names them again."""
+    table = paper_table(rows)
+    made = latex.as_latex(table)
+    assert r"\resizebox" not in made
+    assert made.count("the note") == 1
+    assert made.count(r"\textbf{63.00 $\pm$ 0.50}") == 1
+    parts = made.count(r"\caption")
+    assert (parts > 1) == (rows > 2)
+    assert f"part {parts} of {parts}" in made or parts == 1
+    text = compiled(tmp_path, made)
+    numbers = [f"{60 + k}.00±0.50" for k in range(20)]
+    assert [text.count(number) for number in numbers] == [rows] * 20
+    assert [text.count(f"net{row}") for row in range(1, rows)] >= [parts] * (rows - 1)
+
+
 @needs_pdflatex
 @pytest.mark.parametrize("rows", [2, 60])
 def test_a_heading_stands_on_the_page_of_its_sideways_table(tmp_path, rows):
-    wide = Table("Numbers", [Column(f"c{k}", f"column {k}") for k in range(30)],
+    wide = Table("Numbers", [Column(f"c{k}", f"column {k}") for k in range(15)],
                  [{"c1": "value 12"}] * rows, name="wide")  # fmt: skip
     told = Report([], [Section("a", "Before", ["text"]), Section("b", "After", tables=[wide])])
     (tmp_path / "tables").mkdir()
