@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Records = Sequence[Mapping[str, Any]]
 TITLE = "Dataset compression: results"
-_FORMAT = 8
+_FORMAT = 9
 """Part of a report's stamp: raised when the same records give another report."""
 
 

@@ -104,6 +104,6 @@ def _accuracy(collection: Collection, setting: Setting, slug: str) -> Drawing:
         f"accuracy-{slug}",
         f"Accuracy and ratio: {setting.title}",
         "Test accuracy of the last epoch against the share of images kept. "
-        f"{setting.title}, data {setting.fingerprint}.",
+        f"Data: {setting.fingerprint}.",
         accuracy_canvas(accuracy_table(collection, setting)),
     )

@@ -89,7 +89,7 @@ def alpha_drawings(series: Sequence[Series]) -> Iterator[Drawing]:
             f"As ADQ's Fig. 6: accuracy against α, {runs_in_words(estimates)}; α = 0 draws as DQ "
             "does. Grey band: where the paper finds its best. "
             f"{'Note the scales: each panel has its own. ' * (len(cells) > 1)}"
-            f"{dataset} ({fingerprint}), protocol {protocol}{told}."
+            f"Data: {fingerprint}{told}."
         )
         name = ascii_name(f"alpha {dataset} {protocol} {' '.join(v for _, v in kind)}")
         yield Drawing(name, f"Accuracy against α: {dataset}, protocol {protocol}", caption, canvas)

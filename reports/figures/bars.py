@@ -84,7 +84,7 @@ def bar_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Itera
         f"As ADQ's Fig. 5: test accuracy of the last epoch by ratio, {n}. Differences to random "
         "are paired over common seeds, at the same ratio and training. "
         f"{LEFT_OUT * (len(here) < len(there))}"
-        f"{setting.title}, data {setting.fingerprint}."
+        f"Data: {setting.fingerprint}."
     )
     yield Drawing(
         ascii_name(f"bars {slug}"), f"Accuracy by ratio: {setting.title}", caption, canvas

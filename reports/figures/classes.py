@@ -94,7 +94,7 @@ def class_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Ite
         f"{len(low.records)} runs), the least sensitive class at the bottom."
         + " Right: what class-wise methods keep of each class." * bool(dealt)
         + told
-        + f" {setting.title}, data {setting.fingerprint}."
+        + f" Data: {setting.fingerprint}."
     )
     title = f"Class-wise sensitivity: {setting.title}"
     yield Drawing(ascii_name(f"classes {slug}"), title, caption, canvas)

@@ -134,7 +134,7 @@ def cost_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Iter
         f"those of the machines in the records ({_devices(there)}). "
         + "Grey: methods with parameters, without their names and intervals. " * bool(others)
         + "Triangles at the lower edge: less accurate than the axis tells. " * beyond
-        + f"{setting.title}, data {setting.fingerprint}."
+        + f"Data: {setting.fingerprint}."
     )
     yield Drawing(
         ascii_name(f"cost {slug}"), f"Accuracy and cost: {setting.title}", caption, canvas
@@ -212,7 +212,7 @@ def break_even_drawings(setting: Setting, slug: str, series: Sequence[Series]) -
         "it. Time only: what accuracy is lost is not in it."
         + f" Marks at the left edge: {_FREE:g} or less." * (lowest <= _FREE)
         + " Hollow marks at the right edge: never, for training takes as long." * never
-        + f" {setting.title}, data {setting.fingerprint}."
+        + f" Data: {setting.fingerprint}."
     )
     title = f"Break-even of selecting: {setting.title}"
     yield Drawing(ascii_name(f"break-even {slug}"), title, caption, canvas)

@@ -66,8 +66,7 @@ def curve_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Ite
     caption = (
         "Test accuracy by epoch: mean and 95 % interval over "
         f"{' to '.join(str(n) for n in sorted({counts[0], counts[-1]}))} runs. The last epoch is "
-        f"the result. {LEFT_OUT * (len(here) < len(there))}{setting.title}, "
-        f"data {setting.fingerprint}."
+        f"the result. {LEFT_OUT * (len(here) < len(there))}Data: {setting.fingerprint}."
     )
     yield Drawing(
         ascii_name(f"curves {slug}"), f"Learning curves: {setting.title}", caption, canvas

@@ -73,7 +73,7 @@ def difference_drawings(setting: Setting, slug: str, series: Sequence[Series]) -
         f"{'Arrows: the mean lies beyond the axis, its interval is not drawn. ' * beyond}"
         f"{f'Intervals of fewer than {_FIRM} pairs may go beyond the axis. ' * few}"
         f"{f'Of {len(found)} ratios {left_out} not shown. ' * bool(left_out)}"
-        f"{setting.title}, data {setting.fingerprint}."
+        f"Data: {setting.fingerprint}."
     )
     title = f"Differences to random: {setting.title}"
     yield Drawing(ascii_name(f"differences {slug}"), title, caption, canvas)

@@ -80,7 +80,7 @@ def trajectory_drawings(studies: Sequence[Mapping[str, Any]]) -> Iterator[Drawin
             "distance is not found: shown are the distance of the weights, divided by how far the "
             "one trained on all has moved, and 1 minus the cosine of the two displacements (both "
             "our choice). "
-            f"{where}, data {fingerprint}."
+            f"Data: {fingerprint}."
         )
         title = f"Texture and trajectory distance: {where}"
         yield Drawing(ascii_name(f"{KIND} {dataset} {model} {protocol}"), title, caption, canvas)

@@ -87,6 +87,7 @@ def test_every_figure_is_drawn_as_svg_and_pdf(drawn):
         assert re.fullmatch(r"[A-Za-z0-9.-]+", figure.name)
         assert figure.title
         assert figure.caption.endswith(".")
+        assert figure.title.partition(": ")[2] not in figure.caption  # told once, above it
 
 
 def test_the_same_records_in_another_order_give_the_same_bytes(drawn, everything, study, tmp_path):
