@@ -255,6 +255,20 @@ def runs(group: Iterable[Row], column: str) -> dict[tuple[int, int], float]:
     return {(row["selection_seed"], row["training_seed"]): row[column] for row in group}
 
 
+def links_of(
+    here: Collection, keys: Sequence[Key], columns: Sequence[str]
+) -> dict[tuple[int, str], Sequence[str]]:
+    """Return the cells behind these columns of rows that stand for these keys."""
+    ids = [here.ids(key) for key in keys]
+    return {(place, column): ids[place] for place in range(len(keys)) for column in columns}
+
+
+def macro_keys(results: Collection, setting: Setting, keys: Sequence[Key]) -> list[tuple[str, ...]]:
+    """Return the words that name each row in LaTeX macros: setting, method, ratio."""
+    specs = marked_specs(results.at(setting).keys)
+    return [(results.slug(setting), specs[key], key.ratio_label) for key in keys]
+
+
 def with_axis(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> list[Column]:
     """Return the columns with one that says what ratios are of, where some are of bytes."""
     if all(row["of"] == "images" for row in rows):

@@ -26,8 +26,9 @@ from reports.papers import (
     stored_indices,
 )
 from reports.runs import series_of
+from reports.spending import cost_table, speed_table
 from reports.statistics_tables import statistics_tables
-from reports.summary import accuracy_table, cost_table, failure_table, speed_table
+from reports.summary import accuracy_table, failure_table
 from reports.tables import ascii_name
 
 if TYPE_CHECKING:

@@ -1,32 +1,28 @@
-"""The main tables: accuracy and difference to random; cost; use of the machine; failures."""
+"""The main tables: accuracy and difference to random; failures."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from bench.metering import told_bytes
 from reports.collection import (
     CONTROL,
     Collection,
     Groups,
     Key,
     Setting,
+    macro_keys,
     marked_specs,
     with_axis,
 )
-from reports.durations import duration
-from reports.reading import Row
-from reports.statistics import Estimate, best_of
+from reports.spending import cost_table
+from reports.statistics import best_of
 from reports.tables import Column, Table, difference, number, percent
 from reports.versions import outdated_notes
 
-__all__ = [
-    "CONTROL", "Collection", "Setting", "accuracy_table", "all_tables",
-    "cost_table", "failure_table", "speed_table",
-]  # fmt: skip
+__all__ = ["CONTROL", "Collection", "Setting", "accuracy_table", "all_tables", "failure_table"]
 
 
 def accuracy_table(results: Collection, setting: Setting) -> Table:
@@ -79,7 +75,7 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
         bold=frozenset((place, "accuracy") for place in best),
         links=links,
         name=f"accuracy-{results.slug(setting)}",
-        keys=_macro_keys(results, setting, here.keys),
+        keys=macro_keys(results, setting, here.keys),
         emphasis=_EMPHASIS if compares else "",
     )
 
@@ -102,112 +98,6 @@ def _significantly_best(here: Collection) -> list[Key]:
     return [key for key in found if key is not None]
 
 
-def cost_table(results: Collection, setting: Setting) -> Table:
-    """Return what one setting's cells keep and cost: bytes, steps, mean seconds by stage."""
-    here = results.at(setting)
-    keys = [key for key in here.keys if key in here.groups]
-    rows = []
-    for key in keys:
-        group = here.groups[key]
-        stages = {stage: _mean(group, stage) for stage in _STAGES}
-        rows.append(
-            {
-                "method": here.names[key],
-                "percent": here.kept_percent(key),
-                "of": key.of,
-                "bytes": group[0]["bytes"],
-                "shared_bytes": group[0].get("shared_bytes", 0),
-                "steps": group[0]["steps"],
-                **stages,
-                "total_s": here.estimate(key, "total_s"),
-                "n": len(group),
-            }
-        )
-    devices = ", ".join(sorted({row["device"] for row in here.rows})) or "no device"
-    notes = [
-        "Bytes: what keeping the set takes; whole images count uncompressed, with their labels.",
-        f"Times: of one cell, trained and tested on {devices}, mean of n runs; the total ± half of "
-        f"its 95 % interval. {_protocol(setting)}",
-        "Selection charges every artefact behind it (network, embeddings, bins, scores) to each "
-        "method that uses it, cached or not.",
-        *_shared_notes({here.names[key]: here.groups[key][0] for key in keys}),
-    ]
-    return Table(
-        f"Kept and spent: {setting.title}",
-        with_axis(_COST_COLUMNS, rows),
-        rows,
-        notes,
-        links=_links(here, keys, ("bytes", "steps", *_STAGES, "total_s")),
-        name=f"cost-{results.slug(setting)}",
-        keys=_macro_keys(results, setting, keys),
-    )
-
-
-def _shared_notes(methods: Mapping[str, Row]) -> list[str]:
-    """Return what methods need once besides the bytes of what they keep; a row of each is given."""
-    return [
-        f"Shared: {method} needs {told_bytes(row['shared_bytes'])} more, once for any number of "
-        f"images, to reconstruct them{_STAND_IN * (row.get('autoencoder') == 'small')}; no budget "
-        "counts it."
-        for method, row in methods.items()
-        if row.get("shared_bytes")
-    ]
-
-
-def speed_table(results: Collection, setting: Setting) -> Table | None:
-    """Return how the machine was used, or None where no record of the setting tells it."""
-    here = results.at(setting)
-    keys = [
-        key
-        for key in here.keys
-        if all(row.get("operations_per_s") is not None for row in here.groups.get(key, [{}]))
-    ]
-    if not keys:
-        return None
-    rows = [
-        {
-            "method": here.names[key],
-            "percent": here.kept_percent(key),
-            "of": key.of,
-            **{
-                name: _mean(here.groups[key], name)
-                for name in ("training_operations", "operations_per_s", "share_of_peak")
-            },
-            **{
-                name: _most(here.groups[key], name)
-                for name in ("memory_bytes", "device_memory_bytes")
-            },
-            "n": len(here.groups[key]),
-        }
-        for key in keys
-    ]
-    first = here.groups[keys[0]][0]
-    notes = [
-        f"Network: {first['model_parameters']:,} parameters, "
-        f"{scaled(first['operations_per_image'])} operations for one image forward.",
-        f"Means of n runs, memory the most of them; no intervals. {_protocol(setting)}",
-        "Operations: multiplications and additions of training, counted, not measured; the peak "
-        "is that of a large matrix product measured in the same process; memory is the most that "
-        "the process, and its GPU, held.",
-    ]
-    choices = {row["model_choice"] for row in here.rows if row.get("model_choice")}
-    notes += [f"The network is our choice: {choice}." for choice in sorted(choices)]
-    columns = [
-        column
-        for column in with_axis(_SPEED_COLUMNS, rows)
-        if column.key != "device_memory_bytes" or any(row[column.key] for row in rows)
-    ]
-    return Table(
-        f"Use of the machine: {setting.title}",
-        columns,
-        rows,
-        notes,
-        links=_links(here, keys, [column.key for column in _SPEED_COLUMNS[2:]]),
-        name=f"speed-{results.slug(setting)}",
-        keys=_macro_keys(results, setting, keys),
-    )
-
-
 def failure_table(results: Collection) -> Table:
     """Return the cells that failed, with their causes."""
     kinds = Counter(f"{row['type']} in {row['phase']}" for row in results.failures)
@@ -224,48 +114,6 @@ def all_tables(results: Collection) -> list[Table]:
     return [*made, failure_table(results)] if results.failures else made
 
 
-def scaled(value: float) -> str:
-    """Show a large number with a metric prefix."""
-    for prefix in ("", "k", "M", "G", "T", "P"):
-        if value < 1000:
-            return f"{value:.3g} {prefix}".rstrip()
-        value /= 1000
-    return f"{value:.3g} E"
-
-
-def _links(
-    here: Collection, keys: Sequence[Key], columns: Sequence[str]
-) -> dict[tuple[int, str], Sequence[str]]:
-    ids = [here.ids(key) for key in keys]
-    return {(place, column): ids[place] for place in range(len(keys)) for column in columns}
-
-
-def _macro_keys(
-    results: Collection, setting: Setting, keys: Sequence[Key]
-) -> list[tuple[str, ...]]:
-    specs = marked_specs(results.at(setting).keys)
-    return [(results.slug(setting), specs[key], key.ratio_label) for key in keys]
-
-
-def _protocol(setting: Setting) -> str:
-    return f"Protocol: {setting.protocol}."
-
-
-def _total(estimate: Estimate) -> str:
-    width = (
-        "" if estimate.half_width is None else f" ± {duration(estimate.half_width, estimate.mean)}"
-    )
-    return f"{duration(estimate.mean)}{width}"
-
-
-def _mean(group: Sequence[Row], column: str) -> float:
-    return fmean(row[column] for row in group)
-
-
-def _most(group: Sequence[Row], column: str) -> int | None:
-    return max((row[column] for row in group if row[column] is not None), default=None)
-
-
 def _accuracy_notes(here: Collection, setting: Setting, shown: Sequence[Key]) -> list[str]:
     """Return what is said of the rows that are shown."""
     rows = [row for key in shown for row in here.groups.get(key, ())]
@@ -275,7 +123,7 @@ def _accuracy_notes(here: Collection, setting: Setting, shown: Sequence[Key]) ->
         "(Student's t) over n runs; one run has no interval.",
         "Vs random: paired over common seeds, same budget and training.",
         "Best epoch: chosen on the test split, optimistic; for comparison only.",
-        f"Data: {setting.data} ({setting.fingerprint}). {_protocol(setting)}",
+        f"Data: {setting.data} ({setting.fingerprint}). Protocol: {setting.protocol}.",
         _seeds(here, shown),
         *outdated_notes(rows),
     ]
@@ -348,8 +196,6 @@ _EMPHASIS = (
     "Bold: the best of its ratio (full data apart), where it is better than every other row there: "
     "paired differences, Holm's correction, 5 %. Otherwise none is bold."
 )
-_STAND_IN = " by a small autoencoder, trained here, which stands in for MAE's ViT-Large"
-_STAGES = ("selection_s", "training_s", "testing_s")
 _ACCURACY_COLUMNS = (
     Column("method", "method", left=True),
     Column("percent", "kept %", number),
@@ -360,27 +206,6 @@ _ACCURACY_COLUMNS = (
     Column("best_epoch_accuracy", "best epoch", percent, word="best-epoch"),
 )
 _FAILED_COLUMN = Column("failed", "failed", number, word="failed")
-_COST_COLUMNS = (
-    Column("method", "method", left=True),
-    Column("percent", "kept %", number),
-    Column("bytes", "bytes", told_bytes, word="bytes"),
-    Column("steps", "steps", number, word="steps"),
-    Column("selection_s", "select", duration, word="selection"),
-    Column("training_s", "train", duration, word="training"),
-    Column("testing_s", "test", duration, word="testing"),
-    Column("total_s", "total", _total, word="total"),
-    Column("n", "n", number),
-)
-_SPEED_COLUMNS = (
-    Column("method", "method", left=True),
-    Column("percent", "kept %", number),
-    Column("training_operations", "operations", scaled),
-    Column("operations_per_s", "a second", scaled, word="speed"),
-    Column("share_of_peak", "of peak", "{:.1%}".format, word="of-peak"),
-    Column("memory_bytes", "memory", told_bytes, word="memory"),
-    Column("device_memory_bytes", "GPU memory", told_bytes, word="gpu-memory"),
-    Column("n", "n", number),
-)
 _FAILURE_COLUMNS = (
     Column("id", "cell", left=True),
     Column("method", "method", left=True),

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from bench.protocols import PROTOCOLS
-from reports import summary, tables
+from reports import spending, summary, tables
 from reports.collection import Collection
 from reports.content import contents
 from reports.contests import contests
@@ -26,7 +26,7 @@ def test_the_tables_are_as_committed(records, failure, golden):
     results, setting = everything(records, [failure])
     shown = [
         summary.accuracy_table(results, setting),
-        summary.cost_table(results, setting),
+        spending.cost_table(results, setting),
         summary.failure_table(results),
     ]
     golden("tables.txt", "\n\n".join(map(tables.as_text, shown)) + "\n")
@@ -67,7 +67,7 @@ def test_a_method_that_no_budget_changes_is_told_by_what_it_kept(record):
         runs.append(literal)
     results = Collection.of(runs)
     (setting,) = results.settings()
-    for table in (summary.accuracy_table, summary.cost_table):
+    for table in (summary.accuracy_table, spending.cost_table):
         shares = {row["method"]: row["percent"] for row in table(results, setting).rows}
         assert shares == {"dq": 30, "adq[edition=literal]": 73.0}
 
@@ -252,12 +252,12 @@ def test_what_reconstructing_needs_once_stands_beside_the_bytes(record):
     records = [record("dq", "10", seed, 90.0 + seed) for seed in range(2)]
     for made in records:
         made["compressed"]["shared_bytes"] = 676_288
-    notes = summary.cost_table(*everything(records)).notes
+    notes = spending.cost_table(*everything(records)).notes
     assert any("dq needs 676 kB more, once" in note for note in notes)
     assert not any("stands in" in note for note in notes)
     for made in records:
         made["compressed"]["notes"] = {"pixels": {"mae": "small"}}
-    notes = summary.cost_table(*everything(records)).notes
+    notes = spending.cost_table(*everything(records)).notes
     assert any("small autoencoder, trained here, which stands in for" in note for note in notes)
 
 
