@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_DECIMALS = 9
 Runs = Mapping[tuple[int, int], float]
 """A value for each pair of a selection seed and a training seed."""
 
@@ -81,14 +82,15 @@ class Effect:
     def p_above(self, null: float = 0.0) -> float:
         """Return the one-sided p-value of Student's test that the mean is above ``null``.
 
-        It is 1 for one value, and 0 or 1 where all values are the same.
+        It is 1 for one value. Values that are all the same have no spread to judge by; they get the
+        sign test's, one half to the power of their number, on the side where they lie.
         """
         from scipy.special import stdtr
 
         if self.error is None or (self.error == 0 and self.mean == null):
             return 1.0
         if self.error == 0:
-            return float(self.mean < null)
+            return 1.0 if self.mean < null else 0.5 ** (self.freedom + 1)
         return float(stdtr(self.freedom, (null - self.mean) / self.error))
 
     def p_below(self, null: float = 0.0) -> float:
@@ -180,7 +182,9 @@ def paired_effect(
     pairs = matched(ours, theirs, ours_seeded=ours_seeded, theirs_seeded=theirs_seeded)
     if not pairs:
         return None
-    return effect_over_seeds({key: ours - theirs for key, (ours, theirs) in pairs.items()})
+    # Rounded, so that the same difference of counts has the same digits and no spread.
+    apart = {key: round(ours - theirs, _DECIMALS) for key, (ours, theirs) in pairs.items()}
+    return effect_over_seeds(apart)
 
 
 def _two_way(

@@ -37,12 +37,15 @@ def test_p_values_are_those_of_scipys_t_test(sample, null):
         assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
-def test_one_value_shows_nothing_and_equal_values_show_everything():
+def test_one_value_shows_nothing_and_equal_values_what_their_signs_do():
     one, same = independent([3.0]), independent([3.0, 3.0, 3.0])
     assert one.p_value(0) == 1.0
     assert one.interval() == (-math.inf, math.inf)
     assert one.deviation is None
-    assert (same.p_above(0), same.p_below(0), same.p_value(3.0)) == (0.0, 1.0, 1.0)
+    assert (same.p_above(0), same.p_below(0), same.p_value(3.0)) == (1 / 8, 1.0, 1.0)
+    two = paired_effect({(0, 0): 70.2, (1, 1): 70.3}, {(0, 0): 70.1, (1, 1): 70.2})
+    assert two is not None
+    assert (two.mean, two.error, two.p_value()) == (0.1, 0.0, 0.5)  # whatever the last bits
 
 
 @given(samples, st.floats(0.01, 20))
