@@ -251,8 +251,12 @@ def order(key: Key, kept_percent: float) -> tuple[str, float, int, str, str]:
 
 
 def runs(group: Iterable[Row], column: str) -> dict[tuple[int, int], float]:
-    """Return a column's values by selection and training seed."""
-    return {(row["selection_seed"], row["training_seed"]): row[column] for row in group}
+    """Return a column's values by selection and training seed, of the rows that have one."""
+    return {
+        (row["selection_seed"], row["training_seed"]): row[column]
+        for row in group
+        if row[column] is not None
+    }
 
 
 def links_of(

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Records = Sequence[Mapping[str, Any]]
 TITLE = "Dataset compression: results"
-_FORMAT = 10
+_FORMAT = 11
 """Part of a report's stamp: raised when the same records give another report."""
 
 

@@ -18,8 +18,12 @@ def cell_row(record: Mapping[str, Any]) -> Row:
     kept, cost, origin = record["compressed"], record["cost"], record["provenance"]
     model, machine, source = record.get("model", {}), origin["machine"], origin["source"]
     precision = record.get("engine", {}).get("precision", "")
+    tested = len(record["metrics"].get("curve", {}).get("accuracy", ())) or None
+    row = flat(record)
     return {
-        **flat(record),
+        **row,
+        "best_accuracy": None if tested == 1 else row["best_accuracy"],  # no choice was made
+        "tested_epochs": tested,
         **versions(record["cell"]),
         "older": "",
         "total_s": cost["selection_s"] + cost["training_s"] + cost["testing_s"],

@@ -144,22 +144,29 @@ def optimism_table(found: Sequence[Contest]) -> Table:
     """Return what reporting the best epoch on the test split adds."""
     made: list[dict[str, Any]] = []
     for contest in found:
-        added = optimism(contest.runs(), contest.runs("best_accuracy"))
+        best = contest.runs("best_accuracy")
+        last = {name: runs for name, runs in contest.runs().items() if best[name]}
+        if not last:  # only the last epochs were tested
+            continue
+        added = optimism(last, {name: best[name] for name in last})
+        tested = {n for runs in contest.runs("tested_epochs").values() for n in runs.values()}
         for name, gain in added.by_method.items():
             made.append(
                 {
                     "place": contest.words,
                     "method": contest.called(name),
+                    "tested": "/".join(map(str, sorted(tested))) or None,
                     "gain": gain,
                     "n": gain.n,
-                    "spread": added.spread if len(contest.keys) > 1 else None,
+                    "spread": added.spread if len(last) > 1 else None,
                     "tau": added.agreement,
                 }
             )
     notes = [
-        "Best epoch minus last epoch, both on the test split: what a report of the best epoch "
-        "adds to every number; ± half of its 95 % interval over n runs. Where: data, network, "
-        "ratio, protocol.",
+        "Best epoch of those tested minus last epoch, both on the test split: what a report of "
+        "the best epoch adds to every number, more where more were tested; ± half of its 95 % "
+        "interval over n runs. Runs that were tested at their last epoch only are left out. "
+        "Where: data, network, ratio, protocol.",
         "Spread: the largest minus the smallest mean of the methods beside each other; a "
         "comparison of their best epochs can be off by that much.",
         "tau: Kendall's tau-b between the methods' orders by last and by best epoch.",
@@ -210,6 +217,7 @@ _ORDERS = (
 _OPTIMISM = (
     Column("method", "method", left=True),
     Column("place", "where", left=True),
+    Column("tested", "epochs tested"),
     Column("gain", "best − last", difference),
     Column("n", "n", number),
     Column("spread", "spread", "{:.2f}".format),

@@ -17,6 +17,7 @@ from reports.collection import (
     marked_specs,
     with_axis,
 )
+from reports.reading import Row
 from reports.spending import cost_table
 from reports.statistics import best_of
 from reports.tables import Column, Table, difference, number, percent
@@ -56,6 +57,9 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
         if ids:
             links |= {(place, c): ids for c in ("accuracy", "n", "best_epoch_accuracy")}
             links[place, "to_random"] = [*ids, *here.ids(against)]
+    columns = with_axis(_ACCURACY_COLUMNS, rows)
+    if all(row["best_epoch_accuracy"] is None for row in rows):
+        columns.pop()
     compares = any(len(rivals) > 1 for rivals in _rivals(groups).values())
     best = {here.keys.index(key) for key in _significantly_best(here)}
 
@@ -68,7 +72,7 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
 
     return Table(
         setting.title,
-        [*with_axis(_ACCURACY_COLUMNS, rows), *([_FAILED_COLUMN] if failed else [])],
+        [*columns, *([_FAILED_COLUMN] if failed else [])],
         rows,
         notes_of(range(len(rows))),
         notes_of=notes_of,
@@ -122,7 +126,7 @@ def _accuracy_notes(here: Collection, setting: Setting, shown: Sequence[Key]) ->
         "Accuracy: top-1 on the test split in %, last epoch; mean ± half of its 95 % interval "
         "(Student's t) over n runs; one run has no interval.",
         "Vs random: paired over common seeds, same budget and training.",
-        "Best epoch: chosen on the test split, optimistic; for comparison only.",
+        *_best_epoch(rows),
         f"Data: {setting.data} ({setting.fingerprint}). Protocol: {setting.protocol}.",
         _seeds(here, shown),
         *outdated_notes(rows),
@@ -136,6 +140,15 @@ def _accuracy_notes(here: Collection, setting: Setting, shown: Sequence[Key]) ->
     if failures:
         notes.append(f"Failed cells: {failures}; their causes stand below.")
     return notes + _incomplete(here, shown)
+
+
+def _best_epoch(rows: Sequence[Row]) -> list[str]:
+    """Return what the best epoch is chosen from, where there is a choice."""
+    if all(row["best_accuracy"] is None for row in rows):
+        return []
+    numbers = sorted({row["tested_epochs"] for row in rows} - {None})
+    among = f"of the {'/'.join(map(str, numbers))} tested, " if numbers else ""
+    return [f"Best epoch: {among}chosen on the test split, optimistic; for comparison only."]
 
 
 def _incomplete(here: Collection, shown: Sequence[Key]) -> list[str]:

@@ -257,9 +257,9 @@ class _Runs:
         told = ["the method is our reconstruction"] if reconstructed else []
         if self._than != self.claim.than:
             told.append(f"compared with {self._than}")
-        if self.claim.compare == "value":
-            best = fmean(row["best_accuracy"] for rows in ours for row in rows)
-            told.append(f"by best epoch on the test split ours would be {best:.2f}")
+        best = [row["best_accuracy"] for rows in ours for row in rows]
+        if self.claim.compare == "value" and None not in best:
+            told.append(f"by best epoch on the test split ours would be {fmean(best):.2f}")
         if self._left_out:
             told.append(f"{self._left_out} cells of other versions or defaults are not in it")
         return tuple(told)

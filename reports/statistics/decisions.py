@@ -25,7 +25,8 @@ class Equivalence:
         p-values for the mean lying inside the range, and for it lying outside.
     low, high : float
         Ends of the interval that holds the mean with ``1 - 2 level`` confidence. It lies within
-        the range exactly when ``p_inside`` is below the level.
+        the range exactly when ``p_inside`` is below the level, but for values that are all the
+        same: their interval has no length, and their p-values are the sign test's.
     """
 
     p_inside: float

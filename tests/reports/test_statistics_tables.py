@@ -102,6 +102,19 @@ def test_optimism_is_what_the_best_epoch_adds(made):
     assert all(row["tau"] == 1.0 for row in table.rows)
 
 
+def with_curve(record, **accuracies):
+    """The record, with these accuracies by epoch."""
+    curve = {name.removeprefix("epoch_"): value for name, value in accuracies.items()}
+    return {**record, "metrics": {**record["metrics"], "curve": {"accuracy": curve}}}
+
+
+def test_without_a_choice_of_epochs_there_is_no_optimism(made):
+    once = [with_curve(one, epoch_30=80.0) for one in made]
+    assert optimism_table(found(once)).rows == []
+    thrice = [with_curve(one, epoch_10=70.0, epoch_20=80.5, epoch_30=80.0) for one in made]
+    assert {row["tested"] for row in optimism_table(found(thrice)).rows} == {"3"}
+
+
 def test_over_all_ratios_methods_are_compared_with_random_at_the_same_tasks(record):
     records = []
     for seed in range(5):

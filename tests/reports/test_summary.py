@@ -50,6 +50,16 @@ def test_numbers_are_those_of_the_records(records):
     assert by_key["full", 100.0]["images"] == 1000
 
 
+def test_a_best_epoch_is_told_where_several_were_tested(records):
+    def shown(*epochs):
+        curve = {"curve": {"accuracy": dict.fromkeys(epochs, 90.0)}}
+        made = [{**one, "metrics": {**one["metrics"], **curve}} for one in records]
+        return tables.as_text(summary.accuracy_table(*everything(made)))
+
+    assert "est epoch" not in shown("30")
+    assert "Best epoch: of the 3 tested, chosen on the test split" in shown("10", "20", "30")
+
+
 def test_a_difference_uses_common_seeds_only(records):
     kept = [r for r in records if not (r["specs"]["method"] == "random" and r["id"].endswith("-2"))]
     rows = summary.accuracy_table(*everything(kept)).rows
