@@ -234,7 +234,14 @@ def _blas() -> Finding:
     from bench.provenance import blas_kernels
 
     kernels = [f"{one['library']} {one['version']}: {one['kernel']}" for one in blas_kernels()]
-    return Finding("BLAS", bool(kernels), ", ".join(kernels) or "unknown", "not recorded")
+    told = ", ".join(kernels) or "unknown"
+    if asked := os.environ.get("OPENBLAS_CORETYPE"):
+        return Finding(
+            "BLAS", False, f"{told}, as OPENBLAS_CORETYPE={asked} asks",
+            "numpy's products, and GraphCut's bins with them, may be slower than by the kernel that "
+            "is chosen without it",
+        )  # fmt: skip
+    return Finding("BLAS", bool(kernels), told, "not recorded")
 
 
 def _packages() -> Finding:

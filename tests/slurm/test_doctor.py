@@ -100,6 +100,7 @@ def test_this_machine_is_told_with_what_limits_what(fake_slurm, monkeypatch, tmp
     monkeypatch.setattr(calibration, "calibrate", lambda device: Calibration(1e12, 2e12, 1e10))
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "nothing"))
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     (tmp_path / "mae.pth").write_text("")
     done = CliRunner().invoke(cli, ["doctor", "--json"])
     found = {one["name"]: one for one in json.loads(done.output)["findings"]}
@@ -115,6 +116,15 @@ def test_this_machine_is_told_with_what_limits_what(fake_slurm, monkeypatch, tmp
     assert found["precision"]["told"].startswith("auto takes ")
     assert "hours or more" in found["papers' cell"]["told"]
     assert "energy" not in found  # nobody counts a processor's joules
+
+
+@pytest.mark.parametrize("asked", ["Haswell", ""])
+def test_a_kernel_of_blas_that_the_environment_asks_for_is_told(monkeypatch, asked):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", asked)
+    done = CliRunner().invoke(cli, ["doctor", "--json"])
+    (found,) = (one for one in json.loads(done.output)["findings"] if one["name"] == "BLAS")
+    assert found["is_fine"] == (not asked)
+    assert ("OPENBLAS_CORETYPE=Haswell" in found["told"]) == bool(asked)
 
 
 def test_a_gpu_is_told_with_what_limits_it(fake_slurm, monkeypatch, tmp_path):
