@@ -238,8 +238,8 @@ def _blas() -> Finding:
     if asked := os.environ.get("OPENBLAS_CORETYPE"):
         return Finding(
             "BLAS", False, f"{told}, as OPENBLAS_CORETYPE={asked} asks",
-            "numpy's products, and GraphCut's bins with them, may be slower than by the kernel that "
-            "is chosen without it",
+            "numpy's products, and GraphCut's bins with them, may be slower than by the kernel "
+            "that is chosen without it",
         )  # fmt: skip
     return Finding("BLAS", bool(kernels), told, "not recorded")
 
