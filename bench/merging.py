@@ -73,7 +73,8 @@ def merge(sources: Sequence[Path], into: Path, warn: Warn) -> Merged:
     report's studies, pictures and index files come too. Doing it again takes what is new. Two
     records of a cell are duplicates when their metrics and the digests of the trained weights are
     equal. Where they are not, no version is a result: all are kept in ``conflicts/CELL/``, and the
-    cell counts as not computed.
+    cell counts as not computed. A record that was computed or copied back since then stays, until a
+    source says something else.
 
     Parameters
     ----------
@@ -123,7 +124,8 @@ class _Merge:
             for folder, record in versions:
                 told.setdefault(digest(_numbers(record), 4), (folder, record))
             if len(told) > 1:
-                self._keep_aside(name, told)
+                if not self._is_settled(name, told):
+                    self._keep_aside(name, told)
                 continue
             is_new = versions[0][0] != self._into
             self.done.records += is_new
@@ -211,6 +213,13 @@ class _Merge:
         with told_as_storage_error(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             _link_or_copy(path, target)
+
+    def _is_settled(self, name: str, told: Mapping[str, tuple[Path, Record]]) -> bool:
+        """Return whether `into` has a record though all that the sources say was known before."""
+        place = self._into / CONFLICTS / Path(name).stem
+        folders = [folder for folder, _ in told.values()]
+        others = [number for number, (folder, _) in told.items() if folder != self._into]
+        return self._into in folders and all((place / f"{one}.json").exists() for one in others)
 
     def _keep_aside(self, name: str, told: Mapping[str, tuple[Path, Record]]) -> None:
         cell = Path(name).stem

@@ -159,8 +159,18 @@ def test_a_conflict_is_settled_by_the_record_that_is_copied_back(new, join, tmp_
     new("B").write_record(cell(), content(91.0))
     (conflict,) = join("A", "B").conflicts
     shutil.copy(conflict.versions[1].kept, tmp_path / "C" / "records" / f"{cell().id}.json")
-    (record,) = Results(tmp_path / "C").records()
-    assert record["metrics"]["accuracy"] == 91.0
+    settled = Results(tmp_path / "C")
+    for _ in range(2):
+        (record,) = settled.records()
+        assert record["metrics"]["accuracy"] == 91.0
+        again = join("A", "B")
+        assert (again.conflicts, again.records, again.duplicates) == ([], 0, 0)
+    settled.write_record(cell(), content(92.0))  # computed anew
+    assert join("B", "A").conflicts == []
+    new("A").write_record(cell(), content(93.0))
+    (conflict,) = join("A", "B").conflicts
+    assert [version.accuracy for version in conflict.versions] == [92.0, 93.0, 91.0]
+    assert ids(settled) == []
 
 
 def test_a_damaged_record_of_a_source_is_left_out_and_not_touched(new, join, tmp_path, warnings):
