@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,6 +143,24 @@ class Results:
         if self._read(path, read_json) is None:
             plan.save(path)
         return path
+
+    @contextmanager
+    def planned(self, plan: Plan) -> Iterator[None]:
+        """Keep a plan for a block that computes it.
+
+        A new one is forgotten where the block is refused, by data that are missing perhaps, before
+        any of its cells has ended.
+        """
+        path = self.folder / "plans" / f"{plan.id}.json"
+        is_new = not path.exists()
+        self.save_plan(plan)
+        try:
+            yield
+        except UsageError:
+            ended = (self.record(cell.id) or self.failure(cell.id) for cell in plan.cells)
+            if is_new and not any(ended):
+                path.unlink(missing_ok=True)
+            raise
 
     def records(
         self, cell_ids: Iterable[str] | None = None, details: bool = True

@@ -10,7 +10,7 @@ import click
 
 from bench.cli import stopping
 from bench.cli.codes import INTERRUPTED, SOME_FAILED, TERMINATED
-from bench.cli.display import display, tell
+from bench.cli.computing import compute, show_plan
 from bench.cli.options import (
     SweepOptions,
     debug_option,
@@ -23,6 +23,7 @@ from bench.cli.options import (
     sweep_options,
     threads_option,
 )
+from bench.cli.submitting import submit
 from bench.errors import StorageError, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -97,13 +98,18 @@ def reproduce(
     refuse_together(slurm, threads, pack, gpus_per_cell=1)
     folder, plan = _plan(parts, results)
     if slurm is not None:
-        _submit(parts[0], folder, plan, slurm, device, dry_run, as_json)
+        submit(plan, folder, parts[0].source, slurm, device, dry_run, as_json)
         return
     if dry_run or not as_json:
-        _show(parts[0], folder, plan, as_json)
+        show_plan(plan, folder, parts[0].source, as_json)
     if dry_run:
         return
-    code = _compute(parts[0], folder, plan, device, threads, pack)
+    code = compute(plan, folder, parts[0].source, device, threads=threads, pack=pack)
+    if code == SOME_FAILED:
+        from bench.execution import pending_cells
+
+        failed = len(pending_cells(plan, folder))
+        click.echo(f"Failed cells: {failed}; see bench report.", err=True)
     if code not in (INTERRUPTED, TERMINATED):
         _present(name, folder, plan, as_json)
     context.exit(code)
@@ -173,82 +179,6 @@ def _plan(parts: list[SweepOptions], folder: Path) -> tuple[Results, Plan]:
     cells = {cell.id: cell for part in parts for cell in part.sweep().cells()}
     plan = Plan(tuple(sorted(cells.values(), key=lambda cell: cell.training_seed)))
     return Results(folder, warn=lambda message: click.echo(f"warning: {message}", err=True)), plan
-
-
-def _show(options: SweepOptions, folder: Results, plan: Plan, as_json: bool) -> None:
-    from bench.planning import forecast
-    from reports import tables
-    from reports.plans import plan_table
-
-    try:
-        folder.check()
-    except StorageError as error:
-        raise UsageError(str(error)) from error
-    expected = forecast(plan, folder, options.source)
-    table = plan_table(expected)
-    if as_json:
-        click.echo(json.dumps(tables.as_json(table) | expected.to_json(), indent=1))
-    else:
-        click.echo(tables.as_text(table))
-
-
-def _submit(
-    options: SweepOptions,
-    folder: Results,
-    plan: Plan,
-    profile: str,
-    device: str,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
-    from bench.cli.submitting import show_dry_run, show_submitted
-    from bench.execution import pending_cells
-    from bench.planning import require
-    from slurm import commands, profiles
-
-    asked = profiles.read(profile)
-    if dry_run:
-        show_dry_run(plan, folder, options.source, asked, device, as_json)
-        return
-    commands.require()
-    require(pending_cells(plan, folder), folder, options.source, tell)
-    show_submitted(plan, folder, options.source, asked, device, as_json)
-
-
-def _compute(
-    options: SweepOptions,
-    folder: Results,
-    plan: Plan,
-    device: str,
-    threads: int | None,
-    pack: int | None,
-) -> int:
-    """Compute what is pending, as bench run does; return the exit code."""
-    from bench.execution import execute, pending_cells, resolve_device
-    from bench.planning import require
-
-    pending = pending_cells(plan, folder)
-    if not pending:
-        return 0
-    require(pending, folder, options.source, tell)
-    try:
-        folder.prepare()
-    except StorageError as error:
-        raise UsageError(str(error)) from error
-    used = resolve_device(device)
-    folder.save_plan(plan)
-    try:
-        with display() as progress:
-            outcome = execute(plan, folder, options.source, used, progress, threads, pack)
-    except KeyboardInterrupt as stop:
-        total = len(plan.cells)
-        return stopping.told(
-            stop, stopping.cells_kept(total - len(pending_cells(plan, folder)), total)
-        )
-    if outcome.failed:
-        click.echo(f"Failed cells: {len(outcome.failed)}; see bench report.", err=True)
-        return SOME_FAILED
-    return 0
 
 
 def _present(name: str, folder: Results, plan: Plan, as_json: bool) -> None:

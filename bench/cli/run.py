@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli import stopping
-from bench.cli.codes import SOME_FAILED
-from bench.cli.display import display, tell
+from bench.cli.codes import INTERRUPTED, SOME_FAILED, TERMINATED
+from bench.cli.computing import compute, show_plan
 from bench.cli.options import (
     SweepOptions,
     debug_option,
@@ -27,7 +27,7 @@ from bench.cli.options import (
     sweep_options,
     threads_option,
 )
-from bench.errors import StorageError, UsageError
+from bench.cli.submitting import submit
 
 if TYPE_CHECKING:
     from bench.cells import Plan
@@ -72,12 +72,12 @@ def run(
     options = replace(merged(context, given), stream=stream, workers=workers)
     refuse_together(slurm, threads, pack, gpus_per_cell)
     if slurm is not None:
-        _submit(options, results, slurm, device, dry_run, as_json)
+        submit(*_opened(options, results), options.source, slurm, device, dry_run, as_json)
         return
     if dry_run:
-        _show_plan(options, results, as_json)
+        show_plan(*_opened(options, results), options.source, as_json)
         return
-    folder, plan = _opened(options, results)
+    plan, folder = _opened(options, results)
     running = {"threads": threads, "pack": pack, "gpus_per_cell": gpus_per_cell}
     context.exit(_run(options, folder, plan, device, running, as_json))
 
@@ -90,16 +90,17 @@ def run(
 @click.pass_context
 def plan(context: click.Context, /, results: Path, as_json: bool, **given: Any) -> None:
     """Show which cells a run has, what is done and what the rest costs; run nothing."""
-    _show_plan(merged(context, given), results, as_json)
+    options = merged(context, given)
+    show_plan(*_opened(options, results), options.source, as_json)
 
 
-def _opened(options: SweepOptions, folder: Path) -> tuple[Results, Plan]:
+def _opened(options: SweepOptions, folder: Path) -> tuple[Plan, Results]:
     from bench.cells import Plan
     from bench.results import Results
 
     plan = Plan.of(options.sweep())
     results = Results(folder, warn=lambda message: click.echo(f"warning: {message}", err=True))
-    return results, plan
+    return plan, results
 
 
 def _run(
@@ -110,65 +111,16 @@ def _run(
     running: dict[str, Any],
     as_json: bool,
 ) -> int:
-    from bench.execution import execute, pending_cells, resolve_device
-    from bench.launching import check_processes
-    from bench.planning import require
-
-    pending = pending_cells(plan, results)
-    failed = 0
-    if pending:
-        require(pending, results, options.source, tell)
-        try:
-            results.prepare()
-        except StorageError as error:
-            raise UsageError(str(error)) from error
-        used = resolve_device(device)
-        check_processes(used, running["gpus_per_cell"])
-        results.save_plan(plan)
-        _announce(plan, len(pending), used)
-        try:
-            with display() as progress:
-                outcome = execute(plan, results, options.source, used, progress, **running)
-        except KeyboardInterrupt as stop:
-            total = len(plan.cells)
-            return stopping.told(
-                stop, stopping.cells_kept(total - len(pending_cells(plan, results)), total)
-            )
-        failed = len(outcome.failed)
-    _show_tables(results, plan, as_json)
-    if failed:
-        click.echo(f"Failed cells: {failed}. The same command computes them again.", err=True)
-        return SOME_FAILED
-    return 0
-
-
-def _submit(
-    options: SweepOptions, folder: Path, profile: str, device: str, dry_run: bool, as_json: bool
-) -> None:
-    from bench.cli.submitting import show_dry_run, show_submitted
     from bench.execution import pending_cells
-    from bench.planning import require
-    from slurm import commands, profiles
 
-    asked = profiles.read(profile)
-    results, plan = _opened(options, folder)
-    if dry_run:
-        show_dry_run(plan, results, options.source, asked, device, as_json)
-        return
-    commands.require()
-    require(pending_cells(plan, results), results, options.source, tell)
-    show_submitted(plan, results, options.source, asked, device, as_json)
-
-
-def _announce(plan: Plan, pending: int, device: str) -> None:
-    first = plan.cells[0]
-    protocols = sorted({cell.protocol.spec for cell in plan.cells})
-    models = sorted({cell.model.spec for cell in plan.cells})
-    click.echo(
-        f"{first.dataset.spec}: {pending} of {len(plan.cells)} cells to compute, "
-        f"model {', '.join(models)}, protocol {', '.join(protocols)}, device {device}",
-        err=True,
-    )
+    code = compute(plan, results, options.source, device, **running)
+    if code in (INTERRUPTED, TERMINATED):
+        return code
+    _show_tables(results, plan, as_json)
+    if code == SOME_FAILED:
+        failed = len(pending_cells(plan, results))
+        click.echo(f"Failed cells: {failed}. The same command computes them again.", err=True)
+    return code
 
 
 def _show_tables(results: Results, plan: Plan, as_json: bool) -> None:
@@ -194,21 +146,3 @@ def _show_tables(results: Results, plan: Plan, as_json: bool) -> None:
     last = plan.cells[-1]
     asked = shlex.quote(f"{last.method.spec}:{last.budget.label}")
     click.echo(f"A number's origin: bench why {asked}{where}", err=True)
-
-
-def _show_plan(options: SweepOptions, folder: Path, as_json: bool) -> None:
-    from bench.planning import forecast
-    from reports import tables
-    from reports.plans import plan_table
-
-    results, plan = _opened(options, folder)
-    try:
-        results.check()
-    except StorageError as error:
-        raise UsageError(str(error)) from error
-    expected = forecast(plan, results, options.source)
-    table = plan_table(expected)
-    if as_json:
-        click.echo(json.dumps(tables.as_json(table) | expected.to_json(), indent=1))
-    else:
-        click.echo(tables.as_text(table))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.display import tell
 from bench.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +22,29 @@ if TYPE_CHECKING:
     from slurm.profiles import Profile
     from slurm.requests import Taught
     from slurm.submissions import SubmittedArray
+
+
+def submit(
+    plan: Plan,
+    results: Results,
+    source: Source,
+    profile: str,
+    device: str,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Submit what is pending by the profile of this name, or show what would be."""
+    from bench.execution import pending_cells
+    from bench.planning import require
+    from slurm import commands, profiles
+
+    asked = profiles.read(profile)
+    if dry_run:
+        show_dry_run(plan, results, source, asked, device, as_json)
+        return
+    commands.require()
+    require(pending_cells(plan, results), results, source, tell)
+    show_submitted(plan, results, source, asked, device, as_json)
 
 
 def show_dry_run(

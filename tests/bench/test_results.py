@@ -12,7 +12,7 @@ from bench.budgets import Budget
 from bench.cells import Cell, Plan
 from bench.contract import METHODS
 from bench.datasets import DATASETS
-from bench.errors import BenchError, StorageError
+from bench.errors import BenchError, DataError, StorageError
 from bench.identity import cell_id
 from bench.models import MODELS
 from bench.protocols import PROTOCOLS
@@ -321,6 +321,23 @@ def test_many_workers_may_make_the_folder_at_once(tmp_path):
             worker.join()
         shutil.rmtree(folder)
     assert errors == []
+
+
+def test_a_new_plan_that_is_refused_before_any_cell_ended_is_forgotten(results):
+    plan = Plan((cell(), cell(seed=1)))
+
+    def refused(error):
+        with pytest.raises(type(error)), results.planned(plan):
+            raise error
+        return not list((results.folder / "plans").glob("*"))
+
+    assert refused(DataError("no data"))
+    assert not refused(StorageError("disk full"))  # cells may have begun
+    assert not refused(DataError("it was there before"))
+    path = results.save_plan(plan)
+    path.unlink()
+    results.write_record(cell(), content(90.0))
+    assert not refused(DataError("after a cell"))
 
 
 def test_a_plan_is_kept_under_its_id(results):

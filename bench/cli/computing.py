@@ -1,0 +1,87 @@
+"""Showing a plan, and computing its cells on this machine, for the commands that do."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cli import stopping
+from bench.cli.codes import SOME_FAILED
+from bench.cli.display import display, tell
+from bench.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from bench.cells import Plan
+    from bench.datasets import Source
+    from bench.results import Results
+
+
+def show_plan(plan: Plan, results: Results, source: Source, as_json: bool) -> None:
+    """Show which cells a plan has, what is done and what the rest costs."""
+    from bench.planning import forecast
+    from reports import tables
+    from reports.plans import plan_table
+
+    try:
+        results.check()
+    except StorageError as error:
+        raise UsageError(str(error)) from error
+    expected = forecast(plan, results, source)
+    table = plan_table(expected)
+    if as_json:
+        click.echo(json.dumps(tables.as_json(table) | expected.to_json(), indent=1))
+    else:
+        click.echo(tables.as_text(table))
+
+
+def compute(
+    plan: Plan,
+    results: Results,
+    source: Source,
+    device: str,
+    *,
+    threads: int | None,
+    pack: int | None,
+    gpus_per_cell: int = 1,
+) -> int:
+    """Compute what is pending; return the exit code, which is that of a stop where one came."""
+    from bench.execution import execute, pending_cells, resolve_device
+    from bench.launching import check_processes
+    from bench.planning import require
+
+    pending = pending_cells(plan, results)
+    if not pending:
+        return 0
+    require(pending, results, source, tell)
+    try:
+        results.prepare()
+    except StorageError as error:
+        raise UsageError(str(error)) from error
+    used = resolve_device(device)
+    check_processes(used, gpus_per_cell)
+    with results.planned(plan):
+        _announce(plan, len(pending), used)
+        try:
+            with display() as progress:
+                outcome = execute(
+                    plan, results, source, used, progress,
+                    threads=threads, pack=pack, gpus_per_cell=gpus_per_cell,
+                )  # fmt: skip
+        except KeyboardInterrupt as stop:
+            total = len(plan.cells)
+            kept = total - len(pending_cells(plan, results))
+            return stopping.told(stop, stopping.cells_kept(kept, total))
+    return SOME_FAILED if outcome.failed else 0
+
+
+def _announce(plan: Plan, pending: int, device: str) -> None:
+    first = plan.cells[0]
+    protocols = sorted({cell.protocol.spec for cell in plan.cells})
+    models = sorted({cell.model.spec for cell in plan.cells})
+    click.echo(
+        f"{first.dataset.spec}: {pending} of {len(plan.cells)} cells to compute, "
+        f"model {', '.join(models)}, protocol {', '.join(protocols)}, device {device}",
+        err=True,
+    )
