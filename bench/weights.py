@@ -90,7 +90,9 @@ class WeightsFile:
     side : int or None
         Side in pixels of the images that they were trained on.
     sha256 : str
-        What a download must have; empty where nobody told it.
+        What a download must have; empty where none is known.
+    sha256_from : str
+        Whose file has that sum, for the message when a download has another.
 
     Notes
     -----
@@ -104,6 +106,7 @@ class WeightsFile:
     url: str
     side: int | None = None
     sha256: str = ""
+    sha256_from: str = "the published file"
 
     @property
     def path(self) -> Path:
@@ -184,8 +187,8 @@ class WeightsFile:
     def _require_expected(self, found: str) -> None:
         if self.sha256 and found != self.sha256 and not self._pin.is_file():
             raise DamagedFileError(
-                f"{self.url} gave sha256 {found}, not {self.sha256[:16]}... as expected.\n"
-                f"Try again, or write the sum that you trust into {self._pin}"
+                f"{self.url} gave sha256 {found}, not {self.sha256[:16]}... of {self.sha256_from}."
+                f"\nTry again, or write the sum that you trust into {self._pin}"
             )
 
     def _chunks(self) -> Iterator[bytes]:

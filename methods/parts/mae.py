@@ -39,9 +39,10 @@ RELEASED = WeightsFile(
     "mae_visualize_vit_large_ganloss.pth",
     "https://dl.fbaipublicfiles.com/mae/visualize/mae_visualize_vit_large_ganloss.pth",
     side=224,
-    # MAE's authors tell no sum. This one is that of the copy in Yiming-M/MAE-AD at 6001cc9 (its
-    # Git LFS pointer), whose 1,318,315,181 bytes are those of the network's 398 tensors.
+    # MAE's authors tell no sum. This one stands in a Git LFS pointer of Yiming-M/MAE-AD at
+    # 6001cc9, beside a size of 1,318,315,181 bytes. We have compared it with no file of theirs.
     sha256="43aa075e36851bc577d7c5fcb40de500ece09b622c80ae4e9711395a432a3061",
+    sha256_from="a copy in Yiming-M/MAE-AD (MAE's authors tell no sum)",
 )
 
 

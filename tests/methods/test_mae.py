@@ -282,17 +282,20 @@ def test_a_download_must_have_the_expected_sum(weights, tmp_path, expected):
     if expected == "published":
         assert asked.obtain().read_bytes() == b"published"
         return
-    with pytest.raises(DamagedFileError, match="as expected") as caught:
+    with pytest.raises(DamagedFileError, match="of the published file") as caught:
         asked.obtain()
     assert len(str(caught.value).splitlines()) == 2
     assert list(weights.path.parent.iterdir()) == []
     pin = weights.path.with_name("tiny.pth.sha256")
-    pin.write_text(hashlib.sha256(b"published").hexdigest())  # the user's word counts more
+    found = hashlib.sha256(b"published").hexdigest()
+    assert found in str(caught.value)
+    pin.write_text(found)  # the user's word counts more
     assert asked.obtain().read_bytes() == b"published"
 
 
 def test_the_released_checkpoint_has_a_sum_and_files_that_lie_there_are_the_users(weights):
     assert len(bytes.fromhex(RELEASED.sha256)) == 32
+    assert "authors tell no sum" in RELEASED.sha256_from
     own = replace(weights, sha256=RELEASED.sha256)
     own.path.write_bytes(b"of the user's own")
     assert own.obtain() == own.path
