@@ -108,7 +108,8 @@ def global_mean(maps: Tensor) -> Tensor:
     """
     if maps.requires_grad:
         maps.register_hook(  # type: ignore[no-untyped-call]
-            lambda owed: owed.contiguous(memory_format=torch.channels_last)
+            # The layout by permuting: vmap knows no channels-last.
+            lambda owed: owed.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
         )
     return maps.mean((2, 3))
 

@@ -43,6 +43,14 @@ def test_a_global_means_gradient_is_torchs_laid_out_as_the_maps(dtype):
     assert arrived[0].is_contiguous(**laid_out)
 
 
+def test_gradients_of_many_losses_at_once_go_through_a_global_mean():
+    maps = torch.randn(2, 8, 4, 3)
+    jacobian = torch.func.jacrev(global_mean)(maps)
+    by_image = torch.func.vmap(torch.func.grad(lambda one: global_mean(one[None]).sum()))(maps)
+    assert jacobian.equal(torch.func.jacrev(lambda one: one.mean((2, 3)))(maps))
+    assert by_image.equal(torch.full_like(maps, 1 / 12))
+
+
 @pytest.mark.parametrize("architecture", ["resnet10t", "vit_tiny_patch16_224"])
 def test_a_timm_network_gives_features_and_logits(architecture):
     network = MODELS.make_one(f"timm[architecture={architecture}]").build((32, 32, 3), 5).eval()
