@@ -152,7 +152,7 @@ def _seen(values: Tensor, row: Reach, column: Reach) -> Tensor:
 
 def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
     """Write a product to places of a map or a kernel, at once where these lie side by side."""
-    if out.is_contiguous():
+    if out.is_contiguous() and not torch.is_grad_enabled():  # a gradient's gradient needs copies
         torch.mm(left, right, out=out.view(len(left), out.shape[-1]))
     else:
         out.copy_((left @ right).view(out.shape))

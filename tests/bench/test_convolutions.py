@@ -191,3 +191,13 @@ def test_strides_over_few_channels_of_large_maps_leave_the_process_alive(inputs)
     ).square().sum().backward()
     for found, wanted in ((images.grad, exact.grad), (layer.weight.grad, weight.grad)):
         assert torch.allclose(found.double(), wanted, rtol=1e-4, atol=1e-4 * wanted.abs().max())
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 2), (3, 1), (3, 2)])
+def test_a_products_gradient_has_a_gradient(kernel, stride):
+    """As methods that match gradients need it."""
+    drawn = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 2, 3, 4, generator=drawn, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(2, 2, kernel, kernel, generator=drawn, dtype=torch.float64)
+    asked = (images, weight.requires_grad_(), stride)
+    assert torch.autograd.gradgradcheck(Product.apply, asked)
