@@ -83,7 +83,8 @@ class Effect:
         """Return the one-sided p-value of Student's test that the mean is above ``null``.
 
         It is 1 for one value. Values that are all the same have no spread to judge by; they get the
-        sign test's, one half to the power of their number, on the side where they lie.
+        sign test's, on the side where they lie: one half to the power of their number, of two for
+        seeds that are crossed.
         """
         from scipy.special import stdtr
 
