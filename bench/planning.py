@@ -136,7 +136,7 @@ def forecast(plan: Plan, results: Results, source: Source) -> Forecast:
     waiting = {cell.id for cell in pending}
     counts = np.array([*plan.cells[0].dataset.training_counts(source).values()], dtype=np.int64)
     available = int(counts.sum())
-    rates, kinds = _measured(results)
+    rates, kinds = measured(results)
     cells = []
     for cell in plan.cells:
         seen, load = images_seen(cell, available), expected_load(cell, available)
@@ -296,7 +296,7 @@ def closure(artefacts: Iterable[Artefact]) -> dict[str, Artefact]:
     return found
 
 
-def _measured(
+def measured(
     results: Results,
 ) -> tuple[dict[tuple[str, ...], float], dict[tuple[str, ...], float]]:
     """Return what the records here tell of speed.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from statistics import median
 from typing import TYPE_CHECKING, Any, cast
 
 from bench.context import RunContext
 from bench.identity import canonical_json
-from bench.planning import NOT_LOADED, closure, declared, forecast
+from bench.planning import NOT_LOADED, closure, declared, forecast, measured
 from bench.selecting import compressed_set
 from slurm.requests import Need, Taught
 
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from bench.datasets import Source
     from bench.planning import Forecast
     from bench.results import Results
-
-    Times = dict[tuple[str, str, str], float]
 
 
 def needs(
@@ -84,7 +81,7 @@ class _Missing:
         self._results = results
         self._names = _Names(results)
         self._seconds = {known.id: known.seconds for known in expected.artefacts}
-        self._times = _measured(results)
+        _, self._times = measured(results)
         self._is_there: dict[str, bool] = {}
 
     def of(self, cell: Cell) -> dict[str, float | None]:
@@ -146,13 +143,3 @@ class _Declared:
     def compressed_set(self, budget: Budget) -> Artefact:
         """Return the artefact that holds what is kept for a budget."""
         return compressed_set(cast("Method", self), NOT_LOADED, budget, self.context)
-
-
-def _measured(results: Results) -> Times:
-    """Return the seconds of artefacts in the records here, by data set, method and kind."""
-    times: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for record in results.records(details=False):
-        specs = record["specs"]
-        for artefact in record["cost"]["artefacts"].values():
-            times[specs["dataset"], specs["method"], artefact["kind"]].append(artefact["seconds"])
-    return {key: median(values) for key, values in times.items()}
