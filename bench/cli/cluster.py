@@ -24,7 +24,7 @@ from bench.cli.options import (
     threads_option,
 )
 from bench.cli.submitting import where
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, DataError, UsageError
 
 if TYPE_CHECKING:
     from bench.cells import Plan
@@ -170,7 +170,11 @@ def cancel(results: Path) -> None:
 @click.command()
 @results_option
 @slurm_option
-@click.option("--data", type=click.Path(path_type=Path), help="Where the data set is, if it moved.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Where the data set is, if it moved; plans of other data are left.",
+)
 @click.option("--device", help="auto, cpu, cuda or cuda:N; default: as before.")
 @click.option(
     "--attempts",
@@ -207,8 +211,7 @@ def retry(
     running = {"threads": threads, "pack": pack, "gpus_per_cell": gpus_per_cell}
     folder = _opened(results)
     failed = False
-    for plan in _plans(folder):
-        source, used = _as_before(folder, plan, data, device)
+    for plan, source, used in _accepted(folder, _plans(folder), data, device):
         if slurm is not None:
             _resubmit(plan, folder, source, slurm, used, attempts)
         else:
@@ -230,6 +233,39 @@ def _plans(results: Results) -> list[Plan]:
     return found
 
 
+def _accepted(
+    results: Results, plans: list[Plan], data: Path | None, device: str | None
+) -> list[tuple[Plan, Source, str]]:
+    """Return the plans to go on with, each with its source and device, before any of them begins.
+
+    ``--data`` is for the plans whose images it has: the others are left, and that is told.
+    """
+    from bench.execution import check_data, pending_cells
+    from bench.planning import require
+
+    accepted, others, pending_here = [], [], False
+    for plan in plans:
+        source, used = _as_before(results, plan, data, device)
+        pending = pending_cells(plan, results)
+        try:
+            check_data(pending, source)
+        except DataError as error:
+            others.append((plan, len(pending), error))
+            continue
+        require(pending, results, source, tell)
+        accepted.append((plan, source, used))
+        pending_here |= bool(pending)
+    if others and (data is None or not pending_here):
+        raise others[0][2]
+    for plan, count, reason in others:
+        click.echo(
+            f"plan {plan.id} ({plan.cells[0].dataset.spec}, {count} cells to compute) is left, "
+            f"--data {data} is not its data: {reason}",
+            err=True,
+        )
+    return accepted
+
+
 def _as_before(
     results: Results, plan: Plan, data: Path | None, device: str | None
 ) -> tuple[Source, str]:
@@ -249,7 +285,6 @@ def _resubmit(
 ) -> None:
     from bench.cli.submitting import show_submitted
     from bench.execution import pending_cells
-    from bench.planning import require
     from slurm import profiles, submissions
     from slurm.retrying import lessons
 
@@ -257,7 +292,6 @@ def _resubmit(
     if not cells:
         click.echo(f"Nothing to submit: all {len(plan.cells)} cells of {plan.id} have a record.")
         return
-    require(cells, results, source, tell)
     pending = [cell.id for cell in cells]
     learnt = lessons(pending, results, submissions.read_all(results.folder), attempts)
     if learnt.exhausted:
@@ -297,10 +331,8 @@ def _warn_of_limits(whose: str, most: Ask, profile: Profile, name: str) -> None:
 def _run_again(
     plan: Plan, results: Results, source: Source, device: str, running: dict[str, Any]
 ) -> bool:
-    from bench.execution import execute, pending_cells, resolve_device
-    from bench.planning import require
+    from bench.execution import execute, resolve_device
 
-    require(pending_cells(plan, results), results, source, tell)
     used = resolve_device(device)
     with display() as progress:
         outcome = execute(plan, results, source, used, progress, **running)

@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
+from image_folders import imagefolder, save
 from slurm_queue import fail
 
+from bench.budgets import Budget
 from bench.cells import Plan
 from bench.cli import cli
 from bench.datasets import Source
+from bench.errors import DataError
 from bench.execution import Outcome, execute
 from slurm import limits, profiles, submissions
 from slurm.accounting import keep_accounts, runs_of
@@ -262,3 +265,30 @@ class TestRetry:
         done = CliRunner().invoke(cli, ["retry", "--results", str(results.folder)])
         assert "planned for other images than digits has: others, not" in str(done.exception)
         assert not list(results.records())
+
+    def test_named_data_are_for_the_plans_whose_images_they_have(self, plan, results, tmp_path):
+        digits, photos = plan(seeds=2), tmp_path / "photos"
+        for split in ("train", "test"):
+            for number, name in enumerate("aabb"):
+                save(photos / split / name / f"{number}.png")
+        dataset, source = imagefolder(photos)
+        told = {"dataset": dataset, "fingerprint": dataset.fingerprint(source)}
+        of_photos = Plan(tuple(
+            replace(one, budget=Budget.parse("50"), **told) for one in plan(seeds=1).cells
+        ))  # fmt: skip
+        for one in (digits, of_photos):
+            results.save_plan(one)
+        command = ["retry", "--results", str(results.folder)]
+        done = CliRunner().invoke(cli, command)
+        assert isinstance(done.exception, DataError)  # nobody knows where the photos are
+        assert not list(results.records())  # refused before any plan began
+
+        command += ["--data", str(photos)]
+        done = CliRunner().invoke(cli, command, catch_exceptions=False)
+        assert done.exit_code == 0
+        assert f"plan {digits.id} (digits, 2 cells to compute) is left" in done.output
+        assert "1 cells computed, 0 failed" in done.output
+        assert [record["id"] for record in results.records()] == [of_photos.cells[0].id]
+
+        done = CliRunner().invoke(cli, command)  # nothing is left that these data are for
+        assert isinstance(done.exception, DataError)
