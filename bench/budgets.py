@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.arrays import FloatArray, IntArray
 
 _SMALLEST = Decimal("1e-6")
-_ALLOWED = "Give percents above 0 and at most 100, for example --ratios 10,20,30 or 10b (of bytes)"
+_ALLOWED = "Give a percent above 0 and at most 100, for example 20"
 _BYTES = "b"
 
 

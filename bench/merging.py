@@ -90,14 +90,14 @@ def merge(sources: Sequence[Path], into: Path, warn: Warn) -> Merged:
     UsageError
         When a source is no results folder, or one folder is named twice.
     StorageError
-        When a newer bench wrote a record, or nothing can be written.
+        When `into` is no results folder, a newer bench wrote a record, or nothing can be written.
     """
     named = [folder.resolve() for folder in (*sources, into)]
     if len(set(named)) < len(named):
         raise UsageError("one folder is named twice. Name each source once, and --into another one")
     for folder in sources:
-        Results(folder).require()
-    results = Results(into, warn)
+        Results(folder, named="as a source").require()
+    results = Results(into, warn, named="with --into")
     results.prepare()
     job = _Merge([into, *sources], warn)
     job.records()

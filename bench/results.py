@@ -44,10 +44,18 @@ class Results:
         Made when something is first written.
     warn : callable
         Told of damaged files, which are set aside and computed anew.
+    named : str
+        How a user names the folder, for what is told of a wrong one.
     """
 
-    def __init__(self, folder: Path, warn: Callable[[str], None] = lambda message: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        warn: Callable[[str], None] = lambda message: None,
+        named: str = "with --results",
+    ) -> None:
         self.folder = folder
+        self._named = named
         self.warn = warn
         self.artefacts = ArtefactStore(folder / "artefacts", warn)
         self.leases = Leases(folder / "leases")
@@ -71,11 +79,11 @@ class Results:
         """
         mark = self.folder / _MARK
         if self.folder.exists() and not self.folder.is_dir():
-            raise StorageError(f"{self.folder} is a file. Name a folder with --results")
+            raise StorageError(f"{self.folder} is a file. Name a folder {self._named}")
         if self._holds_something() and not mark.exists():
             raise StorageError(
                 f"{self.folder} has files but is no results folder. "
-                "Name an empty or a new folder with --results"
+                f"Name an empty or a new folder {self._named}"
             )
         marked = self._read(mark, read_named)
         if marked is not None:
@@ -134,7 +142,7 @@ class Results:
         if not (self.folder / _MARK).exists():
             raise UsageError(
                 f"{self.folder} is no results folder (it has no {_MARK}). "
-                "Name one with --results; bench run makes it"
+                f"Name one {self._named}; bench run makes it"
             )
 
     def save_plan(self, plan: Plan) -> Path:

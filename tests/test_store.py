@@ -108,7 +108,8 @@ def test_merge_tells_of_damage_and_exits_with_1(bench, folders):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["merge", "A", "nowhere", "--into", "C"], "nowhere is no results folder"),
+        (["merge", "A", "nowhere", "--into", "C"], "Name one as a source; bench run makes it"),
+        (["merge", "A", "--into", "."], "Name an empty or a new folder with --into"),
         (["merge", "A", "--into", "A"], "named twice"),
         (["merge", "A"], "Missing option '--into'"),
         (["export", "--results", "A"], "Give --parquet FILE or --csv FILE"),
