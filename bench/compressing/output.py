@@ -12,7 +12,7 @@ import uuid
 import zipfile
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -152,8 +152,15 @@ class Output:
                 "changed. Name another place"
             )
 
-    def finished(self, request: str) -> dict[str, Any] | None:
+    def finished(self, request_on: Callable[[str], str], fingerprint: str) -> dict[str, Any] | None:
         """Return the manifest when the output is complete and of this request.
+
+        Parameters
+        ----------
+        request_on : callable
+            Returns the id of what is asked on the files of a fingerprint.
+        fingerprint : str
+            Of the files that there are.
 
         Raises
         ------
@@ -168,10 +175,10 @@ class Output:
                 f"--out {self.place} {self._what_it_is()}. Name a new or an empty folder, or a new "
                 "file ending in .zip"
             )
-        if manifest["id"] != request:
+        if manifest["id"] != request_on(fingerprint):
             raise UsageError(
-                f"--out {self.place} holds the output of another command "
-                f"({manifest['asked']['words']}), or the images have changed. Name another place"
+                f"--out {self.place} holds the output of "
+                f"{_owner(manifest, request_on, fingerprint)}. Name another place"
             )
         if not self.is_zip:
             kept = kept_files(self.read(INDEX))
@@ -231,6 +238,18 @@ class Output:
             return parsed_manifest(self.read(MANIFEST))
         except (OSError, KeyError, zipfile.BadZipFile, DamagedFileError):
             return None
+
+
+def _owner(manifest: dict[str, Any], request_on: Callable[[str], str], fingerprint: str) -> str:
+    """Return in words whose output a manifest of another request is of."""
+    other, before = f"another command ({manifest['asked']['words']})", manifest.get("files")
+    if before is None:  # older outputs do not tell
+        return f"{other}, or the images have changed"
+    if before == fingerprint:
+        return other
+    if manifest["id"] == request_on(before):
+        return "this command for images that have changed since, or for others"
+    return f"{other} on other images"
 
 
 def manifest_bytes(content: dict[str, Any]) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -113,14 +114,20 @@ def compress(
         raise UsageError("--link symbolic needs a folder of images. Unpack the zip file first")
     if settings.link is Link.SYMBOLIC and output.is_zip:
         raise UsageError("--link symbolic needs a folder as --out. Name one without .zip")
-    request = request_id(asked, files.fingerprint, settings.link)
-    manifest = output.finished(request)
+    fingerprint = files.fingerprint
+    request_on = partial(request_id, asked, link=settings.link)
+    manifest = output.finished(request_on, fingerprint)
     if manifest is None:
         with _work(output) as work:
             start = time.perf_counter()
             chosen = _chosen(asked, files, work, settings, progress or Progress())
             chosen_s = time.perf_counter() - start
-            head = {"schema": 1, "id": request, "asked": _words(asked, files, output)}
+            head = {
+                "schema": 1,
+                "id": request_on(fingerprint),
+                "files": fingerprint,
+                "asked": _words(asked, files, output),
+            }
             with output.writing(settings.link) as writer:
                 manifest = _write(writer, head, files, asked, chosen, chosen_s, report)
     if not settings.keep_work:

@@ -242,7 +242,7 @@ class TestReplacedImages:
         assert run(place, tmp_path / "out", asked, **given) == (first, kept)
         self.replace(place)
         text = refusal(UsageError, lambda: run(place, tmp_path / "out", asked, **given))
-        assert "or the images have changed" in text
+        assert "this command for images that have changed" in text
         shutil.rmtree(tmp_path / "out")
         assert "cat/0.bmp" in run(place, tmp_path / "out", asked, **given)[1]
 

@@ -198,8 +198,11 @@ class TestOutputs:
         before = state(tmp_path)
         for other in (ask(Last(), "50"), ask(Brightest()), ask(Last(), seed=1)):
             text = refusal(UsageError, lambda asked=other: run(photos, tmp_path / out, asked))
-            assert "output of another command (last, 25 %, seed 0)" in text
+            assert "output of another command (last, 25 %, seed 0). Name" in text
         assert state(tmp_path) == before
+        save(photos / "cat" / "08.png")
+        text = refusal(UsageError, lambda: run(photos, tmp_path / out, ask(Brightest())))
+        assert "another command (last, 25 %, seed 0) on other images. Name" in text
 
     def test_other_links_are_another_request(self, photos: Path, tmp_path: Path) -> None:
         run(photos, tmp_path / "out", ask(Last()))
@@ -219,7 +222,7 @@ class TestOutputs:
     def test_changed_images_are_noticed(self, photos: Path, tmp_path: Path) -> None:
         run(photos, tmp_path / "out", ask(Last()))
         save(photos / "cat" / "08.png")
-        assert "images have changed" in refusal(
+        assert "output of this command for images that have changed" in refusal(
             UsageError, lambda: run(photos, tmp_path / "out", ask(Last()))
         )
 
