@@ -191,10 +191,9 @@ class Registry(Generic[C]):
             )
         told = component.identity()
         if told != identity:
-            new = sorted(told["parameters"].keys() - identity["parameters"].keys())
             raise UsageError(
-                f"{self.kind} '{identity['name']}' has other parameters or spellings here than in "
-                f"the plan (new: {', '.join(new) or 'none'}). Plan again with this version of bench"
+                f"{self.kind} '{identity['name']}' has other parameters or versions here than in "
+                f"the plan ({_difference(told, identity)}). Plan again with this version of bench"
             )
         return component
 
@@ -227,3 +226,23 @@ class Registry(Generic[C]):
             self._broken[point.name] = (
                 f"{point.value}: it registers no {self.kind}. Write @register(NAME) above the class"
             )
+
+
+def _difference(here: dict[str, Any], planned: dict[str, Any]) -> str:
+    """Return in words what an identity here has otherwise than that of a plan."""
+    if (here["name"], here["version"]) != (planned["name"], planned["version"]):
+        return (
+            f"{here['name']} of version {here['version']} here, "
+            f"{planned['name']} of version {planned['version']} in the plan"
+        )
+    ours, theirs = here["parameters"], planned["parameters"]
+    if new := sorted(ours.keys() - theirs.keys()):
+        return f"new: {', '.join(new)}"
+    told = [
+        f"{k}={ours[k]} here, {k}={theirs[k]} in the plan" for k in ours if ours[k] != theirs[k]
+    ]
+    before = planned.get("named", {})
+    for name, one in here.get("named", {}).items():
+        if name in before and one != before[name]:
+            told.append(f"{name}: {_difference(one, before[name])}")
+    return "; ".join(told) or "of another form"

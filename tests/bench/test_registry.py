@@ -154,6 +154,21 @@ def test_a_parameter_that_the_plan_does_not_know_is_named():
         THINGS.from_identity(identity)
 
 
+def test_a_named_component_of_another_version_is_told_with_both_versions(monkeypatch):
+    model = MODELS.make_one("resnet8")
+    method = METHODS.make_one("classwise[base=dq]")
+    identity = method.identity()
+    assert identity["named"]
+    monkeypatch.setattr(type(model), "version", model.version + 1)
+    monkeypatch.setattr(METHODS.get("dq"), "version", METHODS.get("dq").version + 1)
+    with pytest.raises(UsageError) as caught:
+        METHODS.from_identity(identity)
+    now = METHODS.get("dq").version
+    assert f"base: dq of version {now} here, dq of version {now - 1} in the plan" in str(
+        caught.value
+    )
+
+
 def test_a_parameter_that_is_gone_is_named():
     identity = Toy().identity()
     identity["parameters"]["old"] = 1
