@@ -66,11 +66,42 @@ def test_the_first_thing_that_is_done_is_told_at_once_and_the_next_after_a_while
     shown.stage("training", 1, 10)
     clock.now += 29
     shown.stage("training", 2, 10)
-    assert capsys.readouterr().err == "[ 2/12] label of cell-0: making embeddings\n"
+    told = "[ 2/12] label of cell-0: making embeddings\n[ 2/12] label of cell-0: training 1/10\n"
+    assert capsys.readouterr().err == told
     clock.now += 2
     shown.stage("training", 3, 10)
     shown.waiting("bins made by another bench run (process 7 on here)")
     assert capsys.readouterr().err == "[ 2/12] label of cell-0: training 3/10\n"
+
+
+def test_a_line_is_not_left_standing_when_its_stage_is_over(
+    shown: Any, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown.cell_started(CELLS[0])
+    shown.stage("choosing images", 0, 0)
+    shown.stage("training", 0, 0)  # an epoch of full data takes minutes
+    shown.cell_finished(CELLS[0], RECORD)
+    for cell in CELLS[1:4]:  # quick ones are told by their results alone
+        shown.cell_started(cell)
+        shown.stage("choosing images", 0, 0)
+        shown.stage("training", 0, 0)
+        shown.cell_finished(cell, RECORD)
+    lines = [line.split(": ", 1)[1] for line in capsys.readouterr().err.splitlines()]
+    assert lines[:2] == ["choosing images", "training"]
+    assert len(lines) == 2 + 4
+    assert all("90.00 %" in line for line in lines[2:])
+
+
+def test_packed_cells_in_turn_do_not_tell_each_stage(
+    shown: Any, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for cell in CELLS[:2]:
+        shown.cell_started(cell)
+    for _ in range(5):
+        for cell, stage in ((CELLS[0], "choosing images"), (CELLS[1], "training")):
+            shown.about(cell)
+            shown.stage(stage, 0, 0)
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_waiting_is_told_at_once_where_nothing_else_is_done(

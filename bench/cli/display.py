@@ -43,6 +43,8 @@ class PlainDisplay(Counting):
         super().__init__()
         self._begun: dict[str, float] = {}
         self._last_line = -math.inf  # what is done first is told at once
+        self._told: tuple[Cell | None, str] | None = None
+        """The cell and the stage that the last line tells, where it tells one."""
 
     def cell_started(self, cell: Cell) -> None:
         """Remember when the cell began."""
@@ -50,10 +52,12 @@ class PlainDisplay(Counting):
         self._begun[cell.id] = time.monotonic()
 
     def stage(self, stage: str, done: int, total: int) -> None:
-        """Tell a long stage's state."""
+        """Tell a long stage's state, and the cell's next one where the last line would be wrong."""
         super().stage(stage, done, total)
-        if time.monotonic() - self._last_line > _QUIET_S:
+        is_over = self._told is not None and self._told[0] is self._cell and self._told[1] != stage
+        if is_over or time.monotonic() - self._last_line > _QUIET_S:
             self._line(f"{self._cell and self._cell.label}: {_stage(stage, done, total)}")
+            self._told = self._cell, stage
 
     def waiting(self, reason: str) -> None:
         """Tell now and then what is waited for."""
@@ -78,6 +82,7 @@ class PlainDisplay(Counting):
 
     def _line(self, text: str) -> None:
         self._last_line = time.monotonic()
+        self._told = None
         width = len(str(self.total))
         click.echo(f"[{self.done + self.failed:{width}}/{self.total}] {text}", err=True)
 
