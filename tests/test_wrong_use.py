@@ -98,6 +98,7 @@ WRONG = {
         ["--dataset", "imagefolder", "--data", "."], ["train/CLASS/IMAGE", "test/CLASS/IMAGE"],
     ),
     "missing sweep file": (["nowhere.toml"], ["nowhere.toml", "No such file"]),
+    "too many threads": (["--threads", "100000"], ["--threads", "1<=x<=1024"]),
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import click
 
 from bench.choices import By, Link
 from bench.cli import stopping
-from bench.cli.options import debug_option, json_option
+from bench.cli.options import MOST_THREADS, debug_option, json_option
 from bench.cli.stages import stages
 from bench.errors import UsageError
 
@@ -157,7 +157,9 @@ def _most_pixels(method: Method) -> int:
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="Selection seed."
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads; default: one a core.")
+@click.option(
+    "--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads; default: one a core."
+)
 @click.option(
     "--keep-work",
     is_flag=True,

@@ -137,10 +137,14 @@ class Pack(click.ParamType[int | None]):
         return int(text)
 
 
+MOST_THREADS = 1024
+"""Of the option --threads: tens of thousands end the process inside of BLAS."""
+
+
 def threads_option(function: F) -> F:
     """Add the option for the CPU threads of a training run."""
     return click.option(
-        "--threads", type=click.IntRange(1),
+        "--threads", type=click.IntRange(1, MOST_THREADS),
         help="CPU threads; default: what pays for the images' size.",
     )(function)  # fmt: skip
 

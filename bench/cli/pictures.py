@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import stopping
-from bench.cli.options import debug_option, results_option
+from bench.cli.options import debug_option, results_option, threads_option
 from bench.errors import BenchError, StorageError, UsageError
 from bench.progress import Progress
 
@@ -48,11 +48,7 @@ if TYPE_CHECKING:
     help="Pixels of a picture's side.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option(
-    "--threads",
-    type=click.IntRange(1),
-    help="CPU threads; default: what pays for the images' size.",
-)
+@threads_option
 @results_option
 @debug_option
 @stopping.resumes
