@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class UnreadableImageError(Exception):
-    """A file is no image, or not a whole one; the message is Pillow's reason."""
+    """A file is no image, or not a whole one; the message is the reason, without the file's name."""
 
 
 def decode(content: bytes, size: int = 0, is_draft: bool = False) -> ByteArray:
@@ -39,7 +39,7 @@ def decode(content: bytes, size: int = 0, is_draft: bool = False) -> ByteArray:
     UnreadableImageError
         When the file is damaged, cut off, or of a kind that is not known.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -48,6 +48,9 @@ def decode(content: bytes, size: int = 0, is_draft: bool = False) -> ByteArray:
             rgb = _as_rgb(image)
     except MemoryError:
         raise
+    except UnidentifiedImageError:  # Pillow names the object in memory, which no user knows
+        reason = "it is of no known kind" if content else "it has no content"
+        raise UnreadableImageError(reason) from None
     except Exception as error:  # Pillow raises whatever the format's plugin raises
         raise UnreadableImageError(str(error) or type(error).__name__) from None
     if size:

@@ -145,8 +145,16 @@ class TestBrokenImages:
 
     @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n" + b"0" * 50])
     def test_bytes_that_are_no_image_are_unreadable(self, content: bytes) -> None:
-        with pytest.raises(UnreadableImageError):
+        with pytest.raises(UnreadableImageError) as caught:
             decode(content)
+        assert "object at" not in str(caught.value)  # Pillow's name of bytes in memory
+
+    def test_an_empty_file_is_named_and_told_as_such(self, tmp_path: Path) -> None:
+        (tmp_path / "empty.png").touch()
+        tree = file_tree(tmp_path)
+        images = LazyImages(tree, tree.entries(), SIDE, PLENTY)
+        with pytest.raises(DataError, match=r"image empty\.png cannot be read \(it has no content"):
+            images[0]
 
 
 def jpeg(pixels: np.ndarray, mode: str = "RGB", **options: Any) -> bytes:
