@@ -32,6 +32,10 @@ class StorageError(BenchError):
     """A file could not be written or read; what was complete before is still there."""
 
 
+class FolderError(StorageError, UsageError):
+    """A results folder is something else, or cannot be written; nothing was begun."""
+
+
 class DiskFullError(StorageError):
     """A file did not fit on the disk any more."""
 

@@ -7,6 +7,7 @@ processes share it in slices of time, or truly at once where NVIDIA's MPS runs.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -266,13 +267,19 @@ def serve(connection: Connection, setting: Setting) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the crew's own to answer
     signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    with contextlib.suppress(_Stopped, EOFError, BrokenPipeError):
+        _answer(connection, setting)
+
+
+def _answer(connection: Connection, setting: Setting) -> None:
+    """Tell what became of each cell, or what this process cannot go on from."""
     try:
         for state, has_lost_device in _attended(connection, setting):
             connection.send(("ended", state.value, has_lost_device))
             if has_lost_device:
                 return
-    except (_Stopped, EOFError, BrokenPipeError):
-        return
+    except (EOFError, BrokenPipeError):
+        raise
     except Exception as error:
         kind, message = type(error).__name__, str(error) or "no message"
         connection.send(("broken", kind, message, traceback.format_exc()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.artefacts import ArtefactStore
 from bench.checkpoints import Checkpoint
 from bench.consolidation import LEAST, Consolidation, Part
-from bench.errors import BenchError, DamagedFileError, StorageError, UsageError
+from bench.errors import BenchError, DamagedFileError, FolderError, StorageError, UsageError
 from bench.identity import canonical_json, cell_id, text_digest
 from bench.leases import Leases
 from bench.records import RECORD_SCHEMA, read_named, read_record, refuse_newer
@@ -56,6 +56,7 @@ class Results:
     ) -> None:
         self.folder = folder
         self._named = named
+        self._mark = folder / _MARK
         self.warn = warn
         self.artefacts = ArtefactStore(folder / "artefacts", warn)
         self.leases = Leases(folder / "leases")
@@ -64,33 +65,37 @@ class Results:
         )
 
     def prepare(self) -> None:
-        """Make the folder, or raise a BenchError when it is not one that can be written."""
+        """Make the folder, or raise a FolderError when it is not one that can be written."""
         self.check()
-        require_writable(self.folder)
-        mark = self.folder / _MARK
-        marked = self._read(mark, read_named)
+        try:
+            require_writable(self.folder)
+            self._write_mark()
+        except StorageError as error:
+            raise FolderError(str(error)) from error
+
+    def _write_mark(self) -> None:
+        marked = self._read(self._mark, read_named)
         if marked is None or marked["schema"] < RECORD_SCHEMA:  # an older bench shall refuse it
-            write_json(mark, {"schema": RECORD_SCHEMA, "id": mark.stem})
+            write_json(self._mark, {"schema": RECORD_SCHEMA, "id": self._mark.stem})
 
     def check(self) -> None:
-        """Raise a StorageError when this is something else than a results folder, or a newer one.
+        """Raise a FolderError when this is something else than a results folder, or a newer one.
 
         A folder that is empty or not there passes.
         """
-        mark = self.folder / _MARK
         if self.folder.exists() and not self.folder.is_dir():
-            raise StorageError(f"{self.folder} is a file. Name a folder {self._named}")
-        if self._holds_something() and not mark.exists():
-            raise StorageError(
+            raise FolderError(f"{self.folder} is a file. Name a folder {self._named}")
+        if self._holds_something() and not self._mark.exists():
+            raise FolderError(
                 f"{self.folder} has files but is no results folder. "
                 f"Name an empty or a new folder {self._named}"
             )
-        marked = self._read(mark, read_named)
+        marked = self._read(self._mark, read_named)
         if marked is not None:
             try:
                 refuse_newer(marked["schema"])
             except StorageError as error:
-                raise StorageError(f"{self.folder} {error}") from None
+                raise FolderError(f"{self.folder} {error}") from None
 
     def record(self, cell_id: str) -> dict[str, Any] | None:
         """Return a cell's record, or None when there is none; a damaged one is set aside."""
@@ -139,7 +144,7 @@ class Results:
 
     def require(self) -> None:
         """Raise a UsageError when this is no results folder."""
-        if not (self.folder / _MARK).exists():
+        if not self._mark.exists():
             raise UsageError(
                 f"{self.folder} is no results folder (it has no {_MARK}). "
                 f"Name one {self._named}; bench run makes it"
@@ -147,28 +152,46 @@ class Results:
 
     def save_plan(self, plan: Plan) -> Path:
         """Keep a plan, so that its state can be asked for later; a damaged file is set aside."""
-        path = self.folder / "plans" / f"{plan.id}.json"
+        path = self._plan_path(plan)
         if self._read(path, read_json) is None:
             plan.save(path)
+        self._write_mark()  # a run beside this one that was refused may have taken it back
         return path
 
     @contextmanager
-    def planned(self, plan: Plan) -> Iterator[None]:
-        """Keep a plan for a block that computes it.
+    def as_before_if_refused(self, plan: Plan | None = None) -> Iterator[None]:
+        """Take back what a block makes here where it is refused before any cell has ended.
 
-        A new one is forgotten where the block is refused, by data that are missing perhaps, before
-        any of its cells has ended.
+        Data that are missing may refuse it, or a device. What it made by then is the plan's file,
+        folders without a file and, where nothing else lies there, the results folder itself.
         """
-        path = self.folder / "plans" / f"{plan.id}.json"
-        is_new = not path.exists()
-        self.save_plan(plan)
+        cells = () if plan is None else plan.cells
+        new_plan = None if plan is None else self._plan_path(plan)
+        if new_plan is not None and new_plan.exists():
+            new_plan = None
+        is_new = not self._mark.exists()
+        missing = [one for one in (self.folder, *self.folder.parents) if not one.exists()]
+        rooms = _inside(self.folder)
         try:
             yield
         except UsageError:
-            ended = (self.record(cell.id) or self.failure(cell.id) for cell in plan.cells)
-            if is_new and not any(ended):
-                path.unlink(missing_ok=True)
+            if not any(self.record(cell.id) or self.failure(cell.id) for cell in cells):
+                if new_plan is not None:
+                    with suppress(OSError):  # it may be what refused: nothing can be written
+                        new_plan.unlink()
+                _remove_empty(_inside(self.folder) - rooms)
+                if is_new:
+                    self._unmake(missing)
             raise
+
+    def _unmake(self, folders: list[Path]) -> None:
+        """Remove the mark and these folders, unless something else lies here."""
+        if _inside(self.folder) <= {self._mark}:
+            with suppress(OSError):
+                self._mark.unlink()
+            _remove_empty(folders)
+            if self._holds_something():  # of another run, which has begun meanwhile
+                self._write_mark()
 
     def records(
         self, cell_ids: Iterable[str] | None = None, details: bool = True
@@ -210,9 +233,10 @@ class Results:
 
     def _holds_something(self) -> bool:
         """Return whether files lie in the folder; other workers' temporary ones do not count."""
-        if not self.folder.exists():
-            return False
-        return any(not path.name.startswith(".") for path in self.folder.iterdir())
+        return any(not path.name.startswith(".") for path in _inside(self.folder))
+
+    def _plan_path(self, plan: Plan) -> Path:
+        return self.folder / "plans" / f"{plan.id}.json"
 
     def _record_path(self, cell_id: str) -> Path:
         return self.folder / "records" / f"{cell_id}.json"
@@ -232,6 +256,21 @@ class Results:
             return None
         except OSError as error:
             raise BenchError(f"cannot read {path}: {error.strerror}. Check the folder") from error
+
+
+def _inside(folder: Path) -> set[Path]:
+    """Return what lies in a folder; nothing where it is none."""
+    try:
+        return set(folder.iterdir())
+    except OSError:
+        return set()
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    """Remove the folders among these that hold nothing, in this order."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _head(cell: Cell) -> dict[str, Any]:

@@ -20,6 +20,10 @@ class ClusterError(BenchError):
     """Slurm did not do what was asked; its own words are told."""
 
 
+class NotSubmittedError(ClusterError, UsageError):
+    """Slurm did not take the first job, or did not answer before it: nothing was submitted."""
+
+
 def is_here() -> bool:
     """Return whether this machine can submit to a Slurm cluster."""
     return shutil.which("sbatch") is not None

@@ -167,12 +167,14 @@ def submit(prepared: Prepared, results: Results) -> Submission:
     """Submit the arrays; return the submission with Slurm's job numbers.
 
     The submission's file is written before the first job is asked for, so that nothing is lost
-    track of should this process end at any point.
+    track of should this process end at any point. It is removed where Slurm refuses that one.
 
     Raises
     ------
+    NotSubmittedError
+        When Slurm refuses the first array.
     ClusterError
-        When Slurm refuses an array; those before it stay submitted.
+        When Slurm refuses a later one; those before it stay submitted.
     """
     commands.require()
     results.save_plan(prepared.plan)
@@ -186,8 +188,12 @@ def submit(prepared: Prepared, results: Results) -> Submission:
             before = [jobs[i] for i in prepared._before(number)]
             executor = _executor(prepared, number, before)
             work = [_work(prepared, array, task.cells) for task in array.tasks]
-            with _private_files():
-                jobs.append(_sent(executor, work, logs, number, len(prepared.arrays)))
+            try:
+                with _private_files():
+                    jobs.append(_sent(executor, work, logs, number, len(prepared.arrays)))
+            except commands.NotSubmittedError:
+                submissions.forget(prepared.results, prepared.submission.id)
+                raise
             prepared.submission.with_jobs(jobs).save(prepared.results)
     return prepared.submission.with_jobs(jobs)
 
@@ -205,10 +211,12 @@ def _sent(executor: _Executor, work: list[Work], logs: Path, number: int, of: in
         raise
     except (FailedJobError, FailedSubmissionError) as error:
         _remove_unsent(logs)
-        then = "Nothing was submitted; the same command tries again"
-        if number:
-            then = "What was submitted before stays; the same command submits the rest"
-        raise commands.ClusterError(
+        kind: type[commands.ClusterError] = commands.ClusterError
+        then = "What was submitted before stays; the same command submits the rest"
+        if number == 0:
+            kind = commands.NotSubmittedError
+            then = "Nothing was submitted; the same command tries again"
+        raise kind(
             f"sbatch refused array {number + 1} of {of}: {_said(str(error))}.\n{then}. "
             "Whether the cluster has what is asked for: bench doctor --slurm PROFILE"
         ) from None
@@ -225,8 +233,8 @@ def _said(text: str) -> str:
 
 def _remove_unsent(logs: Path) -> None:
     """Remove what no job will read: the pickles of jobs that Slurm has are named by its numbers."""
-    for left in logs.glob("*.pkl"):
-        if "_" not in left.name:
+    for left in (*logs.glob("*.pkl"), *logs.glob(".submission_file_*")):
+        if left.name.startswith(".") or "_" not in left.name:
             left.unlink()
 
 

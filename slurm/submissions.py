@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import uuid
 from collections import defaultdict
@@ -158,6 +159,12 @@ def path_of(results: Path, submission: str) -> Path:
 def logs_of(results: Path, submission: str) -> Path:
     """Return the folder of a submission's logs and pickles."""
     return results / "slurm" / submission
+
+
+def forget(results: Path, submission: str) -> None:
+    """Remove a submission of which Slurm has no job, and what would have been its logs' folder."""
+    path_of(results, submission).unlink(missing_ok=True)
+    shutil.rmtree(logs_of(results, submission), ignore_errors=True)
 
 
 def read_all(results: Path) -> list[Submission]:

@@ -34,15 +34,26 @@ def submit_once(
     ------
     UsageError
         Where there is no Slurm, or another process is submitting into this folder.
+    NotSubmittedError
+        When Slurm does not tell which jobs there are, or refuses the first one.
     ClusterError
-        When Slurm does not tell which jobs there are, or refuses one.
+        When Slurm refuses a later one; those before it stay submitted.
     """
     commands.require()
-    results.prepare()
-    with alone(results):
-        left = without | watch.live_cells(results.folder)
-        prepared = prepare(plan, results, source, profile, device=device, left=left, taught=taught)
-        if not prepared.arrays:
-            return None
-        submitted = submit(prepared, results)
-        return prepared.with_submission(submitted)
+    with results.as_before_if_refused(plan):
+        results.prepare()
+        with alone(results):
+            left = without | _live_cells(results)
+            prepared = prepare(
+                plan, results, source, profile, device=device, left=left, taught=taught
+            )
+            if not prepared.arrays:
+                return None
+            return prepared.with_submission(submit(prepared, results))
+
+
+def _live_cells(results: Results) -> frozenset[str]:
+    try:
+        return watch.live_cells(results.folder)
+    except commands.ClusterError as error:
+        raise commands.NotSubmittedError(f"{error}. Nothing was submitted") from error

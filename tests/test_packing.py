@@ -378,3 +378,19 @@ def test_what_breaks_a_process_is_told_with_its_type_and_traceback(
     if isinstance(broken, ProcessError):
         assert broken.cause == "KeyError"
         assert "raise error" in broken.traceback
+
+
+def test_a_process_that_is_stopped_while_it_tells_what_broke_it_says_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Closing:
+        def send(self, told: object) -> None:
+            raise packing._Stopped  # the crew ends: another process told the same before
+
+        def recv(self) -> None:
+            raise DataError("a.png is no image")
+
+    monkeypatch.setattr(packing.signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(packing, "_end_with_parent", lambda: None)
+    connection: Any = Closing()
+    packing.serve(connection, Setting(Path("results"), Source(), "cpu", 1, 2))

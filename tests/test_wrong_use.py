@@ -9,6 +9,7 @@ import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command import run_command
@@ -174,7 +175,7 @@ class TestBrokenData:
         asked = ("--dataset", "imagefolder", "--data", "images.zip", "--ratios", "50")
         refused = bench("run", *SWEEP, *asked)
         assert_told(refused, 2, "images.zip", "train/dog/zzz.png", "Repair or remove it")
-        assert not (tmp_path / "results" / "records").exists()
+        assert not (tmp_path / "results").exists()
 
 
 SWEEP_FILES = {
@@ -298,6 +299,45 @@ class TestDevices:
         )  # fmt: skip
         assert_told(refused, 2, "'cuda:3' is not there", "--device cpu")
         assert contents(finished) == before
+
+    @pytest.mark.parametrize("command", [("run", *SWEEP), ("pictures",), ("reproduce", "adq-fig4")])
+    def test_a_refused_command_leaves_nothing(
+        self, bench: Bench, tmp_path: Path, command: tuple[str, ...]
+    ) -> None:
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+        refused = bench(*command, "--device", "cuda", env=environment)
+        assert refused.returncode == 2
+        assert "'cuda' is not there" in refused.stderr
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestSlurm:
+    def test_a_submission_that_is_refused_at_once_leaves_nothing(
+        self, bench: Bench, fake_slurm: Any, tmp_path: Path
+    ) -> None:
+        (fake_slurm.folder / "refused").write_text("100")
+        refused = bench("run", *SWEEP, "--slurm", "cpu")
+        assert refused.returncode == 2
+        assert "sbatch refused array 1 of 1: QOS limit.\nNothing was submitted" in refused.stderr
+        assert list(tmp_path.iterdir()) == [fake_slurm.folder]
+
+    def test_what_was_submitted_before_a_refusal_is_kept(
+        self, bench: Bench, fake_slurm: Any, tmp_path: Path
+    ) -> None:
+        (fake_slurm.folder / "refused").write_text("101")
+        asked = ("--methods", "graphcut", "--ratios", "10", "--seeds", "2", "--protocol", "smoke")
+        refused = bench("run", *asked, "--slurm", "cpu")
+        assert refused.returncode == 1
+        assert "What was submitted before stays" in refused.stderr
+        assert list((tmp_path / "results" / "submissions").iterdir())
+
+    def test_a_queue_that_does_not_answer_is_nothing_submitted(
+        self, bench: Bench, fake_slurm: Any
+    ) -> None:
+        assert bench("run", *SWEEP, "--slurm", "cpu").returncode == 0
+        fake_slurm.fails("squeue", "slurm_load_jobs error")
+        refused = bench("run", *SWEEP, "--slurm", "cpu")
+        assert_told(refused, 2, "slurm_load_jobs error", "Nothing was submitted")
 
 
 @pytest.fixture(scope="module")

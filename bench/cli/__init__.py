@@ -51,7 +51,7 @@ for command in (
 def main() -> NoReturn:
     """Run the command and exit.
 
-    0 done, 1 some cells failed, 2 wrong use, 130 interrupted, 143 ended by SIGTERM.
+    0 done, 1 some cells failed, 2 refused, 130 interrupted, 143 ended by SIGTERM.
     """
     stopping.listen()
     try:

@@ -10,7 +10,6 @@ import click
 from bench.cli import stopping
 from bench.cli.codes import SOME_FAILED
 from bench.cli.display import display, tell
-from bench.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     from bench.cells import Plan
@@ -24,10 +23,7 @@ def show_plan(plan: Plan, results: Results, source: Source, as_json: bool) -> No
     from reports import tables
     from reports.plans import plan_table
 
-    try:
-        results.check()
-    except StorageError as error:
-        raise UsageError(str(error)) from error
+    results.check()
     expected = forecast(plan, results, source)
     table = plan_table(expected)
     if as_json:
@@ -55,13 +51,11 @@ def compute(
     if not pending:
         return 0
     require(pending, results, source, tell)
-    try:
-        results.prepare()
-    except StorageError as error:
-        raise UsageError(str(error)) from error
     used = resolve_device(device)
     check_processes(used, gpus_per_cell)
-    with results.planned(plan):
+    with results.as_before_if_refused(plan):
+        results.prepare()
+        results.save_plan(plan)
         _announce(plan, len(pending), used)
         try:
             with display() as progress:

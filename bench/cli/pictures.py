@@ -10,7 +10,7 @@ import click
 
 from bench.cli import stopping
 from bench.cli.options import debug_option, results_option, threads_option
-from bench.errors import BenchError, StorageError, UsageError
+from bench.errors import BenchError
 from bench.progress import Progress
 
 if TYPE_CHECKING:
@@ -87,20 +87,18 @@ def pictures(
     used = resolve_device(device)
     folder = Results(results, warn=lambda message: click.echo(f"warning: {message}", err=True))
     train = setting.load(source).train
-    try:
-        folder.prepare()
-    except StorageError as error:
-        raise UsageError(str(error)) from error
     prepare_torch(threads or default_threads(min(train.shape[:2])))
     place = out or results / PICTURES
-    for name, method in file_names(chosen).items():
-        asked = budget if method.budgeted else EVERYTHING
-        context = _context(setting, source, seed, used, folder)
-        kept = _selected(method, train, asked, context)
-        sheet = method_sheet(method, asked, seed, kept, train, label or setting.spec, side)
-        with replacing(place / name) as temporary:
-            temporary.write_bytes(sheet)
-        click.echo(str(place / name))
+    with folder.as_before_if_refused():
+        folder.prepare()
+        for name, method in file_names(chosen).items():
+            asked = budget if method.budgeted else EVERYTHING
+            context = _context(setting, source, seed, used, folder)
+            kept = _selected(method, train, asked, context)
+            sheet = method_sheet(method, asked, seed, kept, train, label or setting.spec, side)
+            with replacing(place / name) as temporary:
+                temporary.write_bytes(sheet)
+            click.echo(str(place / name))
 
 
 def file_names(methods: list[Method]) -> dict[str, Method]:

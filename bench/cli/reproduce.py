@@ -24,7 +24,7 @@ from bench.cli.options import (
     threads_option,
 )
 from bench.cli.submitting import submit
-from bench.errors import StorageError, UsageError, unknown
+from bench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from bench.cells import Plan
@@ -205,11 +205,8 @@ def _trajectory(
     if dry_run:
         return
     folder = Results(results, warn=lambda message: click.echo(f"warning: {message}", err=True))
-    try:
-        folder.prepare()
-    except StorageError as error:
-        raise UsageError(str(error)) from error
-    study.run(results, device, threads, lambda message: click.echo(message, err=True))
+    folder.check()
+    study.run(folder, device, threads, lambda message: click.echo(message, err=True))
     _written(TRAJECTORY, [], folder, as_json)
 
 

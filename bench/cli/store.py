@@ -13,7 +13,7 @@ import click
 from bench.cli import stopping
 from bench.cli.codes import SOME_FAILED
 from bench.cli.options import debug_option, json_option, results_option
-from bench.errors import StorageError, UsageError
+from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.merging import Merged
@@ -48,12 +48,7 @@ def merge(
     from dataclasses import asdict
 
     from bench.merging import merge as join
-    from bench.results import Results
 
-    try:
-        Results(into, named="with --into").check()
-    except StorageError as error:
-        raise UsageError(str(error)) from error
     done = join(folders, into, _warn)
     if as_json:
         click.echo(json.dumps(asdict(done), indent=1))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.display import tell
-from bench.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,10 +55,7 @@ def show_dry_run(
     from slurm import commands, watch
     from slurm.dispatch import prepare
 
-    try:
-        results.check()
-    except StorageError as error:
-        raise UsageError(str(error)) from error
+    results.check()
     try:
         live = watch.live_cells(results.folder)
     except commands.ClusterError:  # a dry run tells its plan on any machine

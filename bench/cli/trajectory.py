@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bench.cli.options import SweepOptions
     from bench.contract import ImageDataset
     from bench.datasets import Source
+    from bench.results import Results
 
 SCHEMA = 1
 MOST_POINTS = 40
@@ -83,22 +84,24 @@ class Study:
         }
 
     def run(
-        self, results: Path, device: str, threads: int | None, tell: Callable[[str], None]
+        self, results: Results, device: str, threads: int | None, tell: Callable[[str], None]
     ) -> None:
         """Train what is pending and write its studies."""
         from bench.execution import default_threads, prepare_torch, resolve_device
         from bench.provenance import provenance
         from bench.storage import write_json
 
-        pending = [s for s in range(self.sweep.seeds) if not self.path(results, s).exists()]
+        folder = results.folder
+        pending = [s for s in range(self.sweep.seeds) if not self.path(folder, s).exists()]
         if not pending:
             return
         used = resolve_device(device)
         train = self.sweep.dataset.load(self.source).train
+        results.prepare()  # a device or data that are missing refuse it before
         prepare_torch(threads or default_threads(min(train.shape[:2])))
         for seed in pending:
             parts = thirds(train, seed)
-            path = self.path(results, seed)
+            path = self.path(folder, seed)
             found = self._distances(train, parts, seed, used, tell)
             write_json(
                 path,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class UnreadableImageError(Exception):
-    """A file is no image, or not a whole one; the message is the reason, without the file's name."""
+    """A file is no image, or not a whole one; the message is the reason and names no file."""
 
 
 def decode(content: bytes, size: int = 0, is_draft: bool = False) -> ByteArray:

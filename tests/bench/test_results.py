@@ -12,7 +12,7 @@ from bench.budgets import Budget
 from bench.cells import Cell, Plan
 from bench.contract import METHODS
 from bench.datasets import DATASETS
-from bench.errors import BenchError, DataError, StorageError
+from bench.errors import BenchError, DataError, FolderError, StorageError
 from bench.identity import cell_id
 from bench.models import MODELS
 from bench.protocols import PROTOCOLS
@@ -323,21 +323,60 @@ def test_many_workers_may_make_the_folder_at_once(tmp_path):
     assert errors == []
 
 
-def test_a_new_plan_that_is_refused_before_any_cell_ended_is_forgotten(results):
+def refused(results, plan, error, made=lambda: None):
+    """Have a block refused that has prepared a results folder and kept a plan in it."""
+
+    def block():
+        with results.as_before_if_refused(plan):
+            results.prepare()
+            results.save_plan(plan)
+            made()
+            raise error
+
+    with pytest.raises(type(error)):
+        block()
+
+
+def test_what_is_refused_before_any_cell_ended_leaves_nothing(tmp_path):
+    plan, folder = Plan((cell(), cell(seed=1))), tmp_path / "deep" / "results"
+
+    def left(made=lambda: None):
+        refused(Results(folder), plan, DataError("no data"), made)
+        return {path.name for path in tmp_path.rglob("*")}
+
+    assert left() == set()
+    assert left((folder / "leases").mkdir) == set()
+    folder.mkdir(parents=True)
+    assert left() == {"deep", "results"}  # they were there before
+    of_another_run = folder / "plans" / "plan-2-other.json"
+    assert left(of_another_run.touch) == {
+        "deep", "results", "bench-results.json", "plans", of_another_run.name,
+    }  # fmt: skip
+
+
+def test_a_folder_that_is_refused_is_not_left_either(tmp_path, monkeypatch):
+    def full(folder):
+        folder.mkdir()
+        raise StorageError("disk full")
+
+    monkeypatch.setattr("bench.results.require_writable", full)
+    refused(Results(tmp_path / "results"), Plan((cell(),)), FolderError("disk full"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_refused_later_or_was_there_stays(results):
     plan = Plan((cell(), cell(seed=1)))
 
-    def refused(error):
-        with pytest.raises(type(error)), results.planned(plan):
-            raise error
-        return not list((results.folder / "plans").glob("*"))
+    def is_kept(error):
+        refused(results, plan, error)
+        return bool(list((results.folder / "plans").glob("*")))
 
-    assert refused(DataError("no data"))
-    assert not refused(StorageError("disk full"))  # cells may have begun
-    assert not refused(DataError("it was there before"))
+    assert is_kept(StorageError("disk full"))  # cells may have begun
+    assert is_kept(DataError("it was there before"))
     path = results.save_plan(plan)
     path.unlink()
     results.write_record(cell(), content(90.0))
-    assert not refused(DataError("after a cell"))
+    assert is_kept(DataError("after a cell"))
 
 
 def test_a_plan_is_kept_under_its_id(results):

@@ -137,7 +137,8 @@ def test_a_cluster_out_of_reach_is_one_error(submitted, plan, results, fake_slur
     )
     assert then.startswith("Nothing was submitted; the same command tries again.")
     assert capfd.readouterr() == ("", "")
-    assert status(results.folder).counts() == {"not submitted": 2}
+    assert submissions.read_all(results.folder) == []
+    assert list((results.folder / "slurm").iterdir()) == []
 
 
 @pytest.mark.parametrize(
