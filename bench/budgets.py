@@ -48,7 +48,9 @@ class Budget:
         try:
             percent = Decimal(number)
         except InvalidOperation:
-            raise UsageError(f"ratio '{text}' is not a number. {_ALLOWED}") from None
+            meant = text.removesuffix("%").rstrip()
+            hint = f" Did you mean {meant}?" if text.endswith("%") and meant else ""
+            raise UsageError(f"ratio '{text}' is not a number.{hint} {_ALLOWED}") from None
         if not percent.is_finite():
             raise UsageError(f"ratio '{text}' is not allowed. {_ALLOWED}")
         return cls(percent, "images" if number == text else "bytes")

@@ -24,6 +24,8 @@ from bench.storage import read_json, write_json
 C = TypeVar("C", bound=Component)
 BASELINES = ("full", "random")
 EVERYTHING = Budget.parse("100")
+MOST_CELLS = 1_000_000
+"""Of a sweep: ten times what a results folder is made for; a plan of so many takes a minute."""
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,11 @@ class Sweep:
     selection_seeds : int or None
         Each of these selections is combined with each training seed. With None, selection and
         training seed go together: seed k selects with k and trains with k.
+
+    Raises
+    ------
+    UsageError
+        For more than :data:`MOST_CELLS`.
     """
 
     dataset: Dataset
@@ -221,6 +228,17 @@ class Sweep:
     protocols: Sequence[Protocol]
     seeds: int = 3
     selection_seeds: int | None = None
+
+    def __post_init__(self) -> None:
+        rows = sum(len(self.budgets) if method.budgeted else 1 for method in self.methods)
+        runs = self.seeds * (self.selection_seeds or 1)
+        count = rows * len(self.models) * len(self.protocols) * runs
+        if count > MOST_CELLS:
+            raise UsageError(
+                f"{count:,} cells are too many: {runs:,} runs of {count // runs:,} combinations of "
+                f"method, ratio, model and protocol. At most {MOST_CELLS:,} are allowed: give "
+                f"fewer seeds, or divide the sweep"
+            )
 
     def cells(self) -> Iterator[Cell]:
         """Yield the cells, seed by seed, so that a full table with few seeds comes first."""

@@ -85,8 +85,12 @@ WRONG = {
     "ratio twice": (["--ratios", "10,10"], ["10 is given twice", "Give it once"]),
     "ratio twice, written in two ways": (["--ratios", "10,1e1"], ["10 is given twice"]),
     "no ratio": (["--ratios", ""], ["''", "for example 20"]),
-    "ratio with %": (["--ratios", "10%"], ["'10%' is not a number"]),
+    "ratio with %": (["--ratios", "5,10 %"], ["'10 %' is not a number", "Did you mean 10?"]),
     "seeds 0": (["--seeds", "0"], ["'--seeds'", "0", "bench run --help"]),
+    "seeds without end": (
+        ["--seeds", "100000000"],
+        ["300,000,000 cells", "100,000,000 runs of 3", "At most 1,000,000", "fewer seeds"],
+    ),
     "seeds ten": (["--seeds", "ten"], ["'--seeds'", "'ten'", "bench run --help"]),
     "device": (["--ratios", "30", "--device", "nonsense"], ["'nonsense'", "auto, cpu, cuda"]),
     "option": (["--ratio", "10"], ["'--ratio'", "--ratios", "bench run --help"]),

@@ -48,6 +48,14 @@ def test_every_combination_is_a_cell_once():
     )  # fmt: skip
 
 
+def test_a_sweep_of_too_many_cells_is_refused_before_they_are_made():
+    sweep("full,random", "10,20", seeds=10**6 // 3)  # no budget changes the full set: 3 a seed
+    with pytest.raises(UsageError, match=r"1,000,002 cells.*333,334 runs of 3 .*At most 1,000,000"):
+        sweep("full,random", "10,20", seeds=10**6 // 3 + 1)
+    with pytest.raises(UsageError, match=r"1,002,000 cells are too many: 501,000 runs of 2"):
+        sweep("random", "10,20", seeds=501, selection_seeds=1000)
+
+
 def test_without_selection_seeds_selection_and_training_go_together():
     plan = Plan.of(sweep("random", "10", seeds=3))
     assert [(c.selection_seed, c.training_seed) for c in plan.cells] == [(0, 0), (1, 1), (2, 2)]
