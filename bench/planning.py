@@ -79,6 +79,8 @@ class Forecast:
     """Images that methods send through networks to make the sets that are missing, by method."""
     missing_weights: Sequence[str] = field(default=())
     """Pretrained weights that are not on this machine; a run fetches them first, or refuses."""
+    missing_data: str = ""
+    """Why a run would be refused here by the data set; empty where nothing is seen missing."""
 
     @property
     def pending(self) -> list[CellForecast]:
@@ -118,6 +120,7 @@ class Forecast:
             "expected_artefacts_s": self.artefact_seconds,
             "looks": dict(self.looks),
             "missing_weights": list(self.missing_weights),
+            "missing_data": self.missing_data,
         }
 
 
@@ -153,7 +156,8 @@ def forecast(plan: Plan, results: Results, source: Source) -> Forecast:
         )
     missing = [one.name for one in needed_weights(pending, results) if one.find() is None]
     artefacts, looks = _artefacts(pending, results, kinds), _looks(pending, counts, results)
-    return Forecast(plan.id, cells, artefacts, looks, missing)
+    absent = plan.cells[0].dataset.missing(source) if pending else ""
+    return Forecast(plan.id, cells, artefacts, looks, missing, absent)
 
 
 def _looks(pending: Sequence[Cell], class_counts: IntArray, results: Results) -> dict[str, int]:

@@ -56,6 +56,8 @@ def _notes(forecast: Forecast) -> list[str]:
     pending = forecast.pending
     images = sum(cell.images_seen for cell in pending)
     notes = [f"{len(pending)} of {len(forecast.cells)} cells to compute, {images:,} images in all."]
+    if forecast.missing_data:
+        notes.append(f"The data are not here, and a run here is refused: {forecast.missing_data}.")
     if forecast.missing_weights:
         notes.append(
             f"Weights that are not on this machine: {', '.join(forecast.missing_weights)}. A run "

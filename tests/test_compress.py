@@ -208,6 +208,14 @@ class TestEverydayUse:
         assert asked.request(find_images(here)).size == side
         assert replace(asked, size=100).request(find_images(here)).size == 100
 
+    def test_a_ratio_that_a_method_has_no_use_for_is_told(self, bench: Bench, photos: Path) -> None:
+        asked = ("compress", str(photos), "--device", "cpu", "--method", "full")
+        told = "note: 'full' keeps everything whatever --ratio 20 says"
+        done = bench(*asked, "--ratio", "20", "--out", "all")
+        assert done.stdout.startswith("all: 20 of 20 images")
+        assert told in done.stderr.splitlines()
+        assert "whatever" not in bench(*asked, "--out", "all too").stderr
+
     def test_seeds_draw_anew(self, here: Path) -> None:
         for seed in ("0", "1"):
             called(*RANDOM, "--seed", seed, "--out", f"seed-{seed}")

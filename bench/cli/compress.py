@@ -12,6 +12,7 @@ import click
 
 from bench.choices import By, Link
 from bench.cli import stopping
+from bench.cli.display import tell
 from bench.cli.options import MOST_THREADS, debug_option, json_option
 from bench.cli.stages import stages
 from bench.errors import UsageError
@@ -62,6 +63,9 @@ class Asked:
             )
         if self.ratio is None and method.budgeted:
             raise UsageError("give --ratio, the percent of the images to keep, e.g. --ratio 20")
+        if self.ratio is not None and not method.budgeted:
+            kept = "everything" if method.name == "full" else "the same"
+            tell(f"note: '{method.spec}' keeps {kept} whatever --ratio {self.ratio} says")
         budget = Budget.parse((self.ratio if method.budgeted else None) or "100")
         if budget.of == "bytes":
             raise UsageError(

@@ -93,6 +93,13 @@ class Dataset(Component):
         """
         return self.load(source).train.keys
 
+    def missing(self, source: Source) -> str:
+        """Return why the images cannot be loaded, as far as that is seen at one look.
+
+        It is empty where they can, and for a data set of which nothing is known without its files.
+        """
+        return ""
+
     @abstractmethod
     def load(self, source: Source) -> Splits:
         """Load both splits; raise a DataError that says what is missing or broken."""

@@ -27,6 +27,7 @@ class _Cifar(Dataset):
     """What the two have in common."""
 
     torchvision_class: ClassVar[str]
+    folder: ClassVar[str]
     archive: ClassVar[str]
     classes: ClassVar[int]
 
@@ -45,6 +46,13 @@ class _Cifar(Dataset):
     def training_keys(self, source: Source) -> tuple[str, ...]:
         """Return the official indices, without the archive."""
         return _keys(_TRAINING)
+
+    def missing(self, source: Source) -> str:
+        """Return that torchvision's folder is not there, where nothing fetches it."""
+        root = data_root(source)
+        if source.download or (root / self.folder).is_dir():
+            return ""
+        return _advice(self.name, root, source, f"there is no {self.folder}")
 
     def load(self, source: Source) -> Splits:
         """Load both splits; torchvision verifies the checksums."""
@@ -93,6 +101,7 @@ class Cifar10(_Cifar):
 
     about: ClassVar[str] = "CIFAR-10 through torchvision; --download fetches it"
     torchvision_class: ClassVar[str] = "CIFAR10"
+    folder: ClassVar[str] = "cifar-10-batches-py"
     archive: ClassVar[str] = "md5-c58f30108f718f92721af3b95e74349a"
     classes: ClassVar[int] = 10
 
@@ -104,5 +113,6 @@ class Cifar100(_Cifar):
 
     about: ClassVar[str] = "CIFAR-100 through torchvision; --download fetches it"
     torchvision_class: ClassVar[str] = "CIFAR100"
+    folder: ClassVar[str] = "cifar-100-python"
     archive: ClassVar[str] = "md5-eb9058c3a382ffc7106e4002c42a8d85"
     classes: ClassVar[int] = 100

@@ -141,6 +141,15 @@ class TestCifar:
         assert "--download" in text
         assert "--data PATH" in text
 
+    def test_what_is_missing_is_seen_without_loading_it(self, cifar: CifarFiles) -> None:
+        dataset, fetching = DATASETS.make_one(cifar.name), Source(cifar.source.path, download=True)
+        assert dataset.missing(cifar.source) == ""
+        shutil.rmtree(cifar.folder)
+        told = dataset.missing(cifar.source)
+        assert told.startswith(f"{cifar.name} is not whole in {cifar.source.path}: there is no ")
+        assert "--download" in told
+        assert dataset.missing(fetching) == ""
+
     def test_a_download_without_a_network_says_what_to_do(
         self, cifar: CifarFiles, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -246,6 +246,16 @@ def test_a_partial_time_is_no_total_and_says_what_is_missing(results, source):
     whole = plan_table(told([cell(), cell(seed=1)], results, source))
     assert whole.notes[1:] == ["Expected 4.0 s of training and testing."]
     assert plan_table(told([cell()], results, source)).texts()[0][-1] == ""
+
+
+def test_data_that_are_missing_are_told_although_a_plan_needs_none(results, tmp_path):
+    cifar = DATASETS.make_one("cifar10")
+    cells = [replace(cell(), dataset=cifar, fingerprint=cifar.archive)]
+    absent = told(cells, results, Source(tmp_path))
+    assert absent.to_json()["missing_data"] == cifar.missing(Source(tmp_path)) != ""
+    assert "a run here is refused: cifar10 is not whole in" in plan_table(absent).notes[1]
+    (tmp_path / cifar.folder).mkdir()
+    assert told(cells, results, Source(tmp_path)).missing_data == ""
 
 
 def test_a_method_for_another_number_of_classes_is_refused_before_any_work(results, source):
