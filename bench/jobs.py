@@ -36,8 +36,8 @@ class Curve:
     """Joules of the whole GPU meanwhile; None where nobody counts them."""
     precision: str = "fp32"
     precision_reason: str = ""
-    products: int = 0
-    """Convolutions that were made as products of matrices (:mod:`bench.models.convolutions`)."""
+    by_place: int = 0
+    """Convolutions that went over their maps place by place (:mod:`bench.models.convolutions`)."""
     is_streamed: bool = False
     """Whether images were decoded and augmented by workers, not on the device."""
     feeding_reason: str = ""

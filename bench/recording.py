@@ -72,7 +72,7 @@ def engine_facts(job: Job, curve: Curve, packed: int, processes: int = 1) -> dic
     return {
         "precision": curve.precision,
         "precision_reason": curve.precision_reason,
-        "convolutions_as_products": curve.products,
+        "convolutions_by_place": curve.by_place,
         "batch_size": job.protocol.largest_batch(job.load),
         "is_captured": curve.is_captured,
         "capture_failure": curve.capture_failure or None,

@@ -23,7 +23,7 @@ from bench.feeding import Feeding, chosen
 from bench.identity import canonical_json, derive_seed
 from bench.jobs import Curve, Job
 from bench.metering import DeviceTimer, peak_memory_bytes
-from bench.models.convolutions import products
+from bench.models.convolutions import gone_by_place
 from bench.schedules import learning_rate
 from bench.stepping import Trainer
 from bench.testing import own_part, predict, right_by_class
@@ -197,7 +197,7 @@ def _epochs(
             pace.save(checkpoint, _state(epoch, trainer, curve, observer))
         progress(epoch, protocol.epochs)
     curve.unsaved, curve.is_captured = pace.problem, trainer.is_captured
-    curve.products = products(network)
+    curve.by_place = gone_by_place(network)
     curve.capture_failure = trainer.capture_failure
     if job.team.size > 1:
         process, device_peak = _peaks(trainer, job)

@@ -1,51 +1,68 @@
-"""Convolutions, and which of them are products of matrices because that is faster."""
+"""Convolutions, and which of them go over their maps place by place because that is faster."""
 
 from __future__ import annotations
 
-import itertools
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.models.reaches import Reach, backward, by_kernel, forward, places
 from bench.precision import bf16_units
 
-_LARGEST_SIDE = 4
-"""Of a map that is made by a product. From 5 on the gain depends on the channels; 8 has none."""
+
+class _Limits(NamedTuple):
+    """Where going place by place was measured to be faster (docs/performance.md)."""
+
+    side: int
+    """The largest of the map that is made."""
+    pairs: int
+    """The fewest of input and output channels."""
+
+
+_POINTS = _Limits(side=4, pairs=2**17)
+"""For kernels of one place."""
+_WINDOWS = _Limits(side=8, pairs=2**15)
+"""For larger ones."""
+_LARGEST_PRODUCT = 4
+"""Side of a map whose gradient by the weights is made of products; oneDNN's is as fast at 7."""
 _BLOCK = 16
 """Channels that oneDNN takes together with AVX-512. Of fewer, its gradient by the weights of a
 convolution with a stride and a kernel of one place writes beyond its memory over large maps
 (torch 2.15): the process dies at 128 pixels and not at 64."""
-_FEWEST_PAIRS = 2**17
-"""Of input and output channels. oneDNN is faster at 128 x 128, and forward at 256 x 256."""
 
 
-def is_product(images: Tensor, weight: Tensor, stride: int) -> bool:
-    """Return whether a convolution is made as a product of matrices.
+def places(side: int, stride: int) -> int:
+    """Return how many places a convolution makes along a side, padded by half its kernel."""
+    return (side - 1) // stride + 1
+
+
+def goes_by_place(images: Tensor, weight: Tensor, stride: int) -> bool:
+    """Return whether a convolution goes over its maps place by place.
 
     A rule and no measurement, so that the same network on the same machine always computes the
     same. It is bf16's on a processor with AMX or AVX-512's bf16: oneDNN's convolutions go along
-    the rows of a map, and reading the weights anew for rows of four leaves the units idle
+    the rows of a map, and reading the weights anew for short rows leaves the units idle
     (docs/performance.md).
 
     Parameters
     ----------
     images : [B, C, H, W]
-        What it reads; B does not matter.
+        What it reads; of B it matters only that there are any.
     weight : [O, C, K, K]
         Its weights.
     stride : int
         Places between its windows.
     """
+    limits = _POINTS if weight.shape[-1] == 1 else _WINDOWS
     return (
         images.device.type == "cpu"
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        and max(places(side, stride) for side in images.shape[2:]) <= _LARGEST_SIDE
-        and weight.shape[0] * weight.shape[1] >= _FEWEST_PAIRS
+        and len(images) > 0
+        and max(places(side, stride) for side in images.shape[2:]) <= limits.side
+        and weight.shape[0] * weight.shape[1] >= limits.pairs
         and _gains()
     )
 
@@ -53,13 +70,13 @@ def is_product(images: Tensor, weight: Tensor, stride: int) -> bool:
 class Convolution(nn.Conv2d):
     """A convolution without bias that pads by half its kernel, whose side is odd.
 
-    Over small maps it is a product where :func:`is_product` says so, with the same result but for
-    roundings; everywhere else torch's own. A stride over places of few channels is taken by
-    leaving out places first, which is the same again.
+    Over small maps it goes place by place where :func:`goes_by_place` says so, with the same
+    result but for roundings; everywhere else torch's own. A stride over places of few channels is
+    taken by leaving out places first, which is the same again.
     """
 
-    was_product = False
-    """Whether the last batch took a product."""
+    went_by_place = False
+    """Whether it went over the last batch place by place."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, stride, kernel // 2, bias=False)
@@ -67,98 +84,124 @@ class Convolution(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
         """Return the maps."""
         stride = self.stride[0]
-        self.was_product = is_product(images, self.weight, stride)
-        if not self.was_product:
-            is_sparse = self.kernel_size == (1, 1) and stride > 1
-            if is_sparse and images.device.type == "cpu" and self.in_channels < _BLOCK:
-                return functional.conv2d(images[:, :, ::stride, ::stride], self.weight)
-            return super().forward(images)
-        half = torch.bfloat16
-        maps: Tensor = Product.apply(images.to(half), self.weight.to(half), stride)
+        self.went_by_place = goes_by_place(images, self.weight, stride)
+        if self.went_by_place:
+            half = torch.bfloat16
+            return by_place(images.to(half), self.weight.to(half), stride)
+        is_sparse = self.kernel_size == (1, 1) and stride > 1
+        if is_sparse and images.device.type == "cpu" and self.in_channels < _BLOCK:
+            return functional.conv2d(images[:, :, ::stride, ::stride], self.weight)
+        return super().forward(images)
+
+
+def gone_by_place(network: nn.Module) -> int:
+    """Return how many convolutions of a network went over its last batch place by place."""
+    return sum(isinstance(one, Convolution) and one.went_by_place for one in network.modules())
+
+
+def by_place(images: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Return the maps [B, O, H', W'] of a convolution, place by place, channels last.
+
+    As :class:`Convolution`, of any floating type and at least one image.
+    """
+    if weight.shape[-1] > 1:
+        maps: Tensor = ByPlace.apply(images, weight, stride)
         return maps
+    rows = images.permute(0, 2, 3, 1)[:, ::stride, ::stride]
+    return functional.linear(rows, weight[:, :, 0, 0]).permute(0, 3, 1, 2)
 
 
-def products(network: nn.Module) -> int:
-    """Return how many convolutions of a network were products for its last batch."""
-    return sum(isinstance(one, Convolution) and one.was_product for one in network.modules())
+class ByPlace(torch.autograd.Function):
+    """A convolution of images that lie place by place: each place of all images side by side.
 
-
-class Product(torch.autograd.Function):
-    """A convolution as products of what its places see and the weights, without the border.
-
-    As :class:`Convolution`, of any floating type. Over 4 x 4 places a 3 x 3 kernel meets its own
-    border in 44 of 144 cases: places that see the same part of it are one product, and so are both
-    gradients' (:mod:`bench.models.reaches`). What they see is gathered anew for each gradient.
+    To oneDNN they are one image of three dimensions, H x W x B, under a kernel K x K x 1. Its rows
+    are as long as the batch, where those of a small map are too short for its units; along them
+    there is no border, and what the kernel meets beyond the other sides is left out.
     """
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, stride: int) -> Tensor:
+    def forward(images: Tensor, weight: Tensor, stride: int) -> Tensor:
         """Return the maps [B, O, H', W'], channels last."""
-        ctx.save_for_backward(images, weight)
-        ctx.stride = stride
-        sides, kernel, outputs = images.shape[2:], weight.permute(0, 2, 3, 1), len(weight)
-        made = images.new_empty((len(images), *(places(side, stride) for side in sides), outputs))
-        rows, columns = (forward(side, weight.shape[-1], stride) for side in sides)
-        for row, column in itertools.product(rows, columns):
-            high, wide = (slice(one.kernel.start, one.kernel.stop) for one in (row, column))
-            part = kernel[:, high, wide].reshape(outputs, -1)
-            _multiply(_seen(images, row, column), part.t(), made[:, row.made, column.made])
-        return made.permute(0, 3, 1, 2)
+        half = weight.shape[-1] // 2
+        strides, padding = (stride, stride, 1), (half, half, 0)
+        volume = _volume(_placed(images))
+        return _maps(torch.conv3d(volume, weight.unsqueeze(-1), None, strides, padding))
 
     @staticmethod
-    def backward(ctx: Any, owed: Tensor) -> tuple[Tensor | None, Tensor, None]:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
+        """Keep what the gradients are made of."""
+        images, weight, ctx.stride = inputs
+        ctx.save_for_backward(images, weight)
+
+    @staticmethod
+    def backward(ctx: Any, owed: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Return the gradients of images and weights."""
         images, weight = ctx.saved_tensors
-        by_images = None
-        if ctx.needs_input_grad[0]:
-            by_images = _by_images(owed, weight, images.shape, ctx.stride)
-        return by_images, _by_weights(owed, images, weight.shape[-1], ctx.stride), None
+        needs_images, needs_weight, _ = ctx.needs_input_grad
+        is_product = max(owed.shape[2:]) <= _LARGEST_PRODUCT
+        placed, placed_images = _placed(owed), _placed(images)
+        half, stride = weight.shape[-1] // 2, ctx.stride
+        by_images, by_weight, _ = torch.ops.aten.convolution_backward(
+            _volume(placed), _volume(placed_images), weight.unsqueeze(-1), None,
+            (stride, stride, 1), (half, half, 0), (1, 1, 1), False, (0, 0, 0), 1,
+            (needs_images, needs_weight and not is_product, False),
+        )  # fmt: skip
+        if needs_weight and is_product:
+            by_weight = _by_weight(placed, placed_images, weight.shape[-1], stride)
+        elif needs_weight:
+            by_weight = by_weight.squeeze(-1)
+        return _maps(by_images) if needs_images else None, by_weight, None
 
 
-def _by_images(owed: Tensor, weight: Tensor, shape: torch.Size, stride: int) -> Tensor:
-    """Return the gradient of the images [B, C, H, W]."""
-    count, channels, *sides = shape
-    kernel = weight.permute(2, 3, 0, 1)
-    made = owed.new_zeros((count, *sides, channels))  # no place may have read some
-    rows, columns = (backward(side, len(kernel), stride) for side in sides)
-    for row, column in itertools.product(rows, columns):
-        part = [kernel[place] for place in itertools.product(row.kernel, column.kernel)]
-        _multiply(_seen(owed, row, column), torch.cat(part), made[:, row.made, column.made])
-    return made.permute(0, 3, 1, 2)
+def _placed(maps: Tensor) -> Tensor:
+    """Return maps [B, C, H, W] place by place, [H, W, B, C]."""
+    return maps.permute(2, 3, 0, 1).contiguous()
 
 
-def _by_weights(owed: Tensor, images: Tensor, kernel: int, stride: int) -> Tensor:
-    """Return the gradient of the weights [O, C, K, K], each place of the kernel one product."""
-    owed, images = (one.permute(2, 3, 0, 1).contiguous() for one in (owed, images))
-    outputs, channels = owed.shape[3], images.shape[3]
+def _volume(placed: Tensor) -> Tensor:
+    """Return what lies place by place as one image of three dimensions, [1, C, H, W, B]."""
+    return placed.unsqueeze(0).permute(0, 4, 1, 2, 3)
+
+
+def _maps(volume: Tensor) -> Tensor:
+    """Return an image of three dimensions [1, C, H, W, B] as maps [B, C, H, W], channels last."""
+    return volume[0].permute(3, 1, 2, 0).contiguous().permute(0, 3, 1, 2)
+
+
+def _by_weight(owed: Tensor, images: Tensor, kernel: int, stride: int) -> Tensor:
+    """Return the gradient of the weights [O, C, K, K], each place of the kernel one product.
+
+    ``owed`` [H', W', B, O] and ``images`` [H, W, B, C] lie place by place.
+    """
+    outputs, channels = owed.shape[-1], images.shape[-1]
     made = owed.new_empty((outputs, kernel, kernel, channels))
-    rows, columns = (by_kernel(side, kernel, stride) for side in images.shape[:2])
-    for (i, (high, low)), (j, (wide, narrow)) in itertools.product(
-        *map(enumerate, (rows, columns))
-    ):
-        maps, seen = owed[high, wide].reshape(-1, outputs), images[low, narrow]
-        _multiply(maps.t(), seen.reshape(-1, channels), made[:, i, j])
+    rows, columns = (_met(side, kernel, stride) for side in images.shape[:2])
+    for column, (wide, narrow) in enumerate(columns):
+        some, others = owed[:, wide].contiguous(), images[:, narrow].contiguous()
+        for row, (high, low) in enumerate(rows):
+            left, right = some[high].reshape(-1, outputs), others[low].reshape(-1, channels)
+            made[:, row, column] = left.t() @ right
     return made.permute(0, 3, 1, 2)
 
 
-def _seen(values: Tensor, row: Reach, column: Reach) -> Tensor:
-    """Return what each place reads of the values [B, C, H, W], place by place of the kernel."""
-    windows = values.permute(0, 2, 3, 1)[:, row.read, column.read]
-    high, wide = len(row.kernel), len(column.kernel)
-    windows = windows.unfold(1, high, row.step).unfold(2, wide, column.step)
-    size = high * wide * values.shape[1]
-    return windows.permute(0, 1, 2, 4, 5, 3).reshape(-1, size)
+@cache
+def _met(side: int, kernel: int, stride: int) -> tuple[tuple[slice, slice], ...]:
+    """Return for each place of a kernel the places made along a side, and what they read by it.
 
-
-def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
-    """Write a product to places of a map or a kernel, at once where these lie side by side."""
-    if out.is_contiguous() and not torch.is_grad_enabled():  # a gradient's gradient needs copies
-        torch.mm(left, right, out=out.view(len(left), out.shape[-1]))
-    else:
-        out.copy_((left @ right).view(out.shape))
+    The place ``p`` that is made reads the place ``q = stride p + k - kernel // 2`` by the place
+    ``k`` of the kernel, where ``q`` is in the map.
+    """
+    found = []
+    for place in range(kernel):
+        shift = place - kernel // 2
+        begin = max(0, -(shift // stride))
+        end = max(begin, min(places(side, stride), (side - 1 - shift) // stride + 1))
+        read = slice(begin * stride + shift, max(0, end * stride + shift), stride)
+        found.append((slice(begin, end), read if end > begin else slice(0)))
+    return tuple(found)
 
 
 @cache
 def _gains() -> bool:
-    """Return whether the processor has units for bf16 that products were measured to use better."""
+    """Return whether the processor has units for bf16, which long rows use better."""
     return not {"amx_bf16", "avx512_bf16"}.isdisjoint(bf16_units())

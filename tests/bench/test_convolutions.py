@@ -1,4 +1,4 @@
-"""Convolutions as products of matrices equal torch's, and are taken by a rule."""
+"""Convolutions that go place by place equal torch's, and are taken by a rule."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.augment import Normalisation
 from bench.checkpoints import Checkpoint
 from bench.contract import ImageDataset
 from bench.models import MODELS, convolutions
-from bench.models.convolutions import Convolution, Product, is_product, products
+from bench.models.convolutions import Convolution, by_place, goes_by_place, gone_by_place
 from bench.protocols import PROTOCOLS
 from bench.recording import engine_facts
 
@@ -29,6 +29,12 @@ LAST = torch.empty(512, 512, 3, 3, device="meta")
 def units(monkeypatch):
     """Let the processor have units for bf16, as the rule asks."""
     monkeypatch.setattr(convolutions, "_gains", lambda: True)
+
+
+def allow_few_channels(monkeypatch):
+    for name in ("_POINTS", "_WINDOWS"):
+        limits = getattr(convolutions, name)
+        monkeypatch.setattr(convolutions, name, limits._replace(pairs=1))
 
 
 def maps_and_gradients(convolve, images, weight, owed):
@@ -49,7 +55,7 @@ def drawn(seed, images, outputs, kernel, stride):
 @settings(max_examples=30)
 @given(
     seed=st.integers(0, 2**32),
-    images=st.tuples(*(st.integers(low, high) for low, high in ((0, 3), (1, 5), (1, 9), (1, 9)))),
+    images=st.tuples(*(st.integers(low, high) for low, high in ((1, 3), (1, 5), (1, 9), (1, 9)))),
     outputs=st.integers(1, 5),
     kernel=st.sampled_from([1, 3, 5]),
     stride=st.integers(1, 3),
@@ -58,7 +64,7 @@ def test_maps_and_both_gradients_are_those_of_torchs_convolution(
     seed, images, outputs, kernel, stride
 ):
     given_all = drawn(seed, images, outputs, kernel, stride)
-    found = maps_and_gradients(lambda x, w: Product.apply(x, w, stride), *given_all)
+    found = maps_and_gradients(lambda x, w: by_place(x, w, stride), *given_all)
     expected = maps_and_gradients(
         lambda x, w: functional.conv2d(x, w, None, stride, kernel // 2), *given_all
     )
@@ -73,7 +79,7 @@ def test_in_bf16_they_are_near_float64_as_torchs_are(kernel, stride):
     expected = maps_and_gradients(
         lambda x, w: functional.conv2d(x, w, None, stride, kernel // 2), *exact
     )
-    found = maps_and_gradients(lambda x, w: Product.apply(x, w, stride), *rounded)
+    found = maps_and_gradients(lambda x, w: by_place(x, w, stride), *rounded)
     for one, other in zip(found, expected, strict=True):
         assert one.dtype == torch.bfloat16
         assert one.is_contiguous(memory_format=torch.channels_last)
@@ -83,37 +89,45 @@ def test_in_bf16_they_are_near_float64_as_torchs_are(kernel, stride):
 @pytest.mark.parametrize(
     ("side", "weight", "stride", "taken"),
     [
-        (4, LAST, 1, True),
+        (8, LAST, 1, True),
         (2, LAST, 1, True),
-        (8, LAST[:, :256], 2, True),  # its map has a side of 4
-        (8, LAST[:, :256, :1, :1], 2, True),
-        (5, LAST, 1, False),
-        (9, LAST, 2, False),
-        (4, LAST[:256, :256], 1, False),
+        (16, LAST[:256, :128], 2, True),  # its map has a side of 8
+        (9, LAST, 1, False),
+        (17, LAST, 2, False),
+        (8, LAST[:128, :128], 1, False),
         (8, LAST[:64, :32], 2, False),  # the last stage of ResNet-8
+        (4, LAST[:, :256, :1, :1], 1, True),
+        (8, LAST[:, :256, :1, :1], 2, True),
+        (5, LAST[:, :256, :1, :1], 1, False),
+        (4, LAST[:256, :256, :1, :1], 1, False),
     ],
 )
-def test_small_maps_of_many_channels_are_products_in_bf16(units, side, weight, stride, taken):
+def test_small_maps_of_many_channels_go_by_place_in_bf16(units, side, weight, stride, taken):
     images = torch.empty(1, weight.shape[1], side, side)
     with torch.autocast("cpu", torch.bfloat16):
-        assert is_product(images, weight, stride) == taken
-    assert not is_product(images, weight, stride)  # float32
+        assert goes_by_place(images, weight, stride) == taken
+    assert not goes_by_place(images, weight, stride)  # float32
     with torch.autocast("cpu", torch.float16):
-        assert not is_product(images, weight, stride)
+        assert not goes_by_place(images, weight, stride)
 
 
-def test_products_are_for_processors_with_units_for_bf16(monkeypatch):
+def test_a_batch_without_images_is_left_to_torch(units):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not goes_by_place(torch.empty(0, 512, 4, 4), LAST, 1)
+
+
+def test_places_are_gone_over_on_processors_with_units_for_bf16(monkeypatch):
     images, elsewhere = torch.empty(1, 512, 4, 4), torch.empty(1, 512, 4, 4, device="meta")
     with torch.autocast("cpu", torch.bfloat16):
         for gains in (True, False):
             monkeypatch.setattr(convolutions, "_gains", lambda found=gains: found)
-            assert is_product(images, LAST, 1) == gains
-            assert not is_product(elsewhere, LAST, 1)
+            assert goes_by_place(images, LAST, 1) == gains
+            assert not goes_by_place(elsewhere, LAST, 1)
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (1, 1), (1, 2)])
 def test_in_fp32_nothing_differs_from_torchs_layer(units, monkeypatch, kernel, stride):
-    monkeypatch.setattr(convolutions, "_FEWEST_PAIRS", 1)
+    allow_few_channels(monkeypatch)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         own = Convolution(16, 5, kernel, stride)
@@ -129,13 +143,13 @@ def test_in_fp32_nothing_differs_from_torchs_layer(units, monkeypatch, kernel, s
     )  # fmt: skip
     assert all(map(torch.equal, found, expected))
     assert own.state_dict().keys() == plain.state_dict().keys()
-    assert products(own) == 0
+    assert gone_by_place(own) == 0
 
 
 @pytest.fixture
 def job(units, monkeypatch):
-    """A run in bf16 whose convolutions over maps of up to 4 x 4 are products."""
-    monkeypatch.setattr(convolutions, "_FEWEST_PAIRS", 1)
+    """A run in bf16 whose convolutions over small maps go place by place."""
+    allow_few_channels(monkeypatch)
     rng = np.random.default_rng(0)
     train = ImageDataset(
         rng.integers(0, 256, (33, 8, 8, 1), dtype=np.uint8), np.arange(33) % 3,
@@ -152,18 +166,18 @@ def job(units, monkeypatch):
     )
 
 
-def test_the_record_counts_the_convolutions_that_were_products(job):
+def test_the_record_counts_the_convolutions_that_went_place_by_place(job):
     _, curve = training.run(job)
-    assert engine_facts(job, curve, packed=1)["convolutions_as_products"] == 6
+    assert engine_facts(job, curve, packed=1)["convolutions_by_place"] == 9
     protocol = dataclasses.replace(job.protocol, precision="fp32")
     _, curve = training.run(dataclasses.replace(job, protocol=protocol))
-    assert engine_facts(job, curve, packed=1)["convolutions_as_products"] == 0
+    assert engine_facts(job, curve, packed=1)["convolutions_by_place"] == 0
 
 
 @pytest.mark.parametrize(
     "batch_shards", [1, 4]
 )  # the last batch is one image: three pieces have none
-def test_runs_with_products_repeat_and_go_on_bit_by_bit(job, tmp_path, batch_shards):
+def test_runs_place_by_place_repeat_and_go_on_bit_by_bit(job, tmp_path, batch_shards):
     protocol = dataclasses.replace(job.protocol, batch_shards=batch_shards)
     job = dataclasses.replace(job, protocol=protocol)
 
@@ -174,7 +188,7 @@ def test_runs_with_products_repeat_and_go_on_bit_by_bit(job, tmp_path, batch_sha
         training.run(job, Checkpoint(tmp_path), stop)
     runs = [training.run(job, checkpoint) for checkpoint in (None, None, Checkpoint(tmp_path))]
     assert len({training.weights_digest(network) for network, _ in runs}) == 1
-    assert {curve.products for _, curve in runs} == {6}
+    assert {curve.by_place for _, curve in runs} == {9}
 
 
 @pytest.mark.parametrize("inputs", [3, 4, 8, 15])
@@ -194,10 +208,20 @@ def test_strides_over_few_channels_of_large_maps_leave_the_process_alive(inputs)
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(1, 2), (3, 1), (3, 2)])
-def test_a_products_gradient_has_a_gradient(kernel, stride):
+def test_a_gradient_has_a_gradient(kernel, stride):
     """As methods that match gradients need it."""
     drawn = torch.Generator().manual_seed(0)
     images = torch.randn(2, 2, 3, 4, generator=drawn, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(2, 2, kernel, kernel, generator=drawn, dtype=torch.float64)
     asked = (images, weight.requires_grad_(), stride)
-    assert torch.autograd.gradgradcheck(Product.apply, asked)
+    assert torch.autograd.gradgradcheck(by_place, asked)
+
+
+def test_functional_gradients_are_those_of_torchs_convolution():
+    images, weight, owed = drawn(0, (2, 3, 4, 4), 5, 3, 1)
+
+    def gradient(convolve):
+        return torch.func.grad(lambda w: (convolve(images, w) * owed).sum())(weight)
+
+    expected = gradient(lambda x, w: functional.conv2d(x, w, None, 1, 1))
+    torch.testing.assert_close(gradient(lambda x, w: by_place(x, w, 1)), expected)

@@ -33,7 +33,7 @@ from bench.execution import execute
 from bench.launching import Order, check_processes
 from bench.models import MODELS, Model
 from bench.models.base import Shape
-from bench.models.convolutions import Convolution, Product
+from bench.models.convolutions import Convolution, by_place
 from bench.models.networks import Features, Network
 from bench.progress import Progress
 from bench.protocols import PROTOCOLS
@@ -91,25 +91,27 @@ RESNET = MODELS.make_one("resnet8[width=4]")
 
 
 @dataclass(frozen=True)
-class Multiplied(Model):
-    """The same network; its convolutions are products of matrices."""
+class ByPlace(Model):
+    """The same network; its convolutions go over their maps place by place."""
 
     def build(self, shape: Shape, classes: int) -> Network:
         network = RESNET.build(shape, classes)
         for layer in network.modules():
             if isinstance(layer, Convolution):
-                layer.forward = partial(multiplied, layer)
+                layer.forward = partial(placed, layer)
         return network
 
 
-def multiplied(layer: Convolution, images: torch.Tensor) -> torch.Tensor:
-    return Product.apply(images, layer.weight, layer.stride[0])
+def placed(layer: Convolution, images: torch.Tensor) -> torch.Tensor:
+    if not len(images):
+        return Convolution.forward(layer, images)
+    return by_place(images, layer.weight, layer.stride[0])
 
 
 TOGETHER = [
     (RESNET, 69, ""),  # 32, 32 and 5 images; one batch normalisation over all processes
     (RESNET, 69, ",batch_shards=2,last_batch=drop"),  # and one for each half of a batch
-    (Multiplied(), 33, ""),  # 32 images and 1: one of the processes has none
+    (ByPlace(), 33, ""),  # 32 images and 1: one of the processes has none
     (Windowed(), 1, ""),  # one of the processes has no image
 ]
 

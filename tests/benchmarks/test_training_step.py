@@ -1,6 +1,6 @@
 """An epoch of training against a plain loop over a DataLoader, on the same images.
 
-A convolution over small maps, as ResNet-18 and ResNet-50 have them last, by torch and as a product.
+A convolution over small maps, as ResNet-18 and ResNet-50 have them last, by torch and by place.
 
 The share of the machine's peak, measured in the same process, stands in each result's
 ``extra_info`` (--benchmark-json, or -s).
@@ -22,7 +22,7 @@ from bench.calibration import calibrate
 from bench.contract import ImageDataset
 from bench.execution import prepare_torch
 from bench.models import MODELS
-from bench.models.convolutions import Product
+from bench.models.convolutions import by_place
 from bench.operations import TRAINING_FACTOR, operations_per_image
 from bench.protocols import PROTOCOLS
 
@@ -101,11 +101,13 @@ def by_torch(images, weight, stride):
     return functional.conv2d(images, weight, None, stride, weight.shape[-1] // 2)
 
 
-@pytest.mark.parametrize("way", [by_torch, Product.apply])
+@pytest.mark.parametrize("way", [by_torch, by_place])
 @pytest.mark.parametrize(
     ("inputs", "outputs", "side", "kernel", "stride"),
     [
         (512, 512, 4, 3, 1),
+        (256, 256, 8, 3, 1),
+        (128, 256, 16, 3, 2),
         (256, 512, 8, 3, 2),
         (256, 512, 8, 1, 2),
         (512, 2048, 4, 1, 1),
