@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,20 +11,10 @@ from torch.nn import functional
 
 from bench.precision import bf16_units
 
-
-class _Limits(NamedTuple):
-    """Where going place by place was measured to be faster (docs/performance.md)."""
-
-    side: int
-    """The largest of the map that is made."""
-    pairs: int
-    """The fewest of input and output channels."""
-
-
-_POINTS = _Limits(side=4, pairs=2**17)
-"""For kernels of one place."""
-_WINDOWS = _Limits(side=8, pairs=2**15)
-"""For larger ones."""
+_LARGEST_SIDE = 8
+"""Of a map that is made place by place."""
+_FEWEST_PAIRS = 2**15
+"""Of input and output channels."""
 _LARGEST_PRODUCT = 4
 """Side of a map whose gradient by the weights is made of products; oneDNN's is as fast at 7."""
 _BLOCK = 16
@@ -55,14 +45,13 @@ def goes_by_place(images: Tensor, weight: Tensor, stride: int) -> bool:
     stride : int
         Places between its windows.
     """
-    limits = _POINTS if weight.shape[-1] == 1 else _WINDOWS
     return (
         images.device.type == "cpu"
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
         and len(images) > 0
-        and max(places(side, stride) for side in images.shape[2:]) <= limits.side
-        and weight.shape[0] * weight.shape[1] >= limits.pairs
+        and max(places(side, stride) for side in images.shape[2:]) <= _LARGEST_SIDE
+        and weight.shape[0] * weight.shape[1] >= _FEWEST_PAIRS
         and _gains()
     )
 
@@ -107,8 +96,9 @@ def by_place(images: Tensor, weight: Tensor, stride: int) -> Tensor:
     if weight.shape[-1] > 1:
         maps: Tensor = ByPlace.apply(images, weight, stride)
         return maps
-    rows = images.permute(0, 2, 3, 1)[:, ::stride, ::stride]
-    return functional.linear(rows, weight[:, :, 0, 0]).permute(0, 3, 1, 2)
+    read = images.permute(0, 2, 3, 1)[:, ::stride, ::stride]
+    made = read.reshape(-1, read.shape[-1]) @ weight.permute(0, 2, 3, 1).flatten(1).t()
+    return made.view(*read.shape[:3], len(weight)).permute(0, 3, 1, 2)
 
 
 class ByPlace(torch.autograd.Function):
