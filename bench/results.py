@@ -29,6 +29,8 @@ STUDIES, PICTURES, RELEASED = "studies", "pictures", "released"
 
 Studies that no cells make, sheets of kept images, and others' index files, put there by hand.
 """
+ACCOUNTS = "accounting"
+"""Its folder for what Slurm told of the time of its jobs."""
 CONFLICTS = "conflicts"
 """Its folder for the records of cells of which merged folders have other numbers."""
 CHECKPOINT_SHARE = 0.02

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import DamagedFileError
+from bench.results import ACCOUNTS
 from bench.storage import read_json
 from reports.tables import Column, Table, number
 
@@ -56,7 +57,7 @@ def _shares(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 def _accounts(folder: Path, leave_out: Callable[[str], None]) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
-    for path in sorted((folder / "accounting").glob("*.json")):
+    for path in sorted((folder / ACCOUNTS).glob("*.json")):
         try:
             found[path.stem] = read_json(path)
         except (DamagedFileError, OSError) as error:

@@ -11,7 +11,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.identity import digest
 from bench.results import CONFLICTS
 from reports.ablations import ablation_tables
 from reports.allocations import allocation_tables
@@ -27,6 +26,7 @@ from reports.papers import (
 )
 from reports.runs import series_of
 from reports.spending import cost_table, speed_table
+from reports.stamps import stamp_of
 from reports.statistics_tables import statistics_tables
 from reports.summary import accuracy_table, failure_table
 from reports.tables import ascii_name
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 Records = Sequence[Mapping[str, Any]]
 TITLE = "Dataset compression: results"
-_FORMAT = 11
-"""Part of a report's stamp: raised when the same records give another report."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +100,6 @@ class Report:
         return [figure for section in self.sections for figure in section.figures]
 
 
-def stamp_of(results: Collection) -> str:
-    """Return the digest of what a report is made from."""
-    return digest([_FORMAT, results.digest])
-
-
 def contents(
     results: Collection, records: Records, folder: Path | None = None, figures: bool = True
 ) -> Report:
@@ -150,7 +143,7 @@ def contents(
         },
         origins=sorted({row["origin"] for row in (*results.rows, *results.failures)}),
         results=results,
-        stamp=stamp_of(results),
+        stamp=stamp_of(results, folder, figures),
     )
 
 

@@ -15,8 +15,9 @@ from bench.memory import uncollected
 from bench.storage import replacing
 from reports import markdown
 from reports.collection import Collection
-from reports.content import Figure, Report, contents, stamp_of
+from reports.content import Figure, Report, contents
 from reports.excerpts import Page, with_excerpts
+from reports.stamps import stamp_of
 
 FORMATS = {
     "md": "report.md",
@@ -54,7 +55,7 @@ def write_report(
     formats : sequence of str
         Of :data:`FORMATS`.
     anew : bool
-        Write also what was made from the same records already.
+        Write also what was made from the same records and files already.
     figures : bool
         Draw figures.
     pages : sequence of Path
@@ -69,7 +70,7 @@ def write_report(
     with uncollected():
         kept = list(records)
         results = Collection.of(kept, failures)
-        stamp = stamp_of(results)
+        stamp = stamp_of(results, folder, figures)
         due = [name for name in formats if anew or not _is_current(folder / FORMATS[name], stamp)]
         report = contents(results, kept, folder, figures) if due or pages else None
     if report is not None:

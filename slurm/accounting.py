@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.allocation import accounted_job
+from bench.results import ACCOUNTS
 from bench.storage import write_json
 from slurm import sacct
 
@@ -96,7 +97,7 @@ def keep_accounts(
     minutes = {array.name: array.minutes for one in submitted for array in one.arrays}
     found = [_account(members, used, minutes[members[0].name]) for members in by_job.values()]
     for account in found:
-        path = results.folder / "accounting" / f"{account.job}.json"
+        path = results.folder / ACCOUNTS / f"{account.job}.json"
         write_json(path, {"schema": 1, **account.to_json()})
     return found
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 from bench.errors import UsageError
+from bench.results import CONFLICTS, PICTURES, RELEASED
 from reports import markdown
+from reports.pictures import contact_sheet
 from reports.report import stale_files, write_report
 
 FIGURE = "accuracy-digits-resnet8-smoke.svg"
@@ -67,3 +70,33 @@ def test_what_is_current_is_left_as_it_is(records, tmp_path):
     assert page.read_text(encoding="utf-8").endswith(" ")
     write_report(tmp_path, records, (), ["html"], anew=True, figures=False)
     assert not page.read_text(encoding="utf-8").endswith(" ")
+
+
+def add_sheet(folder):
+    (folder / PICTURES).mkdir()
+    sheet = contact_sheet({"cat": [np.zeros((16, 16, 3), np.uint8)]}, "what dq keeps")
+    (folder / PICTURES / "dq.jpg").write_bytes(sheet)
+
+
+def add_unusable_index_file(folder):
+    (folder / RELEASED / "digits").mkdir(parents=True)
+    (folder / RELEASED / "digits" / "dq.txt").write_text("no number", encoding="utf-8")
+
+
+def add_conflict(folder):
+    (folder / CONFLICTS / "cell-2-other").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("add", [add_sheet, add_unusable_index_file, add_conflict])
+def test_what_lies_beside_the_records_is_told_whoever_writes_the_report(records, tmp_path, add):
+    write_report(tmp_path, records)
+    add(tmp_path)
+    assert stale_files(tmp_path, records)
+    write_report(tmp_path, records)  # as bench run does
+    assert stale_files(tmp_path, records) == {}
+
+
+def test_a_report_without_figures_gets_them_from_the_next_run(records, tmp_path):
+    write_report(tmp_path, records, anew=True, figures=False)
+    write_report(tmp_path, records)
+    assert stale_files(tmp_path, records) == {}
