@@ -106,6 +106,22 @@ class TestRun:
         assert shown.stdout.count("\nrandom ") == 4  # accuracy and cost at two ratios
         assert "report.md" in shown.stderr
 
+    def test_tables_are_shown_and_no_report_is_named_where_it_cannot_be_written(
+        self, bench: Bench, finished: Path
+    ) -> None:
+        (finished / "report.md").unlink()
+        (finished / "report.md").mkdir()  # also root cannot write a file there
+        told = bench("run", *SWEEP)
+        assert told.returncode == 1
+        assert "accuracy %" in told.stdout
+        assert "cannot write results/report.md" in told.stderr
+        assert "Report:" not in told.stderr
+        told = bench("run", *SWEEP, "--json")
+        assert told.returncode == 1
+        content = json.loads(told.stdout)
+        assert content["report"] is None
+        assert content["tables"]
+
 
 class TestSweepFiles:
     def plan(self, bench: Bench, *arguments: str) -> list[dict[str, Any]]:

@@ -130,17 +130,22 @@ def _show_tables(results: Results, plan: Plan, as_json: bool) -> None:
 
     ids = {cell.id for cell in plan.cells}
     records, failures = list(results.records()), list(results.failures())
-    path = write_report(results.folder, records, failures, ("md",))[0]
     here = summary.Collection.of(
         (r for r in records if r["id"] in ids), (f for f in failures if f["id"] in ids)
     )
     shown = all_tables(here)
+    path = None
+    try:
+        path = str(write_report(results.folder, records, failures, ("md",))[0])
+    finally:  # where a report cannot be written, its tables are shown nevertheless
+        if as_json:
+            content = {"tables": [tables.as_json(t) for t in shown], "report": path}
+            click.echo(json.dumps(content, indent=1))
+        else:
+            for table in shown:
+                click.echo("\n" + tables.as_text(table))
     if as_json:
-        content = {"tables": [tables.as_json(t) for t in shown], "report": str(path)}
-        click.echo(json.dumps(content, indent=1))
         return
-    for table in shown:
-        click.echo("\n" + tables.as_text(table))
     where = "" if str(results.folder) == "results" else f" --results {results.folder}"
     click.echo(f"\nReport: {path}", err=True)
     last = plan.cells[-1]
