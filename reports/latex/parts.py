@@ -60,6 +60,11 @@ def _turned(table: Table) -> Table:
             for place, column in rest
         ],
         bold=frozenset((places[key], str(row)) for row, key in table.bold if key in places),
+        links={
+            (places[key], str(row)): ids for (row, key), ids in table.links.items() if key in places
+        },
+        keys=(),
+        notes_of=None,
     )
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from bench.errors import BenchError
 from reports import latex
 from reports.collection import Collection
 from reports.content import Report, Section, contents
+from reports.latex.parts import fitting
 from reports.pdf import compile_pdf
 from reports.report import write_report
 from reports.statistics import Estimate
@@ -186,6 +188,21 @@ def test_many_methods_are_as_large_as_any_text(tmp_path, rows):
     numbers = [f"{60 + k}.00±0.50" for k in range(20)]
     assert [text.count(number) for number in numbers] == [rows] * 20
     assert [text.count(f"net{row}") for row in range(1, rows)] >= [parts] * (rows - 1)
+
+
+def test_a_table_with_rows_as_columns_has_bold_and_cells_where_their_numbers_are():
+    table = replace(paper_table(2), links={(0, "m2"): ["cell-a"], (0, "percent"): ["cell-b"]})
+    (turned,) = fitting(table, lambda one: len(one.columns) < 10, lambda one: False)
+    texts = turned.texts()
+    shown = {
+        (row, column.key): texts[row][place]
+        for row in range(len(texts))
+        for place, column in enumerate(turned.columns)
+    }
+    assert [shown[place] for place in turned.bold] == ["63.00 ± 0.50"]
+    assert {shown[place]: ids for place, ids in turned.links.items()} == {
+        "62.00 ± 0.50": ["cell-a"]
+    }
 
 
 @needs_pdflatex
