@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from bench.components import written
 from bench.contract import RECONSTRUCTION
-from reports.collection import Collection, Key, Setting
+from reports.collection import Collection, Key, Setting, with_axis
+from reports.naming import varied
 from reports.tables import Column, Table, ascii_name, difference, number, percent
 
 
@@ -30,10 +32,16 @@ def _ablation(results: Collection, setting: Setting, name: str, keys: Sequence[K
     references = _references(keys)
     rows: list[dict[str, Any]] = []
     links: dict[tuple[int, str], Sequence[str]] = {}
+    pairs: list[str] = []
     for place, key in enumerate(keys):
         reference = references[key.ratio, key.of]
         against = None if reference == key else reference
         to_reference = here.compared(key, against)
+        if against and to_reference and to_reference.n != len(here.groups[key]):
+            pairs.append(
+                f"{here.names[key]} at {key.ratio:g} %{' of bytes' * (key.of == 'bytes')}: "
+                f"{to_reference.n} pairs with {here.names[against]}."
+            )
         rows.append(
             {
                 "variant": here.names[key],
@@ -50,18 +58,34 @@ def _ablation(results: Collection, setting: Setting, name: str, keys: Sequence[K
     called = name + RECONSTRUCTION * keys[0].reconstruction
     named = sorted({here.names[key] for key in references.values()})
     notes = [
-        f"Vs first: paired differences to {' or '.join(named)}, over common seeds, same ratio.",
+        f"Vs first: paired differences to {' or '.join(named)}, over common seeds, same budget.",
         "Accuracy: in %, last epoch; mean ± half of its 95 % interval over n runs. "
         f"Protocol: {setting.protocol}.",
+        *_defaults(here, keys),
+        *pairs,
     ]
     return Table(
         f"Variants of {called}: {setting.title}",
-        _ABLATION_COLUMNS,
+        with_axis(_ABLATION_COLUMNS, rows),
         rows,
         notes,
         links=links,
         name=f"ablation-{ascii_name(name)}-{results.slug(setting)}",
     )
+
+
+def _defaults(here: Collection, keys: Sequence[Key]) -> list[str]:
+    """Return what is behind the names without parameters, where variants differ in several."""
+    given = varied(key.spec for key in keys)
+    if len(given) < 2:  # the rows tell it
+        return []
+    bare = {here.names[key]: key for key in keys if "[" not in key.spec}
+    told = []
+    for name, key in bare.items():
+        values = here.parameters(key)
+        full = written(key.spec, {one: values[one] for one in given if one in values})
+        told.append(f"{name} stands for {full}.")
+    return told
 
 
 def _references(keys: Sequence[Key]) -> dict[tuple[float, str], Key]:

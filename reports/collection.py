@@ -9,10 +9,10 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from bench.contract import RECONSTRUCTION
 from bench.identity import digest
 from bench.memory import uncollected
 from reports.copies import dataset_label
+from reports.naming import marked_specs, names
 from reports.reading import Row, cell_row, failure_row
 from reports.statistics import Effect, Estimate, Runs, interval_over_seeds, paired_effect
 from reports.tables import Column, ascii_name
@@ -174,7 +174,11 @@ class Collection:
     @cached_property
     def names(self) -> dict[Key, str]:
         """What each row is called."""
-        return names(self.keys)
+        return names({key: self.parameters(key) for key in self.keys})
+
+    def parameters(self, key: Key) -> Mapping[str, Any]:
+        """Return the parameters of a row's method, defaults filled in."""
+        return dict([*self.groups.get(key, ()), *self.failed.get(key, ())][0]["parameters"])
 
     @cached_property
     def _ids(self) -> dict[Key, list[str]]:
@@ -223,25 +227,6 @@ def grouped(rows: Iterable[Row]) -> Groups:
         key = Key(row["method"], row["method_id"], row["percent"], row["of"], row["reconstruction"])
         groups[key].append(row)
     return dict(groups)
-
-
-def names(keys: Iterable[Key]) -> dict[Key, str]:
-    """Return what each row is called: its spec, marked where that names two identities."""
-    return {
-        key: name + RECONSTRUCTION * key.reconstruction for key, name in marked_specs(keys).items()
-    }
-
-
-def marked_specs(keys: Iterable[Key]) -> dict[Key, str]:
-    """Return the spec of each key, with four digits of its id where a spec has two."""
-    keys = list(keys)
-    identities_of: dict[str, set[str]] = defaultdict(set)
-    for key in keys:
-        identities_of[key.spec].add(key.method_id)
-    return {
-        key: f"{key.spec} #{key.method_id[:4]}" if len(identities_of[key.spec]) > 1 else key.spec
-        for key in keys
-    }
 
 
 def order(key: Key, kept_percent: float) -> tuple[str, float, int, str, str]:

@@ -145,7 +145,10 @@ def _named(asked: _Asked, there: Mapping[str, T]) -> T:
 def _of_methods(table: Table, methods: tuple[str, ...]) -> Table:
     if not methods:
         return table
-    there = [str(row.get("method", "")).removesuffix(RECONSTRUCTION) for row in table.rows]
+    there = [
+        row.get("spec") or str(row.get("method", "")).removesuffix(RECONSTRUCTION)
+        for row in table.rows
+    ]
     for method in methods:
         if method not in there:
             raise unknown(f"method of the table '{table.name}'", method, list(dict.fromkeys(there)))

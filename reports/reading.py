@@ -67,6 +67,7 @@ def failure_row(failure: Mapping[str, Any]) -> Row:
         "training_seed": cell["training_seed"],
         "phase": failure["phase"],
         "type": failure["type"],
+        "parameters": cell["method"].get("parameters", {}),
         "cause": f"{failure['type']}: {lines[0]}",
         "attempt": failure.get("attempt", 1),
         "origin": origin_words(failure["provenance"]),

@@ -8,6 +8,7 @@ from statistics import fmean
 from bench.metering import told_bytes
 from reports.collection import Collection, Setting, links_of, macro_keys, with_axis
 from reports.durations import duration
+from reports.naming import marked_specs
 from reports.reading import Row
 from reports.statistics import Estimate
 from reports.tables import Column, Table, number
@@ -17,6 +18,7 @@ def cost_table(results: Collection, setting: Setting) -> Table:
     """Return what one setting's cells keep and cost: bytes, steps, mean seconds by stage."""
     here = results.at(setting)
     keys = [key for key in here.keys if key in here.groups]
+    specs = marked_specs(here.keys)
     rows = []
     for key in keys:
         group = here.groups[key]
@@ -24,6 +26,7 @@ def cost_table(results: Collection, setting: Setting) -> Table:
         rows.append(
             {
                 "method": here.names[key],
+                "spec": specs[key],
                 "percent": here.kept_percent(key),
                 "of": key.of,
                 "bytes": group[0]["bytes"],
@@ -75,9 +78,11 @@ def speed_table(results: Collection, setting: Setting) -> Table | None:
     ]
     if not keys:
         return None
+    specs = marked_specs(here.keys)
     rows = [
         {
             "method": here.names[key],
+            "spec": specs[key],
             "percent": here.kept_percent(key),
             "of": key.of,
             **{

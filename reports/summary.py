@@ -14,9 +14,9 @@ from reports.collection import (
     Key,
     Setting,
     macro_keys,
-    marked_specs,
     with_axis,
 )
+from reports.naming import marked_specs
 from reports.reading import Row
 from reports.spending import cost_table
 from reports.statistics import best_of
@@ -33,6 +33,7 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
     control = {(key.ratio, key.of): key for key in groups if key.spec == CONTROL}
     rows: list[dict[str, Any]] = []
     pairs: dict[Key, str] = {}
+    specs = marked_specs(here.keys)
     links: dict[tuple[int, str], Sequence[str]] = {}
     for place, key in enumerate(here.keys):
         group = groups.get(key, [])
@@ -43,6 +44,7 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
         rows.append(
             {
                 "method": here.names[key],
+                "spec": specs[key],
                 "percent": here.kept_percent(key),
                 "of": key.of,
                 "images": group[0]["images"] if group else None,
@@ -114,7 +116,8 @@ def all_tables(results: Collection) -> list[Table]:
     """Return what a terminal shows: accuracy and cost of all settings, and the failures."""
     settings = results.settings()
     made = [accuracy_table(results, setting) for setting in settings]
-    made += [cost_table(results, setting) for setting in settings]
+    costs = [cost_table(results, setting) for setting in settings]
+    made += [table for table in costs if table.rows]
     return [*made, failure_table(results)] if results.failures else made
 
 

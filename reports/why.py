@@ -37,6 +37,8 @@ def number_tables(results: Collection, asked: str) -> list[Table]:
     ]
     for axis, wanted in zip(_AXES, parts, strict=False):
         if wanted:
+            if axis == "method":
+                wanted = _spec_of(wanted, results)
             values = {_value(axis, *place) for place in places}
             meant = _meant(axis, wanted, values)
             places = [place for place in places if _value(axis, *place) in meant]
@@ -55,6 +57,13 @@ def _parts(asked: str) -> list[str]:
     if len(parts) > len(_AXES):
         raise UsageError(f"'{asked}' has too many parts. Give {FORM}")
     return [part.strip() for part in parts]
+
+
+def _spec_of(name: str, results: Collection) -> str:
+    """Return the spec of what tables call by this name; else the name."""
+    here = (results.at(setting) for setting in results.settings())
+    called = {one.names[key]: key.spec for one in here for key in one.keys}
+    return called.get(name, name)
 
 
 def _value(axis: str, setting: Setting, key: Key) -> str:

@@ -96,6 +96,11 @@ def test_failed_cells_stay_visible(records, failure):
     assert (row["n"], row["failed"]) == (0, 1)
 
 
+def test_no_empty_table_of_costs_is_shown_where_every_cell_failed(failure):
+    titles = [table.title for table in summary.all_tables(Collection.of([], [failure]))]
+    assert titles == ["digits, resnet8, protocol smoke", "Cells that failed"]
+
+
 def test_json_keeps_full_numbers(records):
     content = json.dumps(tables.as_json(summary.accuracy_table(*everything(records))))
     accuracy = json.loads(content)["rows"][0]["accuracy"]
