@@ -10,6 +10,8 @@ from functools import lru_cache
 from statistics import fmean, variance
 from typing import TYPE_CHECKING
 
+from reports.statistics.rounding import TIE, are_equal
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -88,7 +90,7 @@ class Effect:
         """
         from scipy.special import stdtr
 
-        if self.error is None or (self.error == 0 and self.mean == null):
+        if self.error is None or (self.error == 0 and abs(self.mean - null) <= TIE):
             return 1.0
         if self.error == 0:
             return 1.0 if self.mean < null else 0.5 ** (self.freedom + 1)
@@ -122,6 +124,8 @@ def independent(values: Sequence[float]) -> Effect:
     if n < 2:
         return Effect(fmean(values), None, 0, n)
     mean = fmean(values)
+    if are_equal(values):  # their mean may be another number in its last bit
+        return Effect(mean, 0.0, n - 1, n)
     squares = math.fsum([(value - mean) ** 2 for value in values])
     return Effect(mean, math.sqrt(squares / (n - 1) / n), n - 1, n)
 
@@ -195,6 +199,8 @@ def _two_way(
 ) -> Effect:
     selections, trainings = len(by_selection), len(by_training)
     mean = fmean(runs.values())
+    if are_equal(runs.values()):
+        return Effect(mean, 0.0, 1.0, len(runs))
     rows = {seed: fmean(values) for seed, values in by_selection.items()}
     columns = {seed: fmean(values) for seed, values in by_training.items()}
     residual = sum((v - rows[s] - columns[t] + mean) ** 2 for (s, t), v in runs.items())
@@ -206,8 +212,6 @@ def _two_way(
     of_selection, of_training, of_both = (square for square, _ in squares)
     total = max(of_selection + of_training - of_both, of_selection, of_training)
     uncertainty = sum(square**2 / freedom for square, freedom in squares)
-    if uncertainty == 0:
-        return Effect(mean, 0.0, 1.0, len(runs))
     freedom = max(1.0, total**2 / uncertainty)
     return Effect(mean, math.sqrt(total / len(runs)), freedom, len(runs))
 

@@ -48,6 +48,22 @@ def test_one_value_shows_nothing_and_equal_values_what_their_signs_do():
     assert (two.mean, two.error, two.p_value()) == (0.1, 0.0, 0.5)  # whatever the last bits
 
 
+@given(
+    st.integers(-9_999, 9_999).filter(bool), st.integers(2, 20), st.sampled_from([360, 10_000])
+)
+def test_equal_differences_get_the_sign_tests_p_whatever_their_number(apart, n, images):
+    """The mean of three times 0.1 is another number than 0.1, by its last bit."""
+    value = 100 * apart / images
+    assert independent([value] * n).p_value() == 2 * 0.5**n
+    runs = {(seed, seed): 50 + seed / 7 for seed in range(n)}
+    more = {seed: other + value for seed, other in runs.items()}
+    unrounded = {seed: more[seed] - other for seed, other in runs.items()}
+    assert effect_over_seeds(unrounded).p_value() == 2 * 0.5**n
+    crossed = {(one, two): value for one in range(n) for two in range(n + 1)}
+    assert effect_over_seeds(crossed).p_value() == 0.5
+    assert independent([value] * n).p_value(value) == 1.0
+
+
 @given(samples, st.floats(0.01, 20))
 def test_equivalence_is_two_one_sided_tests_and_an_interval_within(sample, margin):
     effect = independent(sample)
