@@ -99,7 +99,7 @@ def _total(kind: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _hours(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
 
 
 _COLUMNS = (

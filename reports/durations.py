@@ -13,4 +13,4 @@ def duration(seconds: float, beside: float | None = None) -> str:
     if scale < 7200:
         minutes = seconds / 60
         return f"{minutes:.{int(beside is not None and minutes < 9.95)}f} min"
-    return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 3600:,.1f} h"

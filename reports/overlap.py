@@ -64,7 +64,7 @@ _COLUMNS = (
     Column("ours", "first", number),
     Column("theirs", "second", number),
     Column("common", "common", number),
-    Column("expected", "by chance", lambda e: f"{e.mean:.1f} ± {e.deviation:.1f}"),
+    Column("expected", "by chance", lambda e: f"{e.mean:,.1f} ± {e.deviation:.1f}"),
     Column("jaccard", "Jaccard", "{:.3f}".format),
     Column("ours_in_theirs", "of first", "{:.1%}".format),
     Column("theirs_in_ours", "of second", "{:.1%}".format),

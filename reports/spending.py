@@ -11,7 +11,7 @@ from reports.durations import duration
 from reports.naming import marked_specs
 from reports.reading import Row
 from reports.statistics import Estimate
-from reports.tables import Column, Table, number
+from reports.tables import Column, Table, number, plus_minus
 
 
 def cost_table(results: Collection, setting: Setting) -> Table:
@@ -134,9 +134,7 @@ def scaled(value: float) -> str:
 
 
 def _total(estimate: Estimate) -> str:
-    width = (
-        "" if estimate.half_width is None else f" ± {duration(estimate.half_width, estimate.mean)}"
-    )
+    width = plus_minus(estimate, lambda seconds: duration(seconds, estimate.mean))
     return f"{duration(estimate.mean)}{width}"
 
 

@@ -16,6 +16,8 @@ from reports.statistics import Estimate, Interval
 _TEXT_WIDTH = 80
 _LEAST_NAME = 12
 _GAP = "  "
+_LARGE = 1e6
+"""From here on six digits would be told with an exponent."""
 _AFTER_PARAMETER = re.compile(r"(?<=[,\[\]])(?![,\]]|$)")
 _AFTER_EQUALS = re.compile(r"(?<==)")
 _OF_MARKDOWN = re.compile(r"[\\|\[\]<>*_`]")
@@ -51,6 +53,8 @@ class Table:
         A short ASCII name for files, anchors and labels.
     notes_of : callable or None
         Returns the notes of some of the rows, by their numbers, where those of a part are others.
+    brief : sequence of Table
+        What documents that are read page by page show instead, where there are very many rows.
     keys : sequence of (scope, ...) tuples
         For each row the words that name it in LaTeX macros; the first is common to the table.
     """
@@ -65,6 +69,7 @@ class Table:
     keys: Sequence[tuple[str, ...]] = ()
     emphasis: str = ""
     notes_of: Callable[[Sequence[int]], Sequence[str]] | None = None
+    brief: Sequence[Table] = ()
 
     @property
     def all_notes(self) -> list[str]:
@@ -80,6 +85,7 @@ class Table:
             rows=[self.rows[place] for place in places],
             notes=[*notes, told],
             notes_of=None,
+            brief=(),
             bold=frozenset((new[row], key) for row, key in self.bold if row in new),
             links={(new[row], key): ids for (row, key), ids in self.links.items() if row in new},
             keys=[self.keys[place] for place in places] if self.keys else (),
@@ -186,12 +192,12 @@ def ascii_name(text: str) -> str:
 
 def percent(estimate: Estimate) -> str:
     """Show an accuracy with its interval."""
-    return f"{estimate.mean:.2f}{_half_width(estimate)}"
+    return f"{estimate.mean:.2f}{plus_minus(estimate)}"
 
 
 def difference(estimate: Estimate) -> str:
     """Show a difference of accuracies with its interval."""
-    return f"{signed(estimate.mean)}{_half_width(estimate)}"
+    return f"{signed(estimate.mean)}{plus_minus(estimate)}"
 
 
 def signed(value: float, digits: int = 2) -> str:
@@ -202,11 +208,19 @@ def signed(value: float, digits: int = 2) -> str:
 
 def number(value: float) -> str:
     """Show a count with thousands separated, or a percent without trailing zeros."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,g}" if abs(value) < _LARGE else f"{value:,.0f}"
 
 
-def _half_width(estimate: Estimate) -> str:
-    return "" if estimate.half_width is None else f" ± {estimate.half_width:.2f}"
+def plus_minus(estimate: Estimate, show: Callable[[float], str] = "{:.2f}".format) -> str:
+    """Return what stands behind a mean: half of its interval, or how many equal values it is of.
+
+    Equal values show no spread: an interval of no length would be too sure.
+    """
+    if estimate.half_width is None:
+        return ""
+    return f" ± {show(estimate.half_width)}" if estimate.half_width else f" ({estimate.n} equal)"
 
 
 def escaped(text: str) -> str:

@@ -133,15 +133,25 @@ def smallest_gain(claim: Claim) -> float:
 
 
 def _too_few(effect: Effect, margin: float) -> str:
-    half_width = effect.estimate().half_width or 0.0
+    if not effect.error:
+        return _equal(effect)
     wanted = seeds_for_equivalence(margin, effect.deviation or 0.0)
-    return f"too few seeds: n = {effect.n}, interval ± {half_width:.2f}{_about(wanted)}"
+    return f"too few seeds: n = {effect.n}, {_interval(effect)}{_about(wanted)}"
 
 
 def _too_few_to_separate(effect: Effect) -> str:
-    half_width = effect.estimate().half_width or 0.0
+    if not effect.error:
+        return _equal(effect)
     wanted = seeds_needed(effect.mean, effect.deviation or 0.0) if effect.mean > 0 else None
-    return f"too few seeds: n = {effect.n}, interval ± {half_width:.2f}{_about(wanted)}"
+    return f"too few seeds: n = {effect.n}, {_interval(effect)}{_about(wanted)}"
+
+
+def _equal(effect: Effect) -> str:
+    return f"too few seeds: {effect.n} equal values show no spread"
+
+
+def _interval(effect: Effect) -> str:
+    return f"interval ± {effect.estimate().half_width or 0.0:.2f}"
 
 
 def _about(seeds: int | None) -> str:

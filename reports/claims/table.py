@@ -11,7 +11,7 @@ from reports.claims.evidence import Evidence, Index, Row, evidence
 from reports.claims.judging import Verdict, judge
 from reports.copies import Copy, read_copies
 from reports.statistics import Estimate
-from reports.tables import Column, Table, number, signed
+from reports.tables import Column, Table, number, plus_minus, signed
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,7 @@ def _notes(found: Sequence[Finding]) -> list[str]:
 
 
 def _ours(estimate: Estimate) -> str:
-    half_width = "" if estimate.half_width is None else f" ± {estimate.half_width:.2f}"
-    return f"{signed(estimate.mean).removeprefix('+')}{half_width}"
+    return f"{signed(estimate.mean).removeprefix('+')}{plus_minus(estimate)}"
 
 
 _COLUMNS = (

@@ -200,7 +200,7 @@ def break_even_drawings(setting: Setting, slug: str, series: Sequence[Series]) -
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xscale("log")
         axes.set_xlim(max(_FREE, lowest / 2), max(10.0, 2 * highest))
-        log_axis(axes.xaxis, "{:g}".format)
+        log_axis(axes.xaxis, "{:,g}".format)
         axes.set_xlabel("trainings after which the selection is repaid (log scale)")
         grid(axes, "x")
         canvas.set_size_inches(_WIDTH + widest(canvas, axes.get_yticklabels()), height)

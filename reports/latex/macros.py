@@ -46,8 +46,13 @@ def _numbers(column: Column, value: Any) -> list[tuple[str, str]]:
         return [(column.word, column.show(value))]
     found = [(column.word, column.show(Estimate(value.mean, None, value.n)))]
     if value.half_width is not None:
-        found.append((f"{column.word}-pm", column.show(value).rpartition(" ± ")[2]))
+        found.append((f"{column.word}-pm", _half_width(column, value)))
     return [*found, (f"{column.word}-runs", str(value.n))]
+
+
+def _half_width(column: Column, value: Estimate) -> str:
+    _, sign, width = column.show(value).rpartition(" ± ")
+    return width if sign else "0"  # of equal values
 
 
 def _words(keys: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], tuple[str, ...]]:

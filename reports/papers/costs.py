@@ -96,7 +96,7 @@ _TABLE_TWO = (
     Column("percent", "kept %", number),
     Column("runs", "runs", number),
     Column("accuracy", "accuracy %", lambda estimate: f"{estimate.mean:.1f}"),
-    Column("error", "error bar", "± {:.2f}".format),
+    Column("error", "error bar", lambda width: f"± {width:.2f}" if width else "equal"),
     Column("cold", "cold", duration),
     Column("amortised", "amortised", duration),
     Column("evaluation", "evaluation", duration),

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from reports.statistics import Estimate, interval_over_seeds
-from reports.tables import signed
+from reports.tables import plus_minus, signed
 
 if TYPE_CHECKING:
     from reports.runs import Series
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Cells = dict[tuple[int, str], Sequence[str]]
 """The cells behind a table's numbers."""
+_DECIMAL = "{:.1f}".format
 Method = tuple[str, str]
 """A method's spec and the id of its identity."""
 ARITHMETIC = {
@@ -34,14 +35,12 @@ def arithmetic_note(table: str, dataset: str, is_main: bool = True) -> list[str]
 
 def as_printed(estimate: Estimate) -> str:
     """Show an accuracy with one decimal, as ADQ prints it."""
-    width = "" if estimate.half_width is None else f" ± {estimate.half_width:.1f}"
-    return f"{estimate.mean:.1f}{width}"
+    return f"{estimate.mean:.1f}{plus_minus(estimate, _DECIMAL)}"
 
 
 def gain_as_printed(estimate: Estimate) -> str:
     """Show a difference in brackets, as ADQ prints it."""
-    width = "" if estimate.half_width is None else f" ± {estimate.half_width:.1f}"
-    return f"({signed(estimate.mean, 1)}{width})"
+    return f"({signed(estimate.mean, 1)}{plus_minus(estimate, _DECIMAL)})"
 
 
 def of_images(series: Iterable[Series]) -> list[Series]:

@@ -17,7 +17,7 @@ from reports.papers.layout import (
 )
 from reports.runs import Series, accuracy, by_setting, differences
 from reports.statistics import Estimate, interval_over_seeds
-from reports.tables import Column, Table, ascii_name, signed
+from reports.tables import Column, Table, ascii_name, plus_minus, signed
 
 _MODULES = (("none", "DQ"), ("rs", "+ RS"), ("ds", "+ DS"), ("rs+ds", "+ IS (RS + DS)"))
 
@@ -82,8 +82,7 @@ def _table_three(
 
 
 def _mean_gain(estimate: Estimate) -> str:
-    width = "" if estimate.half_width is None else f" ± {estimate.half_width:.2f}"
-    return f"{signed(estimate.mean)}{width}"
+    return f"{signed(estimate.mean)}{plus_minus(estimate)}"
 
 
 def _module(one: Series) -> str | None:

@@ -20,7 +20,7 @@ from reports.papers.layout import Cells
 from reports.reading import selection_of
 from reports.runs import Record, Series, labels
 from reports.statistics import Estimate, t_interval
-from reports.tables import Column, Table, ascii_name, number
+from reports.tables import Column, Table, ascii_name, number, plus_minus
 
 if TYPE_CHECKING:
     from bench.arrays import IntArray
@@ -204,13 +204,11 @@ def _table(dataset: str, fingerprint: str, rows: list[Row], links: Cells) -> Tab
 
 
 def _images(estimate: Estimate) -> str:
-    width = "" if estimate.half_width is None else f" ± {estimate.half_width:.1f}"
-    return f"{estimate.mean:.1f}{width}"
+    return f"{estimate.mean:,.1f}{plus_minus(estimate, '{:,.1f}'.format)}"
 
 
 def _share(estimate: Estimate) -> str:
-    width = "" if estimate.half_width is None else f" ± {estimate.half_width:.3f}"
-    return f"{estimate.mean:.3f}{width}"
+    return f"{estimate.mean:.3f}{plus_minus(estimate, '{:.3f}'.format)}"
 
 
 _COLUMNS = (
@@ -219,7 +217,7 @@ _COLUMNS = (
     Column("ours", "first", number),
     Column("theirs", "second", number),
     Column("common", "common", _images),
-    Column("expected", "by chance", "{:.1f}".format),
+    Column("expected", "by chance", "{:,.1f}".format),
     Column("deviation", "±", "{:.1f}".format),
     Column("jaccard", "Jaccard", _share),
     Column("n", "n", number),

@@ -42,6 +42,12 @@ def test_sacct_stands_beside_the_records_and_kinds_are_added_up(tmp_path):
     assert all(len(line) == len(table.columns) for line in table.texts())
 
 
+def test_many_hours_are_told_with_thousands_separated():
+    (table,) = allocation_tables([record("7", used=4_444_000.0)], None, print)
+    (row,) = table.texts()
+    assert "1,234" in row
+
+
 def test_a_damaged_account_is_told_and_left_out(tmp_path):
     account(tmp_path, "7")
     (tmp_path / "accounting" / "8.json").write_text("{")

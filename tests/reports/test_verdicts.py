@@ -70,6 +70,14 @@ def test_too_few_seeds_are_told(rows):
     assert "would do" in two.why
 
 
+def test_a_few_equal_differences_decide_nothing_and_ask_for_no_number_of_seeds(rows):
+    below = [84.1, 83.7, 84.4]
+    found = judged(gain(), rows("a", [one + 0.1 for one in below]) + rows("b", below))
+    assert found.verdict == Verdict.NOT_TESTABLE
+    assert "too few seeds: 3 equal values show no spread" in found.why
+    assert "would do" not in found.why
+
+
 def test_the_seeds_that_are_said_to_do_would_do(rows):
     few = judged(claim(than=""), rows("a", around(86.2, 3, 1.5)))
     assert few.verdict == Verdict.NOT_TESTABLE
