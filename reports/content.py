@@ -62,6 +62,11 @@ class Section:
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
 
+    @property
+    def pages(self) -> list[Table]:
+        """The tables as documents that are read page by page show them."""
+        return [shown for table in self.tables for shown in table.brief or (table,)]
+
 
 @dataclass(frozen=True)
 class Report:
@@ -93,6 +98,11 @@ class Report:
     def tables(self) -> list[Table]:
         """All tables, in order."""
         return [table for section in self.sections for table in section.tables]
+
+    @property
+    def pages(self) -> list[Table]:
+        """All tables, as :attr:`Section.pages` has them."""
+        return [table for section in self.sections for table in section.pages]
 
     @property
     def figures(self) -> list[Figure]:
@@ -154,15 +164,19 @@ def _section(name: str, title: str, tables: Sequence[Table]) -> Section:
 def _named(sections: Sequence[Section]) -> list[Section]:
     """Return the sections with names of tables that no other table has."""
     taken: Counter[str] = Counter()
-    named = []
-    for section in sections:
-        tables = []
-        for table in section.tables:
-            name = table.name or ascii_name(table.title)
-            taken[name] += 1
-            tables.append(replace(table, name=f"{name}-{taken[name]}" if taken[name] > 1 else name))
-        named.append(replace(section, tables=tables))
-    return named
+
+    def as_named(table: Table) -> Table:
+        name = table.name or ascii_name(table.title)
+        taken[name] += 1
+        brief = [as_named(one) for one in table.brief]
+        return replace(
+            table, name=f"{name}-{taken[name]}" if taken[name] > 1 else name, brief=brief
+        )
+
+    return [
+        replace(section, tables=[as_named(table) for table in section.tables])
+        for section in sections
+    ]
 
 
 def _introduction(results: Collection) -> list[str]:

@@ -32,7 +32,7 @@ def as_page(report: Report, stamp: str) -> str:
     parts = [f"<!-- {stamp} -->", f"# {TITLE}", *report.introduction]
     for section in report.sections:
         parts += [f"## {section.title}", *section.paragraphs]
-        parts += [as_markdown(table).rstrip() for table in section.tables]
+        parts += [as_markdown(table).rstrip() for table in section.pages]
         parts += [figure_as_markdown(figure) for figure in section.figures]
     if report.protocols:
         lines = [f"- `{_code(spec)}`: {_code(told)}" for spec, told in report.protocols.items()]

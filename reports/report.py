@@ -221,7 +221,7 @@ def _latex(report: Report, pictures: _Pictures) -> Files:
     return {
         "report.tex": latex.as_document(report, f"% {_STAMP}{report.stamp}"),
         "bench-macros.tex": latex.as_macros(report.tables),
-        **{f"tables/{t.name}.tex": latex.as_latex(t) for t in report.tables},
+        **{f"tables/{t.name}.tex": latex.as_latex(t) for t in (*report.tables, *report.pages)},
         **{f"figures/{name}.pdf": content for name, content in pictures.pdf.items()},
     }
 

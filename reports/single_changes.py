@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 from bench.specs import Spec, expand
+from reports.comparisons import P_NOTE, p_value
 from reports.contests import Contest, Place
 from reports.statistics import Effect, holm, paired_effect
 from reports.tables import Column, Table, difference, number
@@ -85,7 +86,7 @@ def _table(
     for place, effect in enumerate(effects):
         p = corrected.get(place)
         rows[place] |= {"difference": effect.estimate(), "n": effect.n, "p": p}
-    notes = [note, "p: two-sided t test, corrected for the number of tests (Holm)."]
+    notes = [note, P_NOTE]
     return Table(title, columns, rows, notes, name=name)
 
 
@@ -123,15 +124,11 @@ def _differs_in(first: Spec, second: Spec) -> str | None:
     return keys[0] if len(keys) == 1 else None
 
 
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
 _LAST = (
     Column("place", "where", left=True),
     Column("difference", "difference", difference),
     Column("n", "n", number),
-    Column("p", "p (Holm)", _p),
+    Column("p", "p (Holm)", p_value),
 )
 _CHANGES = (Column("of", "of", left=True), Column("change", "with", left=True), *_LAST)
 _PROTOCOLS = (Column("of", "method", left=True), Column("change", "protocols", left=True), *_LAST)

@@ -11,22 +11,16 @@ from typing import Any
 
 from reports.aggregates import aggregates_table
 from reports.collection import Collection
+from reports.comparisons import comparisons_table
 from reports.contests import Contest, Place, contests, left_out
 from reports.single_changes import protocol_table, single_change_table
 from reports.statistics import (
-    LEVEL,
-    POWER,
-    Effect,
-    holm,
     kendall_tau,
-    minimum_detectable_difference,
     optimism,
     rank_stability,
-    seeds_needed,
 )
 from reports.tables import Column, Table, difference, number, signed
 
-_BASELINES = ("random", "dq")
 _MOST_TOLD = 5
 
 
@@ -39,56 +33,8 @@ def statistics_tables(results: Collection) -> list[Table]:
     ]  # fmt: skip
     others = left_out(results)
     if others:
-        made = [replace(table, notes=[*table.notes, _left_out_note(others)]) for table in made]
+        made = [_with_note(table, _left_out_note(others)) for table in made]
     return [table for table in made if table.rows]
-
-
-def comparisons_table(
-    found: Sequence[Contest], baselines: Sequence[str] = _BASELINES, level: float = LEVEL
-) -> Table:
-    """Return how every method compares with baselines under the same budget and training.
-
-    Parameters
-    ----------
-    baselines : sequence of str
-        Specs of the methods to compare with.
-    """
-    made: list[dict[str, Any]] = []
-    p_values: dict[int, float] = {}
-    for contest in found:
-        for theirs in (name for name in baselines if name in contest.keys):
-            for ours in contest.keys:
-                if ours in baselines[: baselines.index(theirs) + 1]:
-                    continue
-                effect = contest.here.compared(contest.keys[ours], contest.keys[theirs])
-                if effect is None:
-                    continue
-                if effect.n > 1:
-                    p_values[len(made)] = effect.p_value()
-                made.append(
-                    {
-                        "place": contest.words,
-                        "method": contest.called(ours),
-                        "than": contest.called(theirs),
-                        "difference": effect.estimate(),
-                        "n": effect.n,
-                        "p": None,
-                        **_reach(effect),
-                    }
-                )
-    for place_of_row, p in holm(p_values).items():
-        made[place_of_row]["p"] = p
-    shown = sum(row["p"] is not None and row["p"] < level for row in made)
-    notes = [
-        f"Shown at the {level:.0%} level after Holm's correction over the table: "
-        f"{shown} of {len(p_values)} that can be tested.",
-        "Difference: method minus the other, last epoch, paired over n common seeds, ± half of its "
-        "95 % interval. Where: data, network, ratio, protocol.",
-        "p: two-sided t test, corrected for the number of tests (Holm).",
-        f"Detectable: the smallest true difference that n pairs show in {POWER:.0%} of all cases, "
-        "at the spread seen here. Pairs needed: to show the difference seen here as often.",
-    ]
-    return Table("Comparisons", _COMPARISONS, made, notes, name="comparisons")
 
 
 def orders_table(found: Sequence[Contest]) -> Table:
@@ -174,13 +120,9 @@ def optimism_table(found: Sequence[Contest]) -> Table:
     return Table("Optimism of the best epoch", _OPTIMISM, made, notes, name="optimism")
 
 
-def _reach(effect: Effect) -> dict[str, float | int | None]:
-    if not effect.deviation:
-        return {"detectable": None, "needed": None}
-    return {
-        "detectable": minimum_detectable_difference(effect.deviation, effect.n),
-        "needed": seeds_needed(effect.mean, effect.deviation) if effect.mean else None,
-    }
+def _with_note(table: Table, note: str) -> Table:
+    brief = [*table.brief[:-1], *(_with_note(last, note) for last in table.brief[-1:])]
+    return replace(table, notes=[*table.notes, note], brief=brief)
 
 
 def _left_out_note(others: Sequence[str]) -> str:
@@ -191,20 +133,6 @@ def _left_out_note(others: Sequence[str]) -> str:
     )
 
 
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-_COMPARISONS = (
-    Column("method", "method", left=True),
-    Column("than", "against", left=True),
-    Column("place", "where", left=True),
-    Column("difference", "difference", difference),
-    Column("n", "n", number),
-    Column("p", "p (Holm)", _p),
-    Column("detectable", "detectable", "{:.2f}".format),
-    Column("needed", "pairs needed", number),
-)
 _ORDERS = (
     Column("place", "where", left=True),
     Column("between", "between", left=True),

@@ -36,12 +36,11 @@ def as_document(report: Report, stamp: str) -> str:
 
 
 def _section(section: Section) -> str:
-    begins_sideways = (
-        not section.paragraphs and bool(section.tables) and is_sideways(section.tables[0])
-    )
+    tables = section.pages
+    begins_sideways = not section.paragraphs and bool(tables) and is_sideways(tables[0])
     heading = "benchsideways" if begins_sideways else "section*"
     parts = [rf"\{heading}{{{escaped(section.title)}}}", *map(escaped, section.paragraphs)]
-    parts += [rf"\input{{tables/{table.name}}}" for table in section.tables]
+    parts += [rf"\input{{tables/{table.name}}}" for table in tables]
     return "\n\n".join([*parts, *map(_figure, section.figures)])
 
 

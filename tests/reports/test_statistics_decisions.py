@@ -48,9 +48,7 @@ def test_one_value_shows_nothing_and_equal_values_what_their_signs_do():
     assert (two.mean, two.error, two.p_value()) == (0.1, 0.0, 0.5)  # whatever the last bits
 
 
-@given(
-    st.integers(-9_999, 9_999).filter(bool), st.integers(2, 20), st.sampled_from([360, 10_000])
-)
+@given(st.integers(-9_999, 9_999).filter(bool), st.integers(2, 20), st.sampled_from([360, 10_000]))
 def test_equal_differences_get_the_sign_tests_p_whatever_their_number(apart, n, images):
     """The mean of three times 0.1 is another number than 0.1, by its last bit."""
     value = 100 * apart / images

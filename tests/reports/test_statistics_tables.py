@@ -5,13 +5,9 @@ import pytest
 
 from reports.aggregates import aggregates_table
 from reports.collection import Collection
+from reports.comparisons import comparisons_table
 from reports.contests import contests
-from reports.statistics_tables import (
-    comparisons_table,
-    optimism_table,
-    orders_table,
-    statistics_tables,
-)
+from reports.statistics_tables import optimism_table, orders_table, statistics_tables
 from reports.tables import as_markdown, as_text
 
 
