@@ -17,6 +17,8 @@ from bench.metering import keep_freed_memory
 from bench.packing import Crew, Setting, packed_cells
 from bench.progress import Ahead, Progress
 from bench.protocols import Load
+from bench.resources import crowding
+from bench.team import threads_of_each
 from bench.working import State, Worker
 
 if TYPE_CHECKING:
@@ -184,6 +186,7 @@ def execute(
     packed = 1
     if gpus_per_cell == 1:
         packed = min(len(pending), packed_cells(pack, device, side, used))
+    _warn_of_slowness(results, device, used, packed, gpus_per_cell)
     setting = Setting(results.folder, source, device, used, packed, tells_killed, gpus_per_cell)
     queue = deque(pending)
     if packed == 1:
@@ -201,6 +204,22 @@ def execute(
             _work_through(queue, crew, outcome, results, progress)
     progress.end()
     return outcome
+
+
+def _warn_of_slowness(
+    results: Results, device: str, threads: int, packed: int, processes: int
+) -> None:
+    """Tell of more threads than cores, and of processes that share a processor."""
+    together = processes if processes > 1 else packed
+    each = threads if processes == 1 else threads_of_each(threads, processes)
+    total = each * together if device == "cpu" else each  # beside a GPU most of them wait
+    if told := crowding(total, "Give fewer with --threads or --pack"):
+        results.warn(told)
+    if device == "cpu" and processes > 1:
+        results.warn(
+            f"{processes} processes train a cell together on a processor, which is for trying that "
+            "out: one is usually faster. Leave --gpus-per-cell"
+        )
 
 
 class Alone:

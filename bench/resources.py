@@ -21,6 +21,24 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def crowding(threads: int, then: str = "Give fewer with --threads") -> str:
+    """Return what is told where more threads compute than there are cores; else nothing.
+
+    Parameters
+    ----------
+    threads : int
+        Those that compute at a time, of all processes.
+    then : str
+        What to do about it.
+    """
+    if threads <= cores():
+        return ""
+    return (
+        f"{threads} threads are more than the cores that this process may use ({cores()}), and "
+        f"slower, for they wait for each other. {then}"
+    )
+
+
 def available_memory() -> int:
     """Return the bytes of memory that are free here.
 

@@ -16,6 +16,7 @@ from bench.cli.display import tell
 from bench.cli.options import MOST_THREADS, debug_option, json_option
 from bench.cli.stages import stages
 from bench.errors import UsageError
+from bench.resources import crowding
 
 if TYPE_CHECKING:
     from bench.compressing.output import Output
@@ -225,6 +226,8 @@ def compress(
         allow_empty_classes=allow_empty_classes,
         keep_work=keep_work,
     )
+    if told := crowding(threads or 1):
+        tell(f"warning: {told}")
     theirs = None if compare is None else join(read_indices(compare), files.named, asked.by)
     with stages() as progress:
         manifest = compressed(files, request, output, settings, report_files, progress)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _LEAST_MEMORY, _LEAST_DISK = 4e9, 5e9
 """Bytes."""
+_OF_512_BITS = frozenset({"skylakex", "cooperlake", "sapphirerapids"})
+_KERNELS = {"AVX512": _OF_512_BITS, "AVX2": _OF_512_BITS | {"haswell", "zen"}}
+"""OpenBLAS's kernels that use all of a processor's vectors, by what torch calls these."""
 
 
 @dataclass(frozen=True)
@@ -230,18 +233,23 @@ def _disk() -> Finding:
 
 def _blas() -> Finding:
     import scipy.linalg  # noqa: F401  # loads the libraries that are asked for
+    import torch
 
     from bench.provenance import blas_kernels
 
-    kernels = [f"{one['library']} {one['version']}: {one['kernel']}" for one in blas_kernels()]
-    told = ", ".join(kernels) or "unknown"
-    if asked := os.environ.get("OPENBLAS_CORETYPE"):
+    found = blas_kernels()
+    told = ", ".join(f"{one['library']} {one['version']}: {one['kernel']}" for one in found)
+    asked = os.environ.get("OPENBLAS_CORETYPE")
+    has = torch.backends.cpu.get_cpu_capability()
+    wide = _KERNELS.get(has)
+    chosen = {str(one["kernel"]).lower() for one in found if one["library"] == "openblas"}
+    if asked and wide and not chosen <= wide:
         return Finding(
             "BLAS", False, f"{told}, as OPENBLAS_CORETYPE={asked} asks",
-            "numpy's products, and GraphCut's bins with them, may be slower than by the kernel "
-            "that is chosen without it",
+            f"the processor has {has}, which that does not use: without it numpy's products, and "
+            "GraphCut's bins with them, may be faster",
         )  # fmt: skip
-    return Finding("BLAS", bool(kernels), told, "not recorded")
+    return Finding("BLAS", bool(found), told or "unknown", "not recorded")
 
 
 def _packages() -> Finding:

@@ -12,6 +12,7 @@ from bench.cli import stopping
 from bench.cli.options import debug_option, results_option, threads_option
 from bench.errors import BenchError
 from bench.progress import Progress
+from bench.resources import crowding
 
 if TYPE_CHECKING:
     from bench.budgets import Budget
@@ -87,6 +88,8 @@ def pictures(
     used = resolve_device(device)
     folder = Results(results, warn=lambda message: click.echo(f"warning: {message}", err=True))
     train = setting.load(source).train
+    if told := crowding(threads or 1):
+        folder.warn(told)
     prepare_torch(threads or default_threads(min(train.shape[:2])))
     place = out or results / PICTURES
     with folder.as_before_if_refused():

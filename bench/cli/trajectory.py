@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.identity import derive_seed, identifier
+from bench.resources import crowding
 
 if TYPE_CHECKING:
     from bench.arrays import IntArray
@@ -98,6 +99,8 @@ class Study:
         used = resolve_device(device)
         train = self.sweep.dataset.load(self.source).train
         results.prepare()  # a device or data that are missing refuse it before
+        if told := crowding(threads or 1):
+            results.warn(told)
         prepare_torch(threads or default_threads(min(train.shape[:2])))
         for seed in pending:
             parts = thirds(train, seed)

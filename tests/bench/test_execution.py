@@ -118,6 +118,15 @@ def test_a_record_tells_what_is_needed_to_judge_it(tmp_path):
     assert len(record["weights_digest"]) == 32
 
 
+@pytest.mark.parametrize(("threads", "told"), [(1, []), (2, ["2 threads are more"])])
+def test_more_threads_than_cores_are_told(tmp_path, monkeypatch, threads, told):
+    monkeypatch.setattr("bench.resources.cores", lambda: 1)
+    warnings = []
+    plan, results = plan_of(METHODS.make_one("random")), Results(tmp_path, warnings.append)
+    execution.execute(plan, results, Source(), "cpu", threads=threads)
+    assert [warning.partition(" than")[0] for warning in warnings] == told
+
+
 def test_training_seeds_give_all_methods_the_same_start(tmp_path):
     from bench.training import fresh_network, weights_digest
 

@@ -277,11 +277,13 @@ class Killing(Progress):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_a_killed_process_is_the_cells_failure_and_the_same_run_goes_on(tmp_path, image_folder):
-    source, results = Source(image_folder(train=60, test=5)), Results(tmp_path / "results")
+    source, warnings = Source(image_folder(train=60, test=5)), []
+    results = Results(tmp_path / "results", warnings.append)
     cell, killing = cell_of(source, LONG), Killing(results.folder)
     running = {"threads": 1, "gpus_per_cell": 2}
     outcome = execute(Plan((cell,)), results, source, "cpu", killing, **running)
     assert outcome.failed == [cell.id]
+    assert "one is usually faster. Leave --gpus-per-cell" in warnings[-1]
     failure = results.failure(cell.id)
     assert failure["type"] == "Killed"
     assert "process 1 of 2 was ended by SIGKILL" in failure["message"]

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from bench import calibration
 from bench.calibration import Calibration
-from bench.cli import cli
+from bench.cli import cli, doctor
 from slurm.checks import check
 from slurm.profiles import Profile
 
@@ -118,13 +118,28 @@ def test_this_machine_is_told_with_what_limits_what(fake_slurm, monkeypatch, tmp
     assert "energy" not in found  # nobody counts a processor's joules
 
 
-@pytest.mark.parametrize("asked", ["Haswell", ""])
-def test_a_kernel_of_blas_that_the_environment_asks_for_is_told(monkeypatch, asked):
+@pytest.mark.parametrize(
+    ("asked", "has", "kernel", "is_fine"),
+    [
+        ("Haswell", "AVX512", "Haswell", False),
+        ("SKYLAKEX", "AVX512", "SkylakeX", True),
+        ("Haswell", "AVX2", "Haswell", True),
+        ("Nehalem", "AVX2", "Nehalem", False),
+        ("", "AVX512", "Zen", True),  # OpenBLAS's own choice
+        ("ARMV8", "DEFAULT", "armv8", True),
+    ],
+)
+def test_a_kernel_of_blas_that_leaves_vectors_unused_is_told_where_it_was_asked_for(
+    monkeypatch, asked, has, kernel, is_fine
+):
+    loaded = {"library": "openblas", "version": "0.3", "kernel": kernel}
+    monkeypatch.setattr("bench.provenance.blas_kernels", lambda: [loaded])
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: has)
     monkeypatch.setenv("OPENBLAS_CORETYPE", asked)
-    done = CliRunner().invoke(cli, ["doctor", "--json"])
-    (found,) = (one for one in json.loads(done.output)["findings"] if one["name"] == "BLAS")
-    assert found["is_fine"] == (not asked)
-    assert ("OPENBLAS_CORETYPE=Haswell" in found["told"]) == bool(asked)
+    found = doctor._blas()
+    assert found.is_fine == is_fine
+    assert found.told.startswith(f"openblas 0.3: {kernel}")
+    assert ("OPENBLAS_CORETYPE" in found.told) != is_fine
 
 
 def test_a_gpu_is_told_with_what_limits_it(fake_slurm, monkeypatch, tmp_path):
