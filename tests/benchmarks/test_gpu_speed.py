@@ -10,10 +10,12 @@ nvidia-cuda-mps-control -d
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 import torch
 from torch import profiler
+from torch.backends import cudnn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 from torchvision import transforms
@@ -155,12 +157,48 @@ def test_where_a_steps_time_goes(splits):
     )
 
 
+WAYS = {
+    "as it is": training.deterministic,
+    "cuDNN's kernels chosen by their time": partial(
+        cudnn.flags, benchmark=True, deterministic=True
+    ),
+    "not deterministic": partial(cudnn.flags, benchmark=True, deterministic=False),
+    "compiled": training.deterministic,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_would_make_a_step_faster(splits, way):
+    """Print the milliseconds of a captured step in ways not taken now, which give other bits."""
+    job, device = job_of(splits, 10), torch.device(DEVICE)
+    network = training.fresh_network(job.model, job.train, 0)
+    if way == "compiled":
+        network.compile()
+    trainer = Trainer(network, job.protocol, job.precision, device)
+    with WAYS[way](), trainer.at_work():
+        batches = training._batches(job, device, chosen(job))
+        trainer.begin_epoch()
+        start = time.perf_counter()
+        for step in range(WARM_UP + 2):
+            trainer.step(batches.at(step), batches, 0.1)
+        synchronise()
+        first_s = time.perf_counter() - start
+        took_ms = milliseconds(lambda: trainer.step(batches.at(0), batches, 0.1))
+    captured = "captured" if trainer.is_captured else f"not captured: {trainer.capture_failure}"
+    print(f"\n{way}: {took_ms:.2f} ms a step, {captured}; the first steps {first_s:.1f} s")
+
+
+def synchronise():
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+
+
 def milliseconds(work, rounds=50):
-    torch.cuda.synchronize()
+    synchronise()
     start = time.perf_counter()
     for _ in range(rounds):
         work()
-    torch.cuda.synchronize()
+    synchronise()
     return 1000 * (time.perf_counter() - start) / rounds
 
 
