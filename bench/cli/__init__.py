@@ -20,6 +20,7 @@ from bench.cli import (
     listing,
     pictures,
     reproduce,
+    retry,
     run,
     stopping,
     store,
@@ -43,7 +44,7 @@ def cli() -> None:
 for command in (
     run.run, run.plan, reproduce.reproduce, compress.compress, check.check, pictures.pictures,
     inspect.report, inspect.why, store.merge, store.export, listing.listing, completion.script,
-    cluster.status, cluster.cancel, cluster.retry, cluster.clean, doctor.doctor,
+    cluster.status, cluster.cancel, retry.retry, cluster.clean, doctor.doctor,
 ):  # fmt: skip
     cli.add_command(command)
 

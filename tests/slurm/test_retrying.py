@@ -12,8 +12,9 @@ from slurm_queue import fail
 from bench.budgets import Budget
 from bench.cells import Plan
 from bench.cli import cli
-from bench.datasets import Source
-from bench.errors import DataError
+from bench.contract import METHODS
+from bench.datasets import DATASETS, Source
+from bench.errors import DataError, UsageError
 from bench.execution import Outcome, execute
 from slurm import limits, profiles, submissions
 from slurm.accounting import keep_accounts, runs_of
@@ -22,6 +23,10 @@ from slurm.profiles import Profile
 from slurm.requests import Ask, Taught
 from slurm.retrying import lessons
 from slurm.watch import status
+
+
+def broken(dataset, source):
+    raise DataError("an image cannot be read")
 
 
 class TestRetry:
@@ -279,10 +284,6 @@ class TestRetry:
         for one in (digits, of_photos):
             results.save_plan(one)
         command = ["retry", "--results", str(results.folder)]
-        done = CliRunner().invoke(cli, command)
-        assert isinstance(done.exception, DataError)  # nobody knows where the photos are
-        assert not list(results.records())  # refused before any plan began
-
         command += ["--data", str(photos)]
         done = CliRunner().invoke(cli, command, catch_exceptions=False)
         assert done.exit_code == 0
@@ -292,3 +293,35 @@ class TestRetry:
 
         done = CliRunner().invoke(cli, command)  # nothing is left that these data are for
         assert isinstance(done.exception, DataError)
+
+    def test_a_plan_that_cannot_be_computed_is_told_and_the_others_go_on(self, plan, results):
+        cifar = DATASETS.make_one("cifar10")
+        digits, absent, needing = plan(seeds=2), plan(seeds=1), plan("adq", seeds=1)
+        absent = Plan(tuple(
+            replace(one, dataset=cifar, fingerprint=cifar.archive) for one in absent.cells
+        ))  # fmt: skip
+        needing = Plan(tuple(
+            replace(one, method=METHODS.make_one("indices[file=gone.npy,sha256=0123456789ab]"))
+            for one in needing.cells
+        ))  # fmt: skip
+        for one in (absent, needing):
+            results.save_plan(one)
+        command = ["retry", "--results", str(results.folder)]
+        assert isinstance(CliRunner().invoke(cli, command).exception, UsageError)  # none can go on
+        results.save_plan(digits)
+        done = CliRunner().invoke(cli, command, catch_exceptions=False)
+        assert done.exit_code == 1
+        assert f"plan {absent.id} (cifar10, 1 cells to compute) is left: cifar10 is" in done.output
+        assert f"plan {needing.id} (digits, 1 cells to compute) is left: " in done.output
+        assert "2 cells computed, 0 failed" in done.output
+        assert {record["id"] for record in results.records()} == {one.id for one in digits.cells}
+
+    def test_a_plan_whose_images_turn_out_to_be_broken_stops_no_other(
+        self, plan, results, monkeypatch
+    ):
+        digits = DATASETS.make_one("digits")
+        results.save_plan(plan(seeds=2))
+        monkeypatch.setattr(type(digits), "load", broken)
+        done = CliRunner().invoke(cli, ["retry", "--results", str(results.folder)])
+        assert done.exit_code == 2  # nothing was computed
+        assert "2 cells to compute) is left: an image cannot be read" in done.output
