@@ -51,6 +51,23 @@ class Meter:
                 self._open[-1].within += passed
 
 
+class ProcessorShare:
+    """The share of the time since it was made that the calling thread was on a processor.
+
+    About 1 where nothing else runs: the thread computes too, or spins, while it has others compute
+    for it. Other programs lower it, and so does what it waits for, a disk or a stop by a signal.
+    Threads of other cells do not count.
+    """
+
+    def __init__(self) -> None:
+        self._start, self._own = time.perf_counter(), time.thread_time()
+
+    def read(self) -> float:
+        """Return the share, in 0 ... 1."""
+        passed = time.perf_counter() - self._start
+        return min(1.0, (time.thread_time() - self._own) / passed) if passed else 1.0
+
+
 class DeviceTimer:
     """Seconds of work on a device, from its own clock where it has one.
 

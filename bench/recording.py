@@ -85,8 +85,14 @@ def engine_facts(job: Job, curve: Curve, packed: int, processes: int = 1) -> dic
     }
 
 
-def training_cost(job: Job, curve: Curve, packed: int = 1, processes: int = 1) -> dict[str, Any]:
+def training_cost(
+    job: Job, curve: Curve, packed: int = 1, processes: int = 1, on_processor: float | None = None
+) -> dict[str, Any]:
     """Return what training and testing took, and how near to the machine's best it came.
+
+    ``on_processor`` is the share of the time that training's thread was on a processor, since the
+    last checkpoint that it went on from. It is kept where that thread had nothing to wait for: no
+    GPU, no other process, no images that stream.
 
     The joules are the whole GPU's, and therefore nobody's where cells are packed.
 
@@ -109,6 +115,9 @@ def training_cost(job: Job, curve: Curve, packed: int = 1, processes: int = 1) -
         "before_s": curve.before_s,
         "elsewhere_s": curve.elsewhere_s,
         "energy_j": curve.energy_j if packed == 1 else None,
+        "processor_share": None
+        if job.device.startswith("cuda") or processes > 1 or curve.is_streamed
+        else on_processor,
         "steps": job.protocol.steps(job.load),
         "images_seen": seen,
         "training_operations": operations,

@@ -14,6 +14,7 @@ from bench.devices import answers, forget_peak_memory, free_memory, peak_memory_
 from bench.errors import BenchError, ProcessError, StorageError
 from bench.jobs import Job
 from bench.launching import Order, train_together
+from bench.metering import ProcessorShare
 from bench.provenance import continuation_stamp, device_facts, module_facts, provenance
 from bench.recording import (
     KILLED,
@@ -175,11 +176,13 @@ class Worker:
         prepared = self.prepare(cell, waits)
         job, compressed = prepared.job, prepared.compressed
         self._phase, self._job = "training", job
+        share = ProcessorShare()
         network, curve = self._trained(cell, job)
+        on_processor = share.read()
         self._phase = "recording"
         cost = {
             **process_cost(job.device, curve),  # before the calibration takes memory
-            **training_cost(job, curve, self._packed, self._processes),
+            **training_cost(job, curve, self._packed, self._processes, on_processor),
             **selection_cost(prepared.costs),
             **hours(job, curve, prepared.costs, self._processes, self._packed),
         }

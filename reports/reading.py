@@ -39,6 +39,7 @@ def cell_row(record: Mapping[str, Any]) -> Row:
         "model_choice": model.get("our_choice") or "",
         "training_operations": cost.get("training_operations"),
         "operations_per_s": cost.get("operations_per_s"),
+        "processor_share": cost.get("processor_share"),
         "share_of_peak": cost.get("share_of_peak"),
         "memory_bytes": cost.get("process_peak_memory_bytes"),
         "device_memory_bytes": cost.get("device_peak_memory_bytes"),

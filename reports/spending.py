@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from bench.metering import told_bytes
-from reports.collection import Collection, Setting, links_of, macro_keys, with_axis
+from reports.collection import Collection, Groups, Setting, links_of, macro_keys, with_axis
 from reports.durations import duration
 from reports.naming import marked_specs
 from reports.reading import Row
@@ -44,6 +44,7 @@ def cost_table(results: Collection, setting: Setting) -> Table:
         f"its 95 % interval. Protocol: {setting.protocol}.",
         "Selection charges every artefact behind it (network, embeddings, bins, scores) to each "
         "method that uses it, cached or not.",
+        *_unevenness(here.groups),
         *_shared_notes({here.names[key]: here.groups[key][0] for key in keys}),
     ]
     return Table(
@@ -55,6 +56,34 @@ def cost_table(results: Collection, setting: Setting) -> Table:
         name=f"cost-{results.slug(setting)}",
         keys=macro_keys(results, setting, keys),
     )
+
+
+def _unevenness(groups: Groups) -> list[str]:
+    """Return what makes times tell more of a machine than of methods."""
+    rows = [row for group in groups.values() for row in group]
+    shares = [row["processor_share"] for row in rows if row.get("processor_share") is not None]
+    busy = sum(share < _BUSY for share in shares)
+    several = [group for group in groups.values() if len(group) > 1]
+    uneven = sum(map(_is_uneven, several))
+    notes = []
+    if busy:
+        notes.append(
+            f"The machine was busy: in {busy} of {len(shares)} cells training had a processor for "
+            "less than half of its time. Such times tell of other work too, not of the cost alone."
+        )
+    if uneven:
+        notes.append(
+            f"In {uneven} of {len(several)} rows with several runs, a step of training took more "
+            "than twice as long in one run as in another: the machine was busy, or not the same."
+        )
+    return notes
+
+
+def _is_uneven(group: Sequence[Row]) -> bool:
+    timed = [row for row in group if row["steps"]]
+    paces = [row["training_s"] / row["steps"] for row in timed]
+    longest = max((row["training_s"] for row in timed), default=0.0)
+    return longest > _BRIEF_S and max(paces) > _UNEVEN * min(paces)
 
 
 def _shared_notes(methods: Mapping[str, Row]) -> list[str]:
@@ -146,6 +175,10 @@ def _most(group: Sequence[Row], column: str) -> int | None:
     return max((row[column] for row in group if row[column] is not None), default=None)
 
 
+_BUSY = 0.5
+_UNEVEN = 2.0
+_BRIEF_S = 1.0
+"""Seconds; what is shorter differs for any reason."""
 _STAND_IN = " by a small autoencoder, trained here, which stands in for MAE's ViT-Large"
 _STAGES = ("selection_s", "training_s", "testing_s")
 _COST_COLUMNS = (

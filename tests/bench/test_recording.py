@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from bench.calibration import Calibration, calibrate
 from bench.cells import Plan, Sweep
 from bench.contract import METHODS
 from bench.datasets import DATASETS, Source
-from bench.metering import DeviceTimer
+from bench.metering import DeviceTimer, ProcessorShare
 from bench.models import MODELS
 from bench.progress import Progress
 from bench.protocols import PROTOCOLS
@@ -162,6 +164,28 @@ def test_the_peak_is_that_of_all_devices_and_a_processor_is_one(monkeypatch, dev
     assert cost["before_s"] == 7.0
     told = hours(job, curve, {}, processes=2)
     assert told["gpu_hours" if device == "cuda" else "cpu_hours"] == devices
+
+
+def test_the_share_of_a_processor_is_kept_where_training_had_nothing_to_wait_for(monkeypatch):
+    best = Calibration(1e9, 1e9, 1e9)
+    monkeypatch.setattr("bench.calibration.calibrate", lambda device: best)
+    alone, streamed = training.Curve(training_s=2.0), training.Curve(is_streamed=True)
+
+    def told(device, curve, processes=1):
+        cost = training_cost(job_with("smoke", device), curve, 1, processes, on_processor=0.4)
+        return cost["processor_share"]
+
+    assert told("cpu", alone) == 0.4
+    assert told("cpu", alone, processes=2) is None
+    assert told("cpu", streamed) is None
+    assert told("cuda", alone) is None
+
+
+def test_the_share_of_a_processor_is_the_threads_own_time_by_that_of_the_clock(monkeypatch):
+    clock, own = iter((10.0, 30.0)), iter((1.0, 6.0))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(time, "thread_time", lambda: next(own))
+    assert ProcessorShare().read() == 0.25
 
 
 @pytest.mark.parametrize(("device", "spent"), [("cuda", 0.25), ("cpu", 1.0)])

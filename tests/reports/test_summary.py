@@ -255,6 +255,21 @@ def test_how_the_machine_was_used_is_told_where_it_was_measured(record):
     assert "GPU memory" not in told
 
 
+def test_times_of_a_busy_machine_are_told_as_such(record):
+    def notes(**times):
+        records = [record("dq", "10", seed, 90.0 + seed) for seed in range(3)]
+        for made, (key, value) in zip(records, times.items(), strict=False):
+            made["cost"][key.rstrip("_")] = value
+        return " ".join(spending.cost_table(*everything(records)).notes)
+
+    assert "busy" not in notes()
+    assert "busy" not in notes(processor_share=0.9, processor_share_=None)
+    told = notes(processor_share=0.4, processor_share_=0.95)
+    assert "in 1 of 2 cells training had a processor for less than half of its time" in told
+    assert "In 1 of 1 rows with several runs, a step" in notes(training_s=3.0)
+    assert "rows with several runs" not in notes(training_s=1.9)  # as long as twice
+
+
 def test_existing_tables_need_no_new_fields():
     table = Table("plain", [Column("a", "a")], [{"a": "x"}], ["note"])
     assert (table.bold, dict(table.links), table.name, table.all_notes) == (
