@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from torchvision.transforms.v2 import functional
 
 from bench.datasets.lazy_images import LazyImages
 from bench.errors import TrainingError
+from bench.generators import seeded_globally
 
 if TYPE_CHECKING:
     from bench.arrays import Pixels
@@ -85,7 +84,7 @@ def training_transform(
     erase = _eraser(protocol, normalisation)
 
     def transform(images: Pixels, wanted: Wanted) -> Tensor:
-        with seeded(wanted.seed):
+        with seeded_globally(wanted.seed):
             image, looks = cut(images, wanted), protocol.augmentation_splits
             if looks == 1:
                 return erase([changed(image)])
@@ -203,18 +202,3 @@ class Normaliser:
     def __call__(self, images: Tensor) -> Tensor:
         """Return images [B, C, H, W] as float32, normalised."""
         return images.float().sub(self._mean).mul_(self._factor)
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Let all global generators of the processor begin from a seed within the block."""
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])

@@ -129,20 +129,3 @@ def global_random_states() -> dict[str, object]:
         ),
         "torch": torch.get_rng_state().numpy().tobytes(),
     }
-
-
-@contextlib.contextmanager
-def seeded_globally(seed: int) -> Iterator[None]:
-    """Give the shared generators a state of the kit's within the block; theirs comes back."""
-    import torch
-
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])

@@ -20,11 +20,11 @@ from bench.conformance.guards import (
     Watch,
     global_random_states,
     no_data_sets,
-    seeded_globally,
 )
 from bench.context import LazyArtefact, RunContext
 from bench.contract import CompressedSet, Context, Keeps, Method
 from bench.errors import DataError
+from bench.generators import seeded_globally
 from bench.results import Results
 from bench.selecting import select
 
