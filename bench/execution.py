@@ -102,15 +102,20 @@ def resolve_device(asked: str) -> str:
     Raises
     ------
     DeviceError
-        When the device asked for is not there.
+        When the device asked for is not there, or torch cannot be loaded.
     """
     match = re.fullmatch(r"auto|cpu|cuda(?::(?P<number>[0-9]+))?", asked)
     if match is None:
         raise DeviceError(f"device '{asked}' is not known. Give auto, cpu, cuda or cuda:N")
+    try:
+        import torch
+    except ImportError as error:  # as under a limit of ulimit -v, which its libraries exceed
+        raise DeviceError(
+            f"torch cannot be loaded: {error}. Raise the limit of memory where there is one "
+            "(ulimit -v tells it; torch wants several GB), or install torch anew"
+        ) from error
     if asked == "cpu":
         return asked
-    import torch
-
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if asked == "auto":
         return "cuda" if gpus else "cpu"

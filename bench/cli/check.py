@@ -78,10 +78,11 @@ def _is_left_out(name: str) -> bool:
 
 
 def _prepare() -> None:
-    import torch
-
     from bench.conformance.data import SIDE
-    from bench.execution import default_threads
+    from bench.execution import default_threads, resolve_device
+
+    resolve_device("cpu")  # tells in a line where torch cannot be loaded
+    import torch
 
     torch.set_num_threads(default_threads(SIDE))
 

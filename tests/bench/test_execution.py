@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from bench.budgets import Budget
 from bench.cells import Plan, Sweep
 from bench.contract import METHODS, CompressedSet, Method, MethodInfo
 from bench.datasets import DATASETS, Source
+from bench.errors import DeviceError
 from bench.models import MODELS
 from bench.progress import Progress
 from bench.protocols import PROTOCOLS
@@ -116,6 +118,14 @@ def test_a_record_tells_what_is_needed_to_judge_it(tmp_path):
     assert record["provenance"]["method"]["module"] == "methods.random"
     assert record["provenance"]["device"]["threads"] == 1
     assert len(record["weights_digest"]) == 32
+
+
+@pytest.mark.parametrize("asked", ["cpu", "auto"])
+def test_a_torch_that_cannot_be_loaded_is_told_in_a_line(monkeypatch, asked):
+    monkeypatch.setitem(sys.modules, "torch", None)  # its import fails, as under a limit of memory
+    with pytest.raises(DeviceError, match=r"^torch cannot be loaded: .*ulimit -v") as caught:
+        execution.resolve_device(asked)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("threads", "told"), [(1, []), (2, ["2 threads are more"])])
