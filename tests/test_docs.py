@@ -11,10 +11,10 @@ import click
 import pytest
 from PIL import Image
 
-from bench.budgets import parse_budgets
+from bench.budgets import Budget, parse_budgets
 from bench.cli import cli
 from bench.components import parameters
-from bench.contract import METHODS
+from bench.contract import METHODS, Context, ImageDataset
 from bench.datasets import DATASETS
 from bench.errors import UsageError
 from bench.models import MODELS
@@ -259,3 +259,18 @@ def test_every_page_shows_a_picture_that_is_small():
 @pytest.mark.parametrize("page", pages(), ids=lambda path: path.stem)
 def test_pictures_of_the_copy_of_cifar_say_that_it_is_one(page):
     assert "CIFAR-10 (JPEG q75 copy)" in text_of(page)
+
+
+def offered(kind: type) -> set[str]:
+    """The public names of an object that a method is given; what makes or names one is left out."""
+    found = {*vars(kind), *kind.__annotations__}
+    makers = {name for name in found if isinstance(vars(kind).get(name), classmethod)}
+    return {name for name in found - makers - {"identity"} if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"), [("budget", Budget), ("train", ImageDataset), ("ctx", Context)]
+)
+def test_the_guide_tells_all_that_a_method_is_given_and_nothing_else(given, kind):
+    guide = text_of(ROOT / "docs/new-method.md")
+    assert set(re.findall(rf"\b{given}\.(\w+)", guide)) == offered(kind)
