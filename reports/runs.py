@@ -204,11 +204,11 @@ def differences(ours: Series, theirs: Series, value: Value) -> Runs:
 
 
 def control_at(series: Sequence[Series], one: Series, name: str = "random") -> Series | None:
-    """Return the series of a control at the same ratio: the plain one, where there are several."""
+    """Return the series of a control that keeps the same share: of several the plain one."""
     found = [
         other
         for other in series
-        if (other.name, other.percent, other.of) == (name, one.percent, one.of)
+        if (other.name, other.kept_percent, other.of) == (name, one.kept_percent, one.of)
     ]
     return min(found, key=lambda other: (len(other.given), other.order), default=None)
 

@@ -29,9 +29,9 @@ def cost_table(results: Collection, setting: Setting) -> Table:
                 "spec": specs[key],
                 "percent": here.kept_percent(key),
                 "of": key.of,
-                "bytes": group[0]["bytes"],
+                "bytes": round(_mean(group, "bytes")),
                 "shared_bytes": group[0].get("shared_bytes", 0),
-                "steps": group[0]["steps"],
+                "steps": round(_mean(group, "steps")),
                 **stages,
                 "total_s": here.estimate(key, "total_s"),
                 "n": len(group),
@@ -116,8 +116,9 @@ def speed_table(results: Collection, setting: Setting) -> Table | None:
             "of": key.of,
             **{
                 name: _mean(here.groups[key], name)
-                for name in ("training_operations", "operations_per_s", "share_of_peak")
+                for name in ("training_operations", "operations_per_s")
             },
+            "share_of_peak": _share_of_peak(here.groups[key]),
             **{
                 name: _most(here.groups[key], name)
                 for name in ("memory_bytes", "device_memory_bytes")
@@ -169,6 +170,12 @@ def _total(estimate: Estimate) -> str:
 
 def _mean(group: Sequence[Row], column: str) -> float:
     return fmean(row[column] for row in group)
+
+
+def _share_of_peak(group: Sequence[Row]) -> float | None:
+    """Return the mean of the runs in which the peak could be measured."""
+    known = [row["share_of_peak"] for row in group if row["share_of_peak"] is not None]
+    return fmean(known) if known else None
 
 
 def _most(group: Sequence[Row], column: str) -> int | None:

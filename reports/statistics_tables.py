@@ -91,7 +91,11 @@ def optimism_table(found: Sequence[Contest]) -> Table:
     made: list[dict[str, Any]] = []
     for contest in found:
         best = contest.runs("best_accuracy")
-        last = {name: runs for name, runs in contest.runs().items() if best[name]}
+        last = {
+            name: {seeds: value for seeds, value in runs.items() if seeds in best[name]}
+            for name, runs in contest.runs().items()
+            if best[name]
+        }
         if not last:  # only the last epochs were tested
             continue
         added = optimism(last, {name: best[name] for name in last})

@@ -10,7 +10,6 @@ from typing import Any
 from reports.collection import (
     CONTROL,
     Collection,
-    Groups,
     Key,
     Setting,
     macro_keys,
@@ -40,14 +39,17 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
         against = None if key.spec == CONTROL else control.get((here.kept_percent(key), key.of))
         to_random = here.compared(key, against)
         if to_random and to_random.n != len(group):
-            pairs[key] = f"{here.names[key]} at {key.ratio:g} %: {to_random.n} pairs with random."
+            pairs[key] = (
+                f"{here.names[key]} at {here.kept_percent(key):g} %"
+                f"{' of bytes' * (key.of == 'bytes')}: {to_random.n} pairs with random."
+            )
         rows.append(
             {
                 "method": here.names[key],
                 "spec": specs[key],
                 "percent": here.kept_percent(key),
                 "of": key.of,
-                "images": group[0]["images"] if group else None,
+                "images": round(fmean(row["images"] for row in group)) if group else None,
                 "accuracy": here.estimate(key),
                 "n": len(group),
                 "failed": len(failed.get(key, [])),
@@ -62,7 +64,7 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
     columns = with_axis(_ACCURACY_COLUMNS, rows)
     if all(row["best_epoch_accuracy"] is None for row in rows):
         columns.pop()
-    compares = any(len(rivals) > 1 for rivals in _rivals(groups).values())
+    compares = any(len(rivals) > 1 for rivals in _rivals(here).values())
     best = {here.keys.index(key) for key in _significantly_best(here)}
 
     def notes_of(places: Sequence[int]) -> list[str]:
@@ -86,12 +88,12 @@ def accuracy_table(results: Collection, setting: Setting) -> Table:
     )
 
 
-def _rivals(groups: Groups) -> dict[tuple[float, str], list[Key]]:
-    """Return the methods that may be the best of each ratio: all but full data."""
+def _rivals(here: Collection) -> dict[tuple[float, str], list[Key]]:
+    """Return the methods that may be the best of each ratio, by what is kept: all but full data."""
     found: dict[tuple[float, str], list[Key]] = defaultdict(list)
-    for key in groups:
+    for key in here.groups:
         if key.spec != "full":
-            found[key.ratio, key.of].append(key)
+            found[here.kept_percent(key), key.of].append(key)
     return found
 
 
@@ -99,7 +101,7 @@ def _significantly_best(here: Collection) -> list[Key]:
     """Return the keys that are shown to be better than every other one of their ratio."""
     found = (
         best_of({key: fmean(here.runs(key).values()) for key in rivals}, here.compared)
-        for rivals in _rivals(here.groups).values()
+        for rivals in _rivals(here).values()
     )
     return [key for key in found if key is not None]
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.contract import RECONSTRUCTION
 from reports.figures.style import (
     GREY,
     beside,
@@ -49,7 +50,8 @@ def accuracy_canvas(table: Table) -> Canvas:
     for row in table.rows:
         if row["accuracy"] is not None:
             of = "" if row.get("of", "images") == "images" else f" (of {row['of']})"
-            curves[row["method"] + of].append((row["percent"], row["accuracy"]))
+            mark = RECONSTRUCTION * row["method"].endswith(RECONSTRUCTION)
+            curves[row["spec"] + mark + of].append((row["percent"], row["accuracy"]))
     full = next((curves.pop(name) for name in list(curves) if name.split()[0] == "full"), [])
     kept = uncrowded(curves)
     is_reduced = len(kept) < len(curves)

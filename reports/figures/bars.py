@@ -43,7 +43,7 @@ def bar_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Itera
     kept = uncrowded(one.spec for one in there)
     here = [one for one in there if one.spec in kept]
     methods = list(by_method(here))
-    ratios = sorted({one.percent for one in here})
+    ratios = sorted({one.kept_percent for one in here})
     if len(methods) < 2 or not ratios:
         return
     called = labels(here)
@@ -66,9 +66,9 @@ def bar_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Itera
             one_axes.set_xticks(range(len(bars)), [f"{ratio:g}" for ratio in bars])
         if len(low) > 1:
             for number, (method, members) in enumerate(by_method(here).items()):
-                points = [one for one in members if one.percent in low]
+                points = [one for one in members if one.kept_percent in low]
                 offset = 10 ** beside(number, len(methods), 0.02)
-                x = [one.percent * offset for one in points]
+                x = [one.kept_percent * offset for one in points]
                 name = called[method]
                 line(axes[2], x, [one.estimate(accuracy) for one in points], drawn[name], name)
             axes[2].set_xscale("log")
@@ -99,13 +99,13 @@ def _bars(
     ratios: Sequence[float],
 ) -> None:
     width = 0.8 / len(by_method(here))
-    places = _places(((one.method, one.percent) for one in here), ratios, width)
+    places = _places(((one.method, one.kept_percent) for one in here), ratios, width)
     for method, members in by_method(here).items():
-        points = [one for one in members if one.percent in ratios]
+        points = [one for one in members if one.kept_percent in ratios]
         found = [one.estimate(accuracy) for one in points]
         look = drawn[called[method]]
         axes.bar(
-            [places[method, one.percent] for one in points],
+            [places[method, one.kept_percent] for one in points],
             [value.mean for value in found],
             width,
             yerr=[value.half_width or 0.0 for value in found],
@@ -131,8 +131,8 @@ def _differences(
     found = {}
     for one in here:
         control = control_at(here, one)
-        if one.name != "random" and one.percent in ratios and control is not None:
-            found[one.method, one.percent] = difference(one, control, accuracy)
+        if one.name != "random" and one.kept_percent in ratios and control is not None:
+            found[one.method, one.kept_percent] = difference(one, control, accuracy)
     told = {place: value for place, value in found.items() if value is not None}
     places = _places(told, ratios, 0.7 / max(1, len({method for method, _ in told})))
     axes.axhline(0, color=GREY, linewidth=1)

@@ -32,7 +32,7 @@ def curve_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Ite
     there = [one for one in tested if one.name != "full" and one.of == "images"]
     kept = uncrowded(one.spec for one in there)
     here = [one for one in there if one.spec in kept]
-    ratios = _spread(sorted({one.percent for one in here}))
+    ratios = _spread(sorted({one.kept_percent for one in here}))
     if not ratios:
         return
     full = next((one for one in tested if one.name == "full"), None)
@@ -44,7 +44,7 @@ def curve_drawings(setting: Setting, slug: str, series: Sequence[Series]) -> Ite
             if full is not None:
                 _curve(axes[place].plot, full, "full", color=GREY, linestyle=(0, (6, 3)))
             for one in here:
-                if one.percent == ratio:
+                if one.kept_percent == ratio:
                     look = drawn[called[one.method]]
                     curve = _curve(
                         axes[place].plot, one, called[one.method], color=look.colour,

@@ -111,7 +111,7 @@ def _forest(axes: Axes, found: _Found, rows: Sequence[tuple[str, str]]) -> None:
                 capsize=3,
             )
         axes.annotate(
-            f"{in_points(value)}, n = {value.n}", (1, place), (4, 0),
+            in_points(value) + f", n = {value.n}" * (value.half_width != 0), (1, place), (4, 0),
             xycoords=("axes fraction", "data"), textcoords="offset points", ha="left", va="center",
             color="0.3", fontsize=7,
         )  # fmt: skip

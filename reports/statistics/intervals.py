@@ -140,10 +140,11 @@ def effect_over_seeds(runs: Runs) -> Effect:
 
     Notes
     -----
-    A crossed layout with missing runs falls back to the means of whichever seed has fewer values.
+    A crossed layout with missing runs falls back to the means of whichever seed has fewer values,
+    and so does one where several trainings of their own share a selection.
     """
     selections, trainings = (len({key[axis] for key in runs}) for axis in (0, 1))
-    if min(selections, trainings) == 1 or len(runs) == max(selections, trainings):
+    if min(selections, trainings) in (1, len(runs)):
         return independent(list(runs.values()))
     by_selection, by_training = _margins(runs)
     if len(runs) < selections * trainings:

@@ -222,6 +222,18 @@ def test_the_differences_of_the_bars_are_paired(detailed):
     assert low.get_ydata() == pytest.approx(high.get_ydata(), abs=1e-6)  # the same in every pair
 
 
+def test_the_bar_of_what_no_budget_changes_stands_at_the_share_that_it_kept(detailed):
+    made = [detailed("random", percent, 70.0) for percent in (10, 20, 100)]
+    listed = detailed("indices", 100, 73.0)
+    listed["method"]["budgeted"] = False
+    listed["compressed"] |= {"images": 200, "full_images": 1000}
+    bars, differences = axes_of([*made, listed], "bars")
+    assert [tick.get_text() for tick in bars.get_xticklabels()] == ["10", "20", "100"]
+    (container,) = differences.containers
+    assert container.lines[0].get_data()[0] == pytest.approx([1.0])  # beside random at 20 %
+    assert container.lines[0].get_data()[1] == pytest.approx([3.0])
+
+
 def test_differences_of_all_methods_are_paired_and_stand_by_their_names(detailed):
     cells = [("random", 60.0), ("dq", 62.0), ("adq", 59.0), ("adq[alpha=0.3]", 60.5)]
     noise = (-3.0, 0.0, 3.0)
@@ -240,7 +252,7 @@ def test_differences_of_all_methods_are_paired_and_stand_by_their_names(detailed
     points = [container.lines[0].get_xydata()[0].tolist() for container in axes.containers]
     assert np.allclose(points, [[2.0, 0], [0.5, 1], [-1.0, 2]])
     told = [text.get_text() for text in axes.texts]
-    assert told == [f"{value} ± 0.00, n = 3" for value in ("+2.00", "+0.50", "−1.00")]
+    assert told == [f"{value} (3 equal)" for value in ("+2.00", "+0.50", "−1.00")]
 
 
 def test_differences_stand_by_size_at_their_first_ratio_and_nothing_is_cut(detailed):
@@ -300,7 +312,7 @@ def test_far_differences_are_arrows_where_they_would_squeeze_the_others(detailed
     low, high = axes.get_xlim()
     assert -2 < low < -1 < 1 < high < 2
     assert len(axes.containers) == 4
-    assert axes.texts[-1].get_text().startswith("−30.00 ± 0.00")
+    assert axes.texts[-1].get_text().startswith("−30.00 (3 equal)")
     assert "Arrows: the mean lies beyond the axis" in caption
     axes, caption = axes_and_caption(far=58.5)
     assert axes.get_xlim()[0] < -1.5

@@ -83,6 +83,20 @@ def test_runs_with_seeds_of_their_own_are_independent(sample):
     assert interval_over_seeds(alone) == interval_over_seeds(one_selection) == t_interval(sample)
 
 
+def test_trainings_that_share_a_selection_are_not_independent():
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(1500):
+        of_selection = rng.normal(size=4)
+        runs = {
+            (s, 3 * s + k): of_selection[s] + 0.2 * rng.normal() for s in range(4) for k in range(3)
+        }
+        found = interval_over_seeds(runs)
+        assert found.n == 12
+        covered.append(abs(found.mean) <= found.half_width)
+    assert np.mean(covered) > 0.93
+
+
 def test_a_crossed_layout_with_a_missing_run_still_has_an_interval():
     runs = crossed(np.random.default_rng(0), 3, 5, 1.0, 1.0, 0.2)
     del runs[1, 2]

@@ -111,6 +111,13 @@ def test_without_a_choice_of_epochs_there_is_no_optimism(made):
     assert {row["tested"] for row in optimism_table(found(thrice)).rows} == {"3"}
 
 
+def test_runs_without_a_choice_of_epochs_are_left_out_of_optimism(made):
+    mixed = [
+        with_curve(one, epoch_30=80.0) if one["cell"]["training_seed"] == 0 else one for one in made
+    ]
+    assert {row["n"] for row in optimism_table(found(mixed)).rows} == {5}
+
+
 def test_over_all_ratios_methods_are_compared_with_random_at_the_same_tasks(record):
     records = []
     for seed in range(5):

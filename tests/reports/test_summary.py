@@ -184,6 +184,21 @@ def test_what_no_budget_changes_stands_beside_the_share_that_it_kept(record):
     assert told == [("full", 100), random[0], ("indices", 15), *random[1:]]
 
 
+def test_the_best_is_that_of_the_methods_that_keep_as_much(record):
+    made = []
+    for seed in range(5):
+        noise = (0.0, 0.4, -0.4, 0.2, -0.2)[seed]
+        made.append(record("random", "15", seed, 80 + noise))
+        for name, images in (("few", 150), ("many", 500)):
+            listed = record(name, "100", seed, 85 + images / 100 + noise + 0.01 * seed)
+            listed["method"]["budgeted"] = False
+            listed["compressed"]["images"] = images + seed - 2
+            made.append(listed)
+    table = summary.accuracy_table(*everything(made))
+    assert [table.rows[place]["method"] for place, _ in table.bold] == ["few"]
+    assert [row["images"] for row in table.rows if row["method"] == "many"] == [500]
+
+
 def test_many_equal_methods_are_rarely_bold(record):
     rng = random.Random(0)
     marked = 0
@@ -253,6 +268,14 @@ def test_how_the_machine_was_used_is_told_where_it_was_measured(record):
     assert "77,754 parameters, 4.1 M operations" in told
     assert "The network is our choice: narrower." in told
     assert "GPU memory" not in told
+
+
+def test_runs_without_a_measured_peak_leave_the_share_to_the_others(record):
+    made = [measured(record("dq", "10", seed, 90.0)) for seed in range(2)]
+    made[0]["cost"]["share_of_peak"] = None
+    assert "| dq | 10 | 120 G | 3.3 G | 23.0% |" in files(made)["report.md"].decode()
+    made[1]["cost"]["share_of_peak"] = None
+    assert "| dq | 10 | 120 G | 3.3 G | – |" in files(made)["report.md"].decode()
 
 
 def test_times_of_a_busy_machine_are_told_as_such(record):
