@@ -74,7 +74,8 @@ def comparisons_table(
         f"{_DIFFERENCE} Where: data, network, ratio, protocol.",
         P_NOTE,
         f"Detectable: the smallest true difference that n pairs show in {POWER:.0%} of all cases, "
-        "at the spread seen here. Pairs needed: to show the difference seen here as often.",
+        "at the spread seen here. Pairs needed: to show the difference seen here as often. Both "
+        "are of one test alone: with the correction for their number it takes more.",
     ]
     whole = Table("Comparisons", _COMPARISONS, made, notes, name="comparisons")
     return replace(whole, brief=_brief(whole) if len(made) > _MANY else ())
@@ -118,7 +119,10 @@ def _detectable(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     ends = f"{min(found):.2f} to {max(found):.2f} points, median {median(found):.2f}"
     told = ends if len(found) > 1 else f"{found[0]:.2f} points"
-    return [f"Detectable in {POWER:.0%} of all cases with these n, at the spreads seen: {told}."]
+    return [
+        f"Detectable in {POWER:.0%} of all cases with these n, at the spreads seen, by one test "
+        f"alone (with the correction it takes more): {told}."
+    ]
 
 
 def _reach(effect: Effect) -> dict[str, float | int | None]:

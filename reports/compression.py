@@ -134,7 +134,7 @@ def _told(manifest: Mapping[str, Any]) -> list[str]:
     lines = [f"- {printable(note)}" for note in manifest["notes"]]
     broken = manifest["broken"]
     if broken:
-        lines.append(f"- Files that could not be read, left out: {len(broken)}.")
+        lines.append(f"- Files that could not be read, left out: {len(broken):,}.")
         lines += [f"  - `{printable(name)}`" for name in broken[:_LISTED]]
     return ["## Left out and noticed", "\n".join(lines)] if lines else []
 

@@ -183,7 +183,7 @@ def _introduction(results: Collection) -> list[str]:
     if not results.rows and not results.failures:
         return ["No cell has been computed yet. Run bench run with this results folder."]
     told = [
-        f"Complete cells: {len(results.rows)}; failed: {len(results.failures)}. Each number is "
+        f"Complete cells: {len(results.rows):,}; failed: {len(results.failures):,}. Each number is "
         "computed from the records beside this file, one JSON file a cell in records/."
     ]
     if not results.rows:
@@ -206,7 +206,7 @@ def _conflicts(folder: Path | None) -> list[str]:
     if not cells:
         return []
     return [
-        f"Cells in conflict, in no table: {len(cells)} ({', '.join(cells[:3])}"
+        f"Cells in conflict, in no table: {len(cells):,} ({', '.join(cells[:3])}"
         f"{', ...' * (len(cells) > 3)}). Merged folders have other numbers of them; all versions "
         f"lie in {CONFLICTS}/."
     ]

@@ -143,7 +143,7 @@ def _accuracy_notes(here: Collection, setting: Setting, shown: Sequence[Key]) ->
     if len({row["source_digest"] for row in rows}) > 1:
         notes.append("The cells come from different versions of the code (see their records).")
     if failures:
-        notes.append(f"Failed cells: {failures}; their causes stand below.")
+        notes.append(f"Failed cells: {failures:,}; their causes stand below.")
     return notes + _incomplete(here, shown)
 
 
