@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -105,6 +106,15 @@ class TestRun:
         assert "accuracy %" in shown.stdout
         assert shown.stdout.count("\nrandom ") == 4  # accuracy and cost at two ratios
         assert "report.md" in shown.stderr
+
+    def test_the_command_that_it_names_for_a_number_can_be_typed(
+        self, bench: Bench, finished: Path
+    ) -> None:
+        folder = finished.rename(finished.parent / "my results")
+        told = bench("run", *SWEEP, "--results", str(folder)).stderr.splitlines()[-1]
+        program, *arguments = shlex.split(told.removeprefix("A number's origin: "))
+        assert program == "bench"
+        assert "random at 20 %" in bench(*arguments).stdout
 
     def test_tables_are_shown_and_no_report_is_named_where_it_cannot_be_written(
         self, bench: Bench, finished: Path

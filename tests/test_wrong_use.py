@@ -217,6 +217,14 @@ class TestResultsFolders:
         assert_told(bench("run", *SWEEP), 2, "results is a file", "--results")
         assert (tmp_path / "results").read_text() == "mine"
 
+    def test_a_folder_of_other_files_is_refused_for_jobs_too(
+        self, bench: Bench, fake_slurm: Any, tmp_path: Path
+    ) -> None:
+        before = sorted(tmp_path.rglob("*"))
+        refused = bench("run", *SWEEP, "--slurm", "cpu", "--results", str(fake_slurm.folder))
+        assert_told(refused, 2, "has files but is no results folder", "--results")
+        assert sorted(tmp_path.rglob("*")) == before
+
     def test_a_place_below_a_file_is_refused(self, bench: Bench, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         refused = bench("run", *SWEEP, "--results", "file/results")

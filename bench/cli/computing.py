@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from bench.cli import stopping
-from bench.cli.codes import SOME_FAILED
+from bench.cli.codes import INTERRUPTED, SOME_FAILED, TERMINATED
 from bench.cli.display import display, tell
 
 if TYPE_CHECKING:
     from bench.cells import Plan
     from bench.datasets import Source
     from bench.results import Results
+
+
+class Ended(NamedTuple):
+    """How computing ended: the exit code, and how many cells failed meanwhile."""
+
+    code: int = 0
+    failed: int = 0
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was ended from outside."""
+        return self.code in (INTERRUPTED, TERMINATED)
 
 
 def show_plan(plan: Plan, results: Results, source: Source, as_json: bool) -> None:
@@ -41,15 +53,16 @@ def compute(
     threads: int | None,
     pack: int | None,
     gpus_per_cell: int = 1,
-) -> int:
-    """Compute what is pending; return the exit code, which is that of a stop where one came."""
+) -> Ended:
+    """Compute what is pending; return how that ended, which a stop is one way of."""
     from bench.execution import execute, pending_cells, resolve_device
     from bench.launching import check_processes
     from bench.planning import require
 
     pending = pending_cells(plan, results)
     if not pending:
-        return 0
+        return Ended()
+    results.check()  # before weights are fetched
     require(pending, results, source, tell)
     used = resolve_device(device)
     check_processes(used, gpus_per_cell)
@@ -66,8 +79,8 @@ def compute(
         except KeyboardInterrupt as stop:
             total = len(plan.cells)
             kept = total - len(pending_cells(plan, results))
-            return stopping.told(stop, stopping.cells_kept(kept, total))
-    return SOME_FAILED if outcome.failed else 0
+            return Ended(stopping.told(stop, stopping.cells_kept(kept, total)))
+    return Ended(SOME_FAILED if outcome.failed else 0, len(outcome.failed))
 
 
 def _announce(plan: Plan, pending: int, device: str) -> None:

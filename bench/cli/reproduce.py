@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli import stopping
-from bench.cli.codes import INTERRUPTED, SOME_FAILED, TERMINATED
 from bench.cli.computing import compute, show_plan
+from bench.cli.display import tell
 from bench.cli.options import (
     SweepOptions,
     debug_option,
@@ -104,15 +104,12 @@ def reproduce(
         show_plan(plan, folder, parts[0].source, as_json)
     if dry_run:
         return
-    code = compute(plan, folder, parts[0].source, device, threads=threads, pack=pack)
-    if code == SOME_FAILED:
-        from bench.execution import pending_cells
-
-        failed = len(pending_cells(plan, folder))
-        click.echo(f"Failed cells: {failed}; see bench report.", err=True)
-    if code not in (INTERRUPTED, TERMINATED):
+    ended = compute(plan, folder, parts[0].source, device, threads=threads, pack=pack)
+    if ended.failed:
+        tell(f"Failed cells: {ended.failed}; see bench report.")
+    if not ended.is_stopped:
         _present(name, folder, plan, as_json)
-    context.exit(code)
+    context.exit(ended.code)
 
 
 def names() -> list[str]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli import stopping
-from bench.cli.codes import INTERRUPTED, SOME_FAILED, TERMINATED
 from bench.cli.computing import compute, show_plan
+from bench.cli.display import tell
 from bench.cli.options import (
     SweepOptions,
     debug_option,
@@ -27,7 +27,7 @@ from bench.cli.options import (
     sweep_options,
     threads_option,
 )
-from bench.cli.submitting import submit
+from bench.cli.submitting import submit, where
 
 if TYPE_CHECKING:
     from bench.cells import Plan
@@ -111,16 +111,13 @@ def _run(
     running: dict[str, Any],
     as_json: bool,
 ) -> int:
-    from bench.execution import pending_cells
-
-    code = compute(plan, results, options.source, device, **running)
-    if code in (INTERRUPTED, TERMINATED):
-        return code
+    ended = compute(plan, results, options.source, device, **running)
+    if ended.is_stopped:
+        return ended.code
     _show_tables(results, plan, as_json)
-    if code == SOME_FAILED:
-        failed = len(pending_cells(plan, results))
-        click.echo(f"Failed cells: {failed}. The same command computes them again.", err=True)
-    return code
+    if ended.failed:
+        tell(f"Failed cells: {ended.failed}. The same command computes them again.")
+    return ended.code
 
 
 def _show_tables(results: Results, plan: Plan, as_json: bool) -> None:
@@ -146,8 +143,7 @@ def _show_tables(results: Results, plan: Plan, as_json: bool) -> None:
                 click.echo("\n" + tables.as_text(table))
     if as_json:
         return
-    where = "" if str(results.folder) == "results" else f" --results {results.folder}"
     click.echo(f"\nReport: {path}", err=True)
     last = plan.cells[-1]
     asked = shlex.quote(f"{last.method.spec}:{last.budget.label}")
-    click.echo(f"A number's origin: bench why {asked}{where}", err=True)
+    click.echo(f"A number's origin: bench why {asked}{where(results.folder)}", err=True)

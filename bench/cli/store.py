@@ -13,6 +13,7 @@ import click
 from bench.cli import stopping
 from bench.cli.codes import SOME_FAILED
 from bench.cli.options import debug_option, json_option, results_option
+from bench.cli.submitting import where
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _told(done: Merged, into: Path) -> Iterator[str]:
     if done.conflicts:
         yield (
             f"Cells in conflict: {len(done.conflicts)}; they are not in the results. Compute them "
-            f"anew with bench run --results {into}, or copy the record that you trust from "
+            f"anew with bench run{where(into)}, or copy the record that you trust from "
             f"{into}/conflicts/CELL/ to {into}/records/CELL.json"
         )
 

@@ -42,6 +42,7 @@ def submit(
         show_dry_run(plan, results, source, asked, device, as_json)
         return
     commands.require()
+    results.check()  # before weights are fetched
     require(pending_cells(plan, results), results, source, tell)
     show_submitted(plan, results, source, asked, device, as_json)
 
