@@ -16,7 +16,9 @@ _LARGEST_SIDE = 8
 _FEWEST_PAIRS = 2**15
 """Of input and output channels."""
 _LARGEST_PRODUCT = 4
-"""Side of a map whose gradient by the weights is made of products; oneDNN's is as fast at 7."""
+"""Side of a map whose gradient by the weights is made of products; oneDNN's is as fast at 7. That
+of images narrower than the kernel is too, whatever their other side: in bf16 oneDNN leaves a part
+of it unwritten, and writes beyond its memory (torch 2.15)."""
 _BLOCK = 16
 """Channels that oneDNN takes together with AVX-512. Of fewer, its gradient by the weights of a
 convolution with a stride and a kernel of one place writes beyond its memory over large maps
@@ -109,6 +111,8 @@ class ByPlace(torch.autograd.Function):
     there is no border, and what the kernel meets beyond the other sides is left out.
     """
 
+    generate_vmap_rule = True  # for gradients of single images by torch.func
+
     @staticmethod
     def forward(images: Tensor, weight: Tensor, stride: int) -> Tensor:
         """Return the maps [B, O, H', W'], channels last."""
@@ -128,7 +132,8 @@ class ByPlace(torch.autograd.Function):
         """Return the gradients of images and weights."""
         images, weight = ctx.saved_tensors
         needs_images, needs_weight, _ = ctx.needs_input_grad
-        is_product = max(owed.shape[2:]) <= _LARGEST_PRODUCT
+        is_narrow = min(images.shape[2:]) < weight.shape[-1]
+        is_product = is_narrow or max(owed.shape[2:]) <= _LARGEST_PRODUCT
         placed, placed_images = _placed(owed), _placed(images)
         half, stride = weight.shape[-1] // 2, ctx.stride
         by_images, by_weight, _ = torch.ops.aten.convolution_backward(

@@ -66,9 +66,11 @@ def test_maps_and_both_gradients_are_those_of_torchs_convolution(
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (1, 2)])
-def test_in_bf16_they_are_near_float64_as_torchs_are(kernel, stride):
-    exact = [one.bfloat16().double() for one in drawn(0, (16, 64, 8, 8), 32, kernel, stride)]
+@pytest.mark.parametrize("sides", [(8, 8), (3, 3), (2, 8), (4, 7), (9, 1)])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (1, 2)])
+def test_in_bf16_they_are_near_float64_as_torchs_are(sides, kernel, stride):
+    """Over maps narrower than the kernel oneDNN's gradient by the weights is not."""
+    exact = [one.bfloat16().double() for one in drawn(0, (16, 64, *sides), 32, kernel, stride)]
     rounded = [one.bfloat16().contiguous(memory_format=torch.channels_last) for one in exact]
     expected = maps_and_gradients(
         lambda x, w: functional.conv2d(x, w, None, stride, kernel // 2), *exact
@@ -208,11 +210,18 @@ def test_a_gradient_has_a_gradient(kernel, stride):
     assert torch.autograd.gradgradcheck(by_place, asked)
 
 
-def test_functional_gradients_are_those_of_torchs_convolution():
-    images, weight, owed = drawn(0, (2, 3, 4, 4), 5, 3, 1)
+@pytest.mark.parametrize("side", [4, 6])
+def test_functional_gradients_are_those_of_torchs_convolution(side):
+    """Of all images and of each."""
+    images, weight, owed = drawn(0, (2, 3, side, side), 5, 3, 1)
 
-    def gradient(convolve):
-        return torch.func.grad(lambda w: (convolve(images, w) * owed).sum())(weight)
+    def gradients(convolve):
+        def loss(weight, images, owed):
+            return (convolve(images, weight) * owed).sum()
 
-    expected = gradient(lambda x, w: functional.conv2d(x, w, None, 1, 1))
-    torch.testing.assert_close(gradient(lambda x, w: by_place(x, w, 1)), expected)
+        gradient = torch.func.grad(loss)
+        by_image = torch.func.vmap(gradient, (None, 0, 0))(weight, images[:, None], owed[:, None])
+        return gradient(weight, images, owed), by_image
+
+    expected = gradients(lambda x, w: functional.conv2d(x, w, None, 1, 1))
+    torch.testing.assert_close(gradients(lambda x, w: by_place(x, w, 1)), expected)
