@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bench.results import Results
 
 _POLL_S = 0.5
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 SMALL_SIDE = 16
 """Pixels; smaller images are trained on one thread."""
 
@@ -96,6 +97,12 @@ def _percent_for(images: int) -> str:
     return f"{upwards.divide(decimal.Decimal(100), decimal.Decimal(max(images, 1))):f}"
 
 
+def check_device_name(asked: str) -> None:
+    """Raise a DeviceError for what is no name of a device, whether it is there or not."""
+    if _DEVICE.fullmatch(asked) is None:
+        raise DeviceError(f"device '{asked}' is not known. Give auto, cpu, cuda or cuda:N")
+
+
 def resolve_device(asked: str) -> str:
     """Return the device to use: ``auto`` takes a GPU when there is one.
 
@@ -104,9 +111,7 @@ def resolve_device(asked: str) -> str:
     DeviceError
         When the device asked for is not there, or torch cannot be loaded.
     """
-    match = re.fullmatch(r"auto|cpu|cuda(?::(?P<number>[0-9]+))?", asked)
-    if match is None:
-        raise DeviceError(f"device '{asked}' is not known. Give auto, cpu, cuda or cuda:N")
+    check_device_name(asked)
     try:
         import torch
     except ImportError as error:  # as under a limit of ulimit -v, which its libraries exceed
@@ -119,7 +124,7 @@ def resolve_device(asked: str) -> str:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if asked == "auto":
         return "cuda" if gpus else "cpu"
-    if int(match["number"] or 0) >= gpus:
+    if int(asked.partition(":")[2] or 0) >= gpus:
         raise DeviceError(
             f"device '{asked}' is not there: torch sees {gpus} CUDA devices. "
             "Use --device cpu, or auto"

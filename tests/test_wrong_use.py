@@ -128,6 +128,7 @@ OTHER_COMMANDS = {
         ["run", "--dry-run", "--results", str(Path(__file__).parent)],
         ["has files but is no results folder", "--results"],
     ),
+    "dry run's device": (["run", "--dry-run", "--device", "gpu"], ["'gpu' is not known", "cuda:N"]),
     "dry run": (["run", "--dry-run", "--methods", "randm"], ["Did you mean 'random'?"]),
     "why of nothing": (["why", "cell", "--results", "nowhere"], ["nowhere is no results folder"]),
 }
@@ -332,6 +333,14 @@ class TestSlurm:
         assert refused.returncode == 2
         assert "sbatch refused array 1 of 1: QOS limit.\nNothing was submitted" in refused.stderr
         assert list(tmp_path.iterdir()) == [fake_slurm.folder]
+
+    @pytest.mark.parametrize("command", [("run", *SWEEP), ("retry",)])
+    def test_a_device_that_no_machine_has_is_told_before_jobs_are(
+        self, bench: Bench, fake_slurm: Any, results: Path, command: tuple[str, ...]
+    ) -> None:
+        refused = bench(*command, "--slurm", "cpu", "--device", "gpu")
+        assert_told(refused, 2, "device 'gpu' is not known", "cuda:N")
+        assert not list(fake_slurm.folder.glob("sent-*"))
 
     def test_what_was_submitted_before_a_refusal_is_kept(
         self, bench: Bench, fake_slurm: Any, tmp_path: Path

@@ -80,16 +80,22 @@ def reproduce(
     Without NAME, list what there is. The plan and its cost are shown first. Sweeps are TOML files
     that bench run takes too; the options here change what a file says.
     """
+    from bench.execution import check_device_name
+
     if name is None:
         _list(as_json)
         return
     if name not in names():
         raise unknown("experiment", name, names(), "bench reproduce tells what each is.")
+    check_device_name(device)
     files = sweep_files(name, scale)
     parts = [part_options(file, given) for file in files]
     if name == TRAJECTORY:
-        if slurm is not None:
-            raise UsageError(f"{name} trains outside of cells and runs here only. Leave --slurm")
+        if slurm is not None or pack != 1:
+            raise UsageError(
+                f"{name} trains outside of cells, here and one after the other. Leave --slurm and "
+                "--pack"
+            )
         _trajectory(parts[0], results, device, threads, dry_run, as_json)
         return
     if not as_json:

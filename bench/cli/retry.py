@@ -88,7 +88,10 @@ def retry(
     --gpus-per-cell as the run had. A plan that cannot be computed is told and left, and the exit
     code is 1; where no plan can be, it is 2.
     """
+    from bench.execution import check_device_name
+
     refuse_together(slurm, threads, pack, gpus_per_cell)
+    check_device_name(device or "auto")
     running = {"threads": threads, "pack": pack, "gpus_per_cell": gpus_per_cell}
     folder = opened(results)
     profile = None if slurm is None else _profile(slurm)

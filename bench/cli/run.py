@@ -69,8 +69,11 @@ def run(
     those on the command line win. What is complete in the results folder is not computed again.
     With --slurm the cells become jobs of a cluster, and the command ends once they are submitted.
     """
+    from bench.execution import check_device_name
+
     options = replace(merged(context, given), stream=stream, workers=workers)
     refuse_together(slurm, threads, pack, gpus_per_cell)
+    check_device_name(device)  # whether it is there is asked where it computes
     if slurm is not None:
         submit(*_opened(options, results), options.source, slurm, device, dry_run, as_json)
         return
