@@ -97,9 +97,8 @@ def training_cost(
     The joules are the whole GPU's, and therefore nobody's where cells are packed.
 
     Operations count multiplications and additions; those of training are three times those of
-    the forward passes, of every look at an image. The peak is that of a large matrix product,
-    measured in this process, times the devices that took part; None where the calibration found
-    no memory.
+    the forward passes, of every look at an image. The peak is the calibration's,
+    measured in this process, times the devices that took part; None where it found no memory.
     """
     from bench.calibration import calibration_of
     from bench.operations import TRAINING_FACTOR, operations_per_image

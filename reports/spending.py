@@ -133,8 +133,8 @@ def speed_table(results: Collection, setting: Setting) -> Table | None:
         f"{scaled(first['operations_per_image'])} operations for one image forward.",
         f"Means of n runs, memory the most of them; no intervals. Protocol: {setting.protocol}.",
         "Operations: multiplications and additions of training, counted, not measured; the peak "
-        "is that of a large matrix product measured in the same process; memory is the most that "
-        "the process, and its GPU, held.",
+        "is that of a large matrix product, or on a processor of a convolution that was faster, "
+        "measured in the same process; memory is the most that the process, and its GPU, held.",
     ]
     choices = {row["model_choice"] for row in here.rows if row.get("model_choice")}
     notes += [f"The network is our choice: {choice}." for choice in sorted(choices)]
