@@ -110,7 +110,13 @@ def _of_setting(setting: str, rows: Sequence[Mapping[str, Any]]) -> Table:
         ]
     shown = sorted(merged.values(), key=lambda row: (row["of"] == "bytes", row["percent"]))
     title = f"Comparisons: {setting}"
-    return Table(title, with_axis(columns, shown), shown, _detectable(rows), name=ascii_name(title))
+    return Table(
+        title,
+        with_axis(columns, shown),
+        shown,
+        _detectable(rows),
+        name=f"comparisons-{ascii_name(setting)}",
+    )
 
 
 def _detectable(rows: Sequence[Mapping[str, Any]]) -> list[str]:

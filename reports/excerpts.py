@@ -129,7 +129,7 @@ def _rendered(asked: _Asked, report: Report, place: str) -> str:
     if asked.kind not in _KINDS:
         raise unknown("kind of excerpt", asked.kind, _KINDS)
     if asked.kind == "table":
-        table = _named(asked, {one.name: one for one in report.tables})
+        table = _named(asked, {one.name: one for one in (*report.tables, *report.pages)})
         return as_markdown(_of_methods(table, asked.methods)).rstrip()
     return figure_as_markdown(_named(asked, {one.name: one for one in report.figures}), place)
 

@@ -63,7 +63,7 @@ def test_pages_show_the_short_tables_and_other_formats_the_whole(report):
         name: content.decode()
         for name, content in report_files(report(), ["md", "latex", "csv", "json"]).items()
     }
-    name = "Comparisons-digits-resnet8-smoke"
+    name = "comparisons-digits-resnet8-smoke"
     assert "### Comparisons: digits, resnet8, smoke" in files["report.md"]
     assert "### Comparisons\n" not in files["report.md"]
     assert rf"\input{{tables/{name}}}" in files["report.tex"]
