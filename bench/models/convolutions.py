@@ -79,9 +79,13 @@ class Convolution(nn.Conv2d):
         if self.went_by_place:
             half = torch.bfloat16
             return by_place(images.to(half), self.weight.to(half), stride)
-        is_sparse = self.kernel_size == (1, 1) and stride > 1
-        if is_sparse and images.device.type == "cpu" and self.in_channels < _BLOCK:
-            return functional.conv2d(images[:, :, ::stride, ::stride], self.weight)
+        if stride > 1 and images.device.type == "cpu":
+            if self.kernel_size == (1, 1) and self.in_channels < _BLOCK:
+                return functional.conv2d(images[:, :, ::stride, ::stride], self.weight)
+            if images.shape[3] == 1:
+                # Along one place a stride changes nothing, but in bf16 oneDNN's gradient by the
+                # weights is partly unwritten memory (torch 2.15).
+                return functional.conv2d(images, self.weight, None, (stride, 1), self.padding)
         return super().forward(images)
 
 

@@ -200,6 +200,23 @@ def test_strides_over_few_channels_of_large_maps_leave_the_process_alive(inputs)
         assert torch.allclose(found.double(), wanted, rtol=1e-4, atol=1e-4 * wanted.abs().max())
 
 
+@pytest.mark.parametrize("height", [1, 3, 8])
+@pytest.mark.parametrize("channels", [(16, 16), (32, 64)])
+def test_in_bf16_a_stride_over_maps_of_one_column_is_near_float64(height, channels):
+    """As ResNet-18 has it last for images of 4 x 4."""
+    inputs, outputs = channels
+    exact = [one.bfloat16().double() for one in drawn(0, (16, inputs, height, 1), outputs, 3, 2)]
+    expected = maps_and_gradients(lambda x, w: functional.conv2d(x, w, None, 2, 1), *exact)
+    layer = Convolution(inputs, outputs, 3, stride=2)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = maps_and_gradients(
+            lambda x, w: torch.func.functional_call(layer, {"weight": w}, x),
+            *(one.bfloat16() for one in exact),
+        )
+    for one, other in zip(found, expected, strict=True):
+        assert (one - other).norm() < 2**-7 * other.norm()
+
+
 @pytest.mark.parametrize(("kernel", "stride"), [(1, 2), (3, 1), (3, 2)])
 def test_a_gradient_has_a_gradient(kernel, stride):
     """As methods that match gradients need it."""
