@@ -59,6 +59,7 @@ class Results:
         self.folder = folder
         self._named = named
         self._mark = folder / _MARK
+        self._saved_plans: set[Path] = set()
         self.warn = warn
         self.artefacts = ArtefactStore(folder / "artefacts", warn)
         self.leases = Leases(folder / "leases")
@@ -157,34 +158,37 @@ class Results:
         path = self._plan_path(plan)
         if self._read(path, read_json) is None:
             plan.save(path)
+            self._saved_plans.add(path)
         self._write_mark()  # a run beside this one that was refused may have taken it back
         return path
 
     @contextmanager
-    def as_before_if_refused(self, plan: Plan | None = None) -> Iterator[None]:
+    def as_before_if_refused(self) -> Iterator[None]:
         """Take back what a block makes here where it is refused before any cell has ended.
 
-        Data that are missing may refuse it, or a device. What it made by then is the plan's file,
-        folders without a file and, where nothing else lies there, the results folder itself.
+        Data that are missing may refuse it, or a device. What it made by then are the files of
+        plans that were not there, folders without a file and, where nothing else lies there, the
+        results folder itself. A plan that another process saved meanwhile is its own.
         """
-        cells = () if plan is None else plan.cells
-        new_plan = None if plan is None else self._plan_path(plan)
-        if new_plan is not None and new_plan.exists():
-            new_plan = None
+        plans, ended = set(self._saved_plans), self._ended()
         is_new = not self._mark.exists()
         missing = [one for one in (self.folder, *self.folder.parents) if not one.exists()]
         rooms = _inside(self.folder)
         try:
             yield
         except UsageError:
-            if not any(self.record(cell.id) or self.failure(cell.id) for cell in cells):
-                if new_plan is not None:
+            if self._ended() <= ended:
+                for plan in self._saved_plans - plans:
                     with suppress(OSError):  # it may be what refused: nothing can be written
-                        new_plan.unlink()
+                        plan.unlink()
                 _remove_empty(_inside(self.folder) - rooms)
                 if is_new:
                     self._unmake(missing)
             raise
+
+    def _ended(self) -> set[Path]:
+        """Return the files of cells that have ended, well or not."""
+        return _inside(self.folder / "records") | _inside(self.folder / "failures")
 
     def _unmake(self, folders: list[Path]) -> None:
         """Remove the mark and these folders, unless something else lies here."""

@@ -40,7 +40,7 @@ def submit_once(
         When Slurm refuses a later one; those before it stay submitted.
     """
     commands.require()
-    with results.as_before_if_refused(plan):
+    with results.as_before_if_refused():
         results.prepare()
         with alone(results):
             left = without | _live_cells(results)

@@ -66,7 +66,7 @@ def compute(
     require(pending, results, source, tell)
     used = resolve_device(device)
     check_processes(used, gpus_per_cell)
-    with results.as_before_if_refused(plan):
+    with results.as_before_if_refused():
         results.prepare()
         results.save_plan(plan)
         _announce(plan, len(pending), used)

@@ -327,7 +327,7 @@ def refused(results, plan, error, made=lambda: None):
     """Have a block refused that has prepared a results folder and kept a plan in it."""
 
     def block():
-        with results.as_before_if_refused(plan):
+        with results.as_before_if_refused():
             results.prepare()
             results.save_plan(plan)
             made()
@@ -367,16 +367,32 @@ def test_a_folder_that_is_refused_is_not_left_either(tmp_path, monkeypatch):
 def test_what_is_refused_later_or_was_there_stays(results):
     plan = Plan((cell(), cell(seed=1)))
 
-    def is_kept(error):
-        refused(results, plan, error)
+    def is_kept(error, made=lambda: None):
+        refused(results, plan, error, made)
         return bool(list((results.folder / "plans").glob("*")))
 
     assert is_kept(StorageError("disk full"))  # cells may have begun
     assert is_kept(DataError("it was there before"))
     path = results.save_plan(plan)
     path.unlink()
-    results.write_record(cell(), content(90.0))
-    assert is_kept(DataError("after a cell"))
+    assert is_kept(DataError("after a cell"), lambda: results.write_record(cell(), content()))
+
+
+def test_a_cell_that_ended_before_a_refused_block_keeps_no_plan_of_it(results):
+    results.prepare()
+    results.write_record(cell(), content())
+    refused(results, Plan((cell(), cell(seed=1))), DataError("no data"))
+    assert not (results.folder / "plans").exists()
+
+
+def test_a_plan_that_another_process_saved_meanwhile_stays(results):
+    """As when two submit one sweep: the second one waits for its turn, and then Slurm is silent."""
+    plan = Plan((cell(),))
+    with pytest.raises(DataError), results.as_before_if_refused():
+        path = Results(results.folder).save_plan(plan)
+        assert results.save_plan(plan) == path
+        raise DataError("refused")
+    assert path.exists()
 
 
 def test_a_plan_is_kept_under_its_id(results):
