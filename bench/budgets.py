@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
 from fractions import Fraction
@@ -48,8 +49,8 @@ class Budget:
         try:
             percent = Decimal(number)
         except InvalidOperation:
-            meant = text.removesuffix("%").rstrip()
-            hint = f" Did you mean {meant}?" if text.endswith("%") and meant else ""
+            meant = re.fullmatch(rf"([0-9]*\.?[0-9]+{_BYTES}?) ?%", text)
+            hint = f" Did you mean {meant[1]}?" if meant else ""
             raise UsageError(f"ratio '{text}' is not a number.{hint} {_ALLOWED}") from None
         if not percent.is_finite():
             raise UsageError(f"ratio '{text}' is not allowed. {_ALLOWED}")

@@ -62,10 +62,10 @@ def compute(
     pending = pending_cells(plan, results)
     if not pending:
         return Ended()
-    results.check()  # before weights are fetched
-    require(pending, results, source, tell)
+    results.check()
     used = resolve_device(device)
     check_processes(used, gpus_per_cell)
+    require(pending, results, source, tell)  # last, for it may fetch weights
     with results.as_before_if_refused():
         results.prepare()
         results.save_plan(plan)

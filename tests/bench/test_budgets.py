@@ -131,6 +131,15 @@ def test_a_list_keeps_its_order():
     assert [budget.label for budget in parse_budgets("30, 10,20.0")] == ["30", "10", "20"]
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"), [("10%", "10"), ("2.5 %", "2.5"), ("10b%", "10b"), ("ten%", ""), ("10%%", "")]
+)
+def test_a_percent_sign_too_many_is_told_the_number_that_was_meant(text, meant):
+    with pytest.raises(UsageError) as refused:
+        Budget.parse(text)
+    assert (f"Did you mean {meant}?" if meant else "is not a number. Give") in str(refused.value)
+
+
 @pytest.mark.parametrize("text", ["ten", "", "10%", "0x10", "1,5"])
 def test_what_is_no_number_is_quoted_with_an_example(text):
     with pytest.raises(UsageError, match=r"is not a number.*for example 20") as caught:
