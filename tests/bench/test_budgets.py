@@ -132,7 +132,8 @@ def test_a_list_keeps_its_order():
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"), [("10%", "10"), ("2.5 %", "2.5"), ("10b%", "10b"), ("ten%", ""), ("10%%", "")]
+    ("text", "meant"),
+    [("10%", "10"), ("2.5 %", "2.5"), ("10b%", "10b"), ("ten%", ""), ("10%%", "")],
 )
 def test_a_percent_sign_too_many_is_told_the_number_that_was_meant(text, meant):
     with pytest.raises(UsageError) as refused:

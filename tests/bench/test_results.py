@@ -388,11 +388,16 @@ def test_a_cell_that_ended_before_a_refused_block_keeps_no_plan_of_it(results):
 def test_a_plan_that_another_process_saved_meanwhile_stays(results):
     """As when two submit one sweep: the second one waits for its turn, and then Slurm is silent."""
     plan = Plan((cell(),))
-    with pytest.raises(DataError), results.as_before_if_refused():
-        path = Results(results.folder).save_plan(plan)
-        assert results.save_plan(plan) == path
-        raise DataError("refused")
-    assert path.exists()
+
+    def block():
+        with results.as_before_if_refused():
+            Results(results.folder).save_plan(plan)
+            results.save_plan(plan)
+            raise DataError("Slurm is silent")
+
+    with pytest.raises(DataError):
+        block()
+    assert Plan.read(results.folder / "plans" / f"{plan.id}.json") == plan
 
 
 def test_a_plan_is_kept_under_its_id(results):
