@@ -150,6 +150,17 @@ def test_many_crossed_seeds_give_the_interval_of_the_two_way_layout(sizes):
     assert (found.high - found.low) / 2 == pytest.approx(half_width, rel=0.15)
 
 
+@pytest.mark.parametrize(("seeds", "told"), [(2, 50), (3, 75), (5, 85)])
+def test_few_seeds_hold_the_truth_as_often_as_the_notes_say(seeds, told):
+    rng = np.random.default_rng(1)
+    held = []
+    for _ in range(800):
+        runs = {(seed, seed): float(value) for seed, value in enumerate(rng.normal(size=seeds))}
+        found = hierarchical_bootstrap(runs, repetitions=400)
+        held.append(found.low <= 0 <= found.high)
+    assert 100 * np.mean(held) == pytest.approx(told, abs=4)
+
+
 def test_trainings_within_selections_count_no_more_than_their_selection():
     rng = np.random.default_rng(5)
     by_selection = rng.normal(size=20)

@@ -127,7 +127,9 @@ def test_over_all_ratios_methods_are_compared_with_random_at_the_same_tasks(reco
             records.append(record("dq", percent, seed, base + 1 + noise))
         records.append(record("adq", "10", seed, 85.0))  # one ratio only
         records.append(record("dq", "20", seed, 99.0, of="bytes"))
-    (row,) = aggregates_table(found(records)).rows
+    table = aggregates_table(found(records))
+    (row,) = table.rows
+    assert table.texts()[0][4] == "+1.00 (5 equal)"
     assert (row["method"], row["tasks"], row["n"], row["pairs"]) == ("dq", 2, 10, 5)
     gain, better = row["gain"], row["better"]
     assert (gain.value, gain.low, gain.high) == pytest.approx((1.0, 1.0, 1.0))
