@@ -203,7 +203,7 @@ def test_strides_over_few_channels_of_large_maps_leave_the_process_alive(inputs)
 @pytest.mark.parametrize("height", [1, 3, 8])
 @pytest.mark.parametrize("channels", [(16, 16), (32, 64)])
 def test_in_bf16_a_stride_over_maps_of_one_column_is_near_float64(height, channels):
-    """As ResNet-18 has it last for images of 4 x 4."""
+    """As ResNet-8 has it last for images of 2 x 2."""
     inputs, outputs = channels
     exact = [one.bfloat16().double() for one in drawn(0, (16, inputs, height, 1), outputs, 3, 2)]
     expected = maps_and_gradients(lambda x, w: functional.conv2d(x, w, None, 2, 1), *exact)
