@@ -184,7 +184,8 @@ def _accepted(
         else:
             accepted.append(again)
     if left and not any(again.pending for again in accepted):
-        raise left[0][1]
+        own = [reason for _, reason, is_of_other_data in left if not is_of_other_data]
+        raise own[0] if own else left[0][1]
     for again, reason, is_of_other_data in left:
         why = f"--data {data} is not its data: {reason}" if is_of_other_data else str(reason)
         tell(f"{again.told} is left: {why}")

@@ -294,6 +294,10 @@ class TestRetry:
         done = CliRunner().invoke(cli, command)  # nothing is left that these data are for
         assert isinstance(done.exception, DataError)
 
+        results.save_plan(Plan(tuple(replace(one, training_seed=7) for one in of_photos.cells)))
+        done = CliRunner().invoke(cli, [*command, "--device", "abacus"])
+        assert "abacus" in str(done.exception)  # and not that the digits are others
+
     def test_a_plan_that_cannot_be_computed_is_told_and_the_others_go_on(self, plan, results):
         cifar = DATASETS.make_one("cifar10")
         digits, absent, needing = plan(seeds=2), plan(seeds=1), plan("adq", seeds=1)
