@@ -133,6 +133,32 @@ class TestRun:
         assert content["tables"]
 
 
+class TestRetry:
+    def test_it_ends_as_a_run_does_and_leaves_no_stale_report(
+        self, bench: Bench, finished: Path
+    ) -> None:
+        next((finished / "records").iterdir()).unlink()
+        assert bench("report", "--check").returncode == 1
+        told = bench("retry")
+        assert told.returncode == 0
+        first, _, rest = told.stdout.partition("\n")
+        assert first == "1 cells computed, 0 failed."
+        assert bench("report", "--check").returncode == 0
+        run = bench("run", *SWEEP)
+        assert rest == run.stdout
+        assert told.stderr.splitlines()[-2:] == run.stderr.splitlines()[-2:]
+        assert "Report: results/report.md" in told.stderr
+
+    def test_where_nothing_is_missing_the_report_is_written_nevertheless(
+        self, bench: Bench, finished: Path
+    ) -> None:
+        (finished / "report.md").unlink()
+        told = bench("retry")
+        assert told.returncode == 0
+        assert "Nothing to compute" in told.stdout
+        assert (finished / "report.md").is_file()
+
+
 class TestSweepFiles:
     def plan(self, bench: Bench, *arguments: str) -> list[dict[str, Any]]:
         cells: list[dict[str, Any]] = as_json(bench("plan", *arguments, "--json"))["cells"]

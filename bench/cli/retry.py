@@ -21,6 +21,7 @@ from bench.cli.options import (
     slurm_option,
     threads_option,
 )
+from bench.cli.showing import show_results
 from bench.errors import BenchError, DataError, UsageError
 
 if TYPE_CHECKING:
@@ -83,10 +84,11 @@ def retry(
 ) -> None:
     """Compute again what is missing or failed, here or on the cluster.
 
-    With --slurm, memory is doubled for cells that ran out of it, and time for those that reached
-    their limit. How cells are computed here is not remembered: give the same --threads, --pack and
-    --gpus-per-cell as the run had. A plan that cannot be computed is told and left, and the exit
-    code is 1; where no plan can be, it is 2.
+    Here it ends as bench run does: the tables of what was computed are shown and the report is
+    written anew. With --slurm, memory is doubled for cells that ran out of it, and time for those
+    that reached their limit. How cells are computed here is not remembered: give the same
+    --threads, --pack and --gpus-per-cell as the run had. A plan that cannot be computed is told and
+    left, and the exit code is 1; where no plan can be, it is 2.
     """
     from bench.execution import check_device_name
 
@@ -97,20 +99,24 @@ def retry(
     profile = None if slurm is None else _profile(slurm)
     plans = [_as_before(folder, plan, data, device) for plan in _plans(folder)]
     accepted, is_left = _accepted(folder, plans, data, None if slurm else gpus_per_cell)
-    is_begun, failed = False, is_left
+    begun: list[Again] = []
+    failed = 0
     for again in accepted:
         try:
             if profile is None:
-                failed |= _run_again(again, folder, running)
+                failed += _run_again(again, folder, running)
             else:
                 _resubmit(again, folder, str(slurm), profile, attempts)
-            is_begun |= bool(again.pending)
+            begun += [again] * bool(again.pending)
         except UsageError as error:  # images that are broken perhaps
             tell(f"{again.told} is left: {error}")
-            failed = True
-    if failed and not is_begun:
+            is_left = True
+    if is_left and not begun:
         context.exit(WRONG_USE)
-    context.exit(SOME_FAILED if failed else 0)
+    if profile is None:
+        cells = [cell for again in begun or accepted for cell in again.plan.cells]
+        show_results(folder, cells, failed)
+    context.exit(SOME_FAILED if failed or is_left else 0)
 
 
 def _profile(name: str) -> Profile:
@@ -245,15 +251,15 @@ def _warn_of_limits(whose: str, most: Ask, profile: Profile, name: str) -> None:
         )
 
 
-def _run_again(again: Again, results: Results, running: dict[str, Any]) -> bool:
-    """Compute a plan's cells here; return whether some failed."""
+def _run_again(again: Again, results: Results, running: dict[str, Any]) -> int:
+    """Compute a plan's cells here; return how many failed."""
     from bench.execution import execute, resolve_device
 
     if not again.pending:
         click.echo(f"Nothing to compute: all cells of {again.plan.id} have a record.")
-        return False
+        return 0
     used = resolve_device(again.device)
     with display() as progress:
         outcome = execute(again.plan, results, again.source, used, progress, **running)
     click.echo(f"{len(outcome.computed)} cells computed, {len(outcome.failed)} failed.")
-    return bool(outcome.failed)
+    return len(outcome.failed)

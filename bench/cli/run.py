@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,6 @@ import click
 
 from bench.cli import stopping
 from bench.cli.computing import compute, show_plan
-from bench.cli.display import tell
 from bench.cli.options import (
     SweepOptions,
     debug_option,
@@ -27,7 +24,8 @@ from bench.cli.options import (
     sweep_options,
     threads_option,
 )
-from bench.cli.submitting import submit, where
+from bench.cli.showing import show_results
+from bench.cli.submitting import submit
 
 if TYPE_CHECKING:
     from bench.cells import Plan
@@ -117,36 +115,5 @@ def _run(
     ended = compute(plan, results, options.source, device, **running)
     if ended.is_stopped:
         return ended.code
-    _show_tables(results, plan, as_json)
-    if ended.failed:
-        tell(f"Failed cells: {ended.failed}. The same command computes them again.")
+    show_results(results, plan.cells, ended.failed, as_json)
     return ended.code
-
-
-def _show_tables(results: Results, plan: Plan, as_json: bool) -> None:
-    from reports import summary, tables
-    from reports.report import write_report
-    from reports.summary import all_tables
-
-    ids = {cell.id for cell in plan.cells}
-    records, failures = list(results.records()), list(results.failures())
-    here = summary.Collection.of(
-        (r for r in records if r["id"] in ids), (f for f in failures if f["id"] in ids)
-    )
-    shown = all_tables(here)
-    path = None
-    try:
-        path = str(write_report(results.folder, records, failures, ("md",))[0])
-    finally:  # where a report cannot be written, its tables are shown nevertheless
-        if as_json:
-            content = {"tables": [tables.as_json(t) for t in shown], "report": path}
-            click.echo(json.dumps(content, indent=1))
-        else:
-            for table in shown:
-                click.echo("\n" + tables.as_text(table))
-    if as_json:
-        return
-    click.echo(f"\nReport: {path}", err=True)
-    last = plan.cells[-1]
-    asked = shlex.quote(f"{last.method.spec}:{last.budget.label}")
-    click.echo(f"A number's origin: bench why {asked}{where(results.folder)}", err=True)
