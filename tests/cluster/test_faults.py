@@ -113,7 +113,7 @@ def test_a_restarted_controller_changes_nothing(site):
     site.cluster.kill("slurmctld", signal.SIGTERM)
     told = site.bench("status")
     assert "Slurm does not tell of jobs" in told
-    refused = site.bench("run", *CELLS, *site.on_cluster, site.profile(), code=1)
+    refused = site.bench("run", *CELLS, *site.on_cluster, site.profile(), code=2)
     assert "squeue" in refused
     site.cluster.start_controller()
     go_on(site)
