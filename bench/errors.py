@@ -88,6 +88,11 @@ def unknown(kind: str, value: str, known: Iterable[str], then: str = "") -> Usag
     names = sorted(known)
     close = difflib.get_close_matches(value, names, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
-    listed = ", ".join(names) if len(names) <= _LISTED else f"{len(names)} names"
     tail = f" {then}" if then else ""
-    return UsageError(f"unknown {kind} '{value}'.{hint} Known: {listed}.{tail}")
+    return UsageError(f"unknown {kind} '{value}'.{hint} Known: {listed(names)}.{tail}")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names sorted in one line, or how many there are where those are too many."""
+    told = sorted(names)
+    return ", ".join(told) if len(told) <= _LISTED else f"{len(told)} names"

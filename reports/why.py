@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from bench.errors import UsageError, unknown
+from bench.contract import METHODS
+from bench.datasets import DATASETS
+from bench.errors import UsageError, listed, unknown
 from bench.models import MODELS
+from bench.protocols import PROTOCOLS
 from reports.collection import Collection, Key, Setting
 from reports.copies import dataset_label
 from reports.durations import duration
 from reports.reading import Row
 from reports.tables import Column, Table, difference, number, percent
 
+if TYPE_CHECKING:
+    from bench.registry import Registry
+
 _AXES = ("method", "ratio", "model", "protocol", "dataset")
+_REGISTRIES: Mapping[str, Registry[Any]] = {
+    "method": METHODS, "model": MODELS, "protocol": PROTOCOLS, "dataset": DATASETS,
+}  # fmt: skip
 FORM = "METHOD:RATIO[:MODEL[:PROTOCOL[:DATASET]]], e.g. adq:10:resnet18"
 
 
 def number_tables(results: Collection, asked: str) -> list[Table]:
     """Return a table for every number that a text like ``adq:10:resnet18`` names.
 
-    A part is a spec, or a component's name where that names one thing; a part that is empty or
-    left out stands for all.
+    A part is a spec in any spelling that options accept, or a component's name, which stands for
+    all of that name where none is recorded with its defaults; a part that is empty or left out
+    stands for all.
 
     Raises
     ------
@@ -84,10 +94,29 @@ def _meant(axis: str, wanted: str, values: set[str]) -> set[str]:
     for spelled in (wanted, MODELS.long_form(wanted) if axis == "model" else wanted):
         if spelled in values:
             return {spelled}
-    found = {value for value in values if value.split("[")[0] == wanted}
-    if not found:
-        raise unknown(axis, wanted, values, f"Give {FORM}")
-    return found
+    found = _made(axis, wanted) & values or {one for one in values if _name(one) == wanted}
+    if found:
+        return found
+    names = {_name(value) for value in values}
+    if axis in _REGISTRIES and _name(wanted) not in names:
+        raise unknown(axis, wanted, names, f"Give {FORM}")
+    raise UsageError(  # without a hint: the nearest text is another number
+        f"nothing is recorded of {axis} '{wanted}'. Recorded: {listed(values)}. Give {FORM}"
+    )
+
+
+def _made(axis: str, text: str) -> set[str]:
+    """Return the specs of the components that a text with parameters names, as options do."""
+    if "[" not in text or axis not in _REGISTRIES:
+        return set()
+    try:
+        return {component.spec for component in _REGISTRIES[axis].make(text)}
+    except UsageError:  # of a plugin that is gone perhaps, or of another version
+        return set()
+
+
+def _name(spec: str) -> str:
+    return spec.partition("[")[0]
 
 
 def _ratio(text: str) -> str:

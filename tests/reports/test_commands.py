@@ -123,6 +123,35 @@ def test_of_a_name_with_several_variants_all_are_told(record):
     assert len(asked(made, [], "adq:10")) == 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["adq[alpha=0]", "adq[alpha=0.0]", "adq[alpha=0e0]", "adq[alpha=0,bins=10]",
+     "adq[ alpha = 0 ]"],
+)  # fmt: skip
+def test_a_method_is_found_by_every_spelling_that_names_it(record, text):
+    made = [record(f"adq[alpha={value}]", "20", 0, 90.0) for value in ("0.0", "1.0")]
+    (table,) = asked(made, [], f"{text}:20")
+    assert table["title"].startswith("adq[alpha=0.0] at 20 %")
+    assert len(asked(made, [], "adq[alpha=[0,1]]:20")) == 2
+
+
+def test_the_defaults_written_out_are_the_method_without_parameters(record):
+    made = [record("dq", "20", 0, 90.0), record("dq[bins=5]", "20", 0, 91.0)]
+    for text in ("dq[bins=10]", "dq[bins=10,edition=paper]"):
+        (table,) = asked(made, [], f"{text}:20:resnet8:smoke[epochs=30]")
+        assert "90.00 %" in table["title"]
+
+
+@pytest.mark.parametrize("text", ["adq[alpha=0.1]", "adq[alpha=7]", "adq[aplha=1]"])
+def test_no_hint_leads_to_another_number(record, text):
+    made = [record(f"adq[alpha={value}]", "20", 0, 90.0) for value in ("0.0", "1.0")]
+    with pytest.raises(UsageError) as told:
+        asked(made, [], f"{text}:20")
+    assert str(told.value).startswith(
+        f"nothing is recorded of method '{text}'. Recorded: adq[alpha=0.0], adq[alpha=1.0]. Give "
+    )
+
+
 def test_brackets_may_hold_colons(record):
     made = [record("dq[extractor=a:b]", "10", 0, 90.0)]
     assert len(asked(made, [], "dq[extractor=a:b]:10")) == 1
@@ -137,8 +166,9 @@ def test_a_model_of_timm_is_found_by_its_short_name(record):
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("dq:15", "unknown ratio '15'"), ("dq:10:vit", "unknown model 'vit'"),
-     ("dq:10:a:b:c:d", "too many parts"), ("dq:ten", "unknown ratio 'ten'")],
+    [("dq:15", "nothing is recorded of ratio '15'. Recorded: 10, 20"),
+     ("dq:10:vit", "unknown model 'vit'"), ("dq:10:a:b:c:d", "too many parts"),
+     ("dq:ten", "nothing is recorded of ratio 'ten'")],
 )  # fmt: skip
 def test_what_is_not_there_is_refused(records, text, told):
     with pytest.raises(UsageError, match=told):
