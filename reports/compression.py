@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.choices import Link
 from bench.metering import told_bytes
 from reports.durations import duration
+from reports.overlap import from_stored
 from reports.pictures import contact_sheet, printable
 from reports.tables import Column, Table, as_markdown, number
 
@@ -66,6 +67,7 @@ def report_text(manifest: Mapping[str, Any], shown: Sequence[str]) -> str:
         "# Compressed images",
         _code_list(_asked(manifest)),
         as_markdown(class_table(manifest)).rstrip(),
+        *_overlap(manifest),
         *_told(manifest),
         "## Some of the kept images",
         f"![Kept images by class]({PICTURE})",
@@ -128,6 +130,11 @@ _WAYS = {
     Link.SYMBOLIC: "symbolic links",
     Link.COPY: "copies",
 }
+
+
+def _overlap(manifest: Mapping[str, Any]) -> list[str]:
+    told = manifest.get("overlap")
+    return [] if told is None else [as_markdown(from_stored(told))]
 
 
 def _told(manifest: Mapping[str, Any]) -> list[str]:

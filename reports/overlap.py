@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from itertools import combinations
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from reports.tables import Column, Table, number
+from reports.tables import Column, Table, as_json, number
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+PAIRED_DRAWS = (
+    "Paired draws (draw=paired, the default) share their dice on purpose and have more in common "
+    "than that."
+)
+"""Said where selections that may be of one seed are compared with independent draws."""
 
 
 class Expected(NamedTuple):
@@ -64,7 +71,7 @@ _COLUMNS = (
     Column("ours", "first", number),
     Column("theirs", "second", number),
     Column("common", "common", number),
-    Column("expected", "by chance", lambda e: f"{e.mean:,.1f} ± {e.deviation:.1f}"),
+    Column("expected", "by chance", lambda e: "{:,.1f} ± {:.1f}".format(*e)),
     Column("jaccard", "Jaccard", "{:.3f}".format),
     Column("ours_in_theirs", "of first", "{:.1%}".format),
     Column("theirs_in_ours", "of second", "{:.1%}".format),
@@ -102,3 +109,14 @@ def overlap_table(
         *notes,
     )
     return Table("Overlap of selections", _COLUMNS, rows, told)
+
+
+def as_stored(table: Table) -> dict[str, Any]:
+    """Return the table of :func:`overlap_table` as a file of JSON gives it back."""
+    stored: dict[str, Any] = json.loads(json.dumps(as_json(table)))
+    return stored
+
+
+def from_stored(content: Mapping[str, Any]) -> Table:
+    """Return the table that :func:`as_stored` told."""
+    return Table(content["title"], _COLUMNS, content["rows"], content["notes"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -182,6 +183,43 @@ class TestEverydayUse:
         assert "3 of 4 indices of released.npy have a file (by position)." in shown
         called(*RANDOM, *compare, "--json")
         assert json.loads(capsys.readouterr().out)["overlap"]["rows"][0]["common"] == 2
+
+    def test_the_overlap_stands_in_the_output_and_shared_draws_are_told(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        called(*RANDOM, "--out", "first")
+        compare = ("--compare", "first/kept.npy")
+        capsys.readouterr()
+        called(*RANDOM, "--ratio", "40", *compare, "--out", "more")
+        shown = capsys.readouterr()
+        assert "note: more was finished before" not in shown.err
+        told = json.loads(Path("more/compression.json").read_text())["overlap"]
+        assert told["rows"][0]["pair"] == "random / first/kept.npy"
+        assert told["rows"][0]["common"] == told["rows"][0]["theirs"] == 4  # draws are nested
+        report = Path("more/report.md").read_text()
+        assert "### Overlap of selections" in report
+        for text in (" ".join(shown.out.split()), report):
+            assert "was kept with seed 0 as well (random, 20 %, seed 0)" in text
+            assert "share their dice on purpose" in text
+        called(*RANDOM, "--seed", "1", *compare, "--out", "other")
+        assert "share their dice" not in Path("other/report.md").read_text()
+        shutil.copy("first/kept.npy", "alone.npy")
+        alone = ("--compare", "alone.npy", "--by", "position")
+        called(*RANDOM, *alone, "--out", "third")
+        assert "If both were drawn by bench with one seed" in Path("third/report.md").read_text()
+        drawn_apart = ("--method", "random[draw=released]", *alone, "--out", "fourth")
+        called(*RANDOM, *drawn_apart)
+        assert "share their dice" not in Path("fourth/report.md").read_text()
+
+    def test_a_finished_output_is_left_as_it_is_by_a_comparison(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        called(*RANDOM, "--out", "small")
+        before = state(Path("small"))
+        capsys.readouterr()
+        called(*RANDOM, "--out", "small", "--compare", "small/kept.csv")
+        assert "note: small was finished before" in capsys.readouterr().err
+        assert state(Path("small")) == before
 
     @pytest.mark.parametrize(
         ("method", "side"),

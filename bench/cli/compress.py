@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from bench.choices import By, Link
 from bench.cli import stopping
+from bench.cli.comparing import Comparison
 from bench.cli.display import tell
 from bench.cli.options import MOST_THREADS, debug_option, json_option
 from bench.cli.stages import stages
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from bench.compressing.request import ByIndices, ByMethod
     from bench.compressing.source import ImageFiles
     from bench.contract import Method
-    from bench.indices import Joined
     from reports.tables import Table
 
 
@@ -126,7 +125,7 @@ def _most_pixels(method: Method) -> int:
 @click.option(
     "--compare",
     type=click.Path(path_type=Path),
-    help="Show the overlap with a released index file.",
+    help="Tell the overlap with an index file: one of others, or a kept.npy or kept.csv.",
 )
 @click.option(
     "--size",
@@ -210,7 +209,6 @@ def compress(
     from bench.compressing.run import Settings
     from bench.compressing.run import compress as compressed
     from bench.compressing.source import find_images
-    from bench.indices import join, read_indices
     from reports.compression import report_files
 
     asked = Asked(**given, by=None if by is None else By(by))
@@ -228,37 +226,18 @@ def compress(
     )
     if told := crowding(threads or 1):
         tell(f"warning: {told}")
-    theirs = None if compare is None else join(read_indices(compare), files.named, asked.by)
+    compared = None if compare is None else Comparison.of(compare, asked.by, files, request)
+    overlap = None if compared is None else compared.told
     with stages() as progress:
-        manifest = compressed(files, request, output, settings, report_files, progress)
-    table = None
-    if compare is not None and theirs is not None:
-        table = _overlap(compare, theirs, files, output, asked)
+        manifest = compressed(files, request, output, settings, report_files, progress, overlap)
+    table = None if compared is None else compared.table(output.positions())
     _tell(manifest, output, table, as_json)
-
-
-def _overlap(
-    compare: Path, theirs: Joined, files: ImageFiles, output: Output, asked: Asked
-) -> Table:
-    """Return the table of what the output and a released index file have in common."""
-    import numpy as np
-
-    from bench.compressing.output import POSITIONS
-    from reports.overlap import overlap_table
-
-    kept = np.load(io.BytesIO(output.read(POSITIONS)), allow_pickle=False)
-    if not len(kept):
-        raise UsageError("--compare needs kept files; synthetic images have no position")
-    found, missing = len(theirs.positions), len(theirs.missing)
-    note = f"{found} of {found + missing} indices of {compare.name} have a file (by {theirs.by})."
-    chosen = asked.method or str(asked.from_indices)
-    selections = {chosen: kept, compare.name: theirs.positions}
-    return overlap_table(selections, files.labels, (note,))
 
 
 def _tell(manifest: dict[str, Any], output: Output, table: Table | None, as_json: bool) -> None:
     from bench.metering import told_bytes
     from reports import tables
+    from reports.overlap import as_stored
 
     if as_json:
         overlap = {} if table is None else {"overlap": tables.as_json(table)}
@@ -273,6 +252,12 @@ def _tell(manifest: dict[str, Any], output: Output, table: Table | None, as_json
     )
     if table is not None:
         click.echo("\n" + tables.as_text(table))
+        if manifest.get("overlap") != as_stored(table):
+            click.echo(
+                f"note: {output.place} was finished before, so that its report does not tell this "
+                "overlap. It does with another --out",
+                err=True,
+            )
     for note in manifest["notes"]:
         click.echo(f"note: {note}", err=True)
     if broken := manifest["broken"]:

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bench.choices import Link
 from bench.datasets.files import Entry, FileTree, Folder
 from bench.errors import DamagedFileError, DataError, StorageError, UsageError
@@ -25,6 +27,7 @@ from bench.indices import INDEX
 from bench.storage import told_as_storage_error
 
 if TYPE_CHECKING:
+    from bench.arrays import IntArray
     from bench.compressing.source import ImageFiles
 
 MANIFEST = "compression.json"
@@ -196,6 +199,11 @@ class Output:
             return (self._target / name).read_bytes()
         with zipfile.ZipFile(self._target) as archive:
             return archive.read(name)
+
+    def positions(self) -> IntArray:
+        """Return the positions of the kept images of the finished output, int64 [K]."""
+        kept: IntArray = np.load(io.BytesIO(self.read(POSITIONS)), allow_pickle=False)
+        return kept
 
     @contextmanager
     def writing(self, link: Link) -> Iterator[Writer]:

@@ -42,13 +42,15 @@ from bench.provenance import machine, packages, source
 from bench.results import Results
 
 if TYPE_CHECKING:
-    from bench.arrays import ByteArray
+    from bench.arrays import ByteArray, IntArray
     from bench.compressing.source import ImageFiles
 
     Pictures = dict[str, list[ByteArray]]
     """Some kept images of each class, uint8 [S, S, 3]."""
     Report = Callable[[dict[str, Any], Pictures], dict[str, bytes]]
     """Makes the report's files, by name, from the manifest and some pictures."""
+    Compare = Callable[[IntArray], dict[str, Any]]
+    """Tells what kept files have in common with others, as JSON values."""
 
 SHARE_OF_MEMORY = 0.25
 SHOWN = 8
@@ -91,6 +93,7 @@ def compress(
     settings: Settings,
     report: Report,
     progress: Progress | None = None,
+    compare: Compare | None = None,
 ) -> dict[str, Any]:
     """Choose, write the output and return its manifest; a finished output is returned at once.
 
@@ -99,6 +102,9 @@ def compress(
     report : callable
         Given the manifest and some pictures of kept images by class; returns the report's
         files by name.
+    compare : callable, optional
+        Given the positions of the kept files, int64 [K]; returns what a new output's manifest
+        tells of their overlap with others.
 
     Raises
     ------
@@ -129,7 +135,7 @@ def compress(
                 "asked": _words(asked, files, output),
             }
             with output.writing(settings.link) as writer:
-                manifest = _write(writer, head, files, asked, chosen, chosen_s, report)
+                manifest = _write(writer, head, files, asked, chosen, chosen_s, report, compare)
     if not settings.keep_work:
         shutil.rmtree(output.work, ignore_errors=True)
     return manifest
@@ -210,6 +216,7 @@ def _write(
     chosen: Chosen,
     chosen_s: float,
     report: Report,
+    compare: Compare | None,
 ) -> dict[str, Any]:
     """Write images, index files, report and manifest; return the manifest."""
     start = time.perf_counter()
@@ -230,6 +237,7 @@ def _write(
     manifest = {
         **head,
         **accounts,
+        **({"overlap": compare(chosen.positions)} if compare and len(chosen.positions) else {}),
         "written": dict(writer.ways),
         "made": _made(paths, chosen),
         "broken": list(chosen.broken),

@@ -15,7 +15,7 @@ from bench.errors import DataError
 from bench.results import RELEASED
 from reports.collection import with_axis
 from reports.copies import dataset_label
-from reports.overlap import common, expected_overlap, jaccard
+from reports.overlap import PAIRED_DRAWS, common, expected_overlap, jaccard
 from reports.papers.layout import Cells
 from reports.reading import selection_of
 from reports.runs import Record, Series, labels
@@ -191,8 +191,7 @@ def _table(dataset: str, fingerprint: str, rows: list[Row], links: Cells) -> Tab
         "Jaccard (common images of those in either): mean ± half of the 95 % interval over n "
         "selection seeds. How the sets are trained on (the protocol) does not matter.",
         "By chance: common images of two independent random draws of as many, mean ± one standard "
-        "deviation (hypergeometric, classes not told apart). Paired draws (draw=paired, the "
-        "default) share their dice on purpose and have more in common than that.",
+        f"deviation (hypergeometric, classes not told apart). {PAIRED_DRAWS}",
         f"Index files of others in {RELEASED}/{dataset.partition('[')[0]}/ are compared too: "
         "positions in the training split, which mean the same images only where it is in the "
         "order that they were made for.",
