@@ -78,11 +78,17 @@ def failure_row(failure: Mapping[str, Any]) -> Row:
 def origin_words(provenance: Mapping[str, Any]) -> str:
     """Return the code and the machine that a result comes from, in one line."""
     machine, source, device = (provenance[key] for key in ("machine", "source", "device"))
-    commit = (source["commit"] or "no commit")[:12]
-    changed = " with uncommitted changes" if source["uncommitted_changes"] else ""
     where = device.get("name") or f"{machine['processor']}, CPU threads: {device['threads']}"
     torch = provenance["packages"].get("torch", "?")
-    return f"bench {source['version']} ({commit}{changed}), torch {torch}, {where}"
+    return f"{code_words(source)}, torch {torch}, {where}"
+
+
+def code_words(source: Mapping[str, Any]) -> str:
+    """Return the version of bench and its commit; where pip installed it, its files' digest."""
+    commit = source["commit"]
+    exactly = commit[:12] if commit else f"no commit, source {source['digest'][:12]}"
+    changed = " with uncommitted changes" if source["uncommitted_changes"] else ""
+    return f"bench {source['version']} ({exactly}{changed})"
 
 
 def selection_of(record: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from bench.errors import UsageError
 from bench.results import Results
 from bench.storage import write_json
 from reports.collection import Collection
+from reports.content import contents
 from reports.tables import as_json, as_text
 from reports.why import number_tables
 
@@ -186,3 +187,15 @@ def test_machines_are_told_apart(record):
     assert "on there" in told
     assert [row["from"] for row in table.rows] == ["[1]", "[2]"]
     assert max(map(len, text.splitlines()[1:])) <= 80
+
+
+def test_two_versions_of_the_code_without_a_commit_are_told_apart(record):
+    made = [record("dq", "10", seed, 90.0, digest=f"{seed}123456789abcdef") for seed in range(2)]
+    for one in made:
+        one["provenance"]["source"] |= {"commit": None, "uncommitted_changes": None}
+    (table,) = number_tables(Collection.of(made), "dq:10")
+    assert [row["from"] for row in table.rows] == ["[1]", "[2]"]
+    told = "bench 0.1.0 (no commit, source {}123456789ab), torch 2.0, a processor, CPU threads: 2"
+    origins = contents(Collection.of(made), made, figures=False).origins
+    assert list(origins) == [told.format(seed) for seed in range(2)]
+    assert told.format(1) in " ".join(as_text(table).split())
