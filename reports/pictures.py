@@ -10,6 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
@@ -134,6 +135,17 @@ def caption(
     first = f"the first {COLUMNS} of every class"
     count = f"{compressed.content} images: {len(compressed):,}"
     return f"{', '.join(told)}. {dataset}: {len(train):,} images; {count}; shown are {first}."
+
+
+def caption_of(sheet: Path) -> str:
+    """Return the caption of a sheet that lies on the disk; nothing where there is none."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(sheet) as image:
+            return str(image.info.get("comment", b"").decode("utf-8", "replace"))
+    except (OSError, UnidentifiedImageError):
+        return ""
 
 
 def fitted(pixels: Pixels, side: int) -> ByteArray:

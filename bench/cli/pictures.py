@@ -67,9 +67,10 @@ def pictures(
     threads: int | None,
     results: Path,
 ) -> None:
-    """Draw the first images of every class that methods keep or make: OUT/METHOD.jpg.
+    """Draw the first images of every class that methods keep or make: OUT/METHOD-RATIO.jpg.
 
-    Sheets in the results folder become figures of its report.
+    Sheets in the results folder become figures of its report; captions tell ratio, seed and data.
+    A sheet of another seed or of other data takes the place of one of the same name, and is told.
 
     Selections and what they need are taken from the results folder, or computed and kept there.
     Nothing is trained on them.
@@ -81,7 +82,7 @@ def pictures(
     from bench.execution import default_threads, prepare_torch, resolve_device
     from bench.results import PICTURES, Results
     from bench.storage import replacing
-    from reports.pictures import method_sheet
+    from reports.pictures import caption_of, method_sheet
 
     chosen, budget = METHODS.make(methods), Budget.parse(ratio)
     setting, source = DATASETS.make_one(dataset), Source(data, download)
@@ -94,21 +95,28 @@ def pictures(
     place = out or results / PICTURES
     with folder.as_before_if_refused():
         folder.prepare()
-        for name, method in file_names(chosen).items():
+        for name, method in file_names(chosen, budget).items():
             asked = budget if method.budgeted else EVERYTHING
             context = _context(setting, source, seed, used, folder)
             kept = _selected(method, train, asked, context)
             sheet = method_sheet(method, asked, seed, kept, train, label or setting.spec, side)
+            before = caption_of(place / name)
             with replacing(place / name) as temporary:
                 temporary.write_bytes(sheet)
+            if before and before != caption_of(place / name):
+                click.echo(f"note: {name} took the place of a sheet of: {before}", err=True)
             click.echo(str(place / name))
 
 
-def file_names(methods: list[Method]) -> dict[str, Method]:
-    """Return a file's name for every method: its spec, in characters that all systems take."""
+def file_names(methods: list[Method], budget: Budget) -> dict[str, Method]:
+    """Return a file's name for every method: spec and ratio, in characters that all systems take.
+
+    Methods that no budget changes are named without it.
+    """
     named: dict[str, Method] = {}
     for method in methods:
         plain = re.sub(r"[^\w.=+-]+", "-", method.spec).strip("-")
+        plain += f"-{budget.label}" * method.budgeted
         name, number = f"{plain}.jpg", 1
         while name in named:
             number += 1

@@ -19,6 +19,7 @@ from reports.pictures import (
     COLUMNS,
     ROWS,
     caption,
+    caption_of,
     contact_sheet,
     first_pictures,
     fitted,
@@ -160,10 +161,10 @@ def test_the_caption_tells_method_ratio_seed_data_and_what_is_seen():
 
 def test_every_method_gets_a_file_of_its_own():
     methods = METHODS.make("dq,dq[bins=5],classwise[base=dq[bins=5]],classwise[base=dq[bins=50]]")
-    names = file_names([*methods, METHODS.make_one("dq")])
+    names = file_names([*methods, METHODS.make_one("dq")], Budget.parse("12.5"))
     assert len(names) == 5
-    assert list(names)[:2] == ["dq.jpg", "dq-bins=5.jpg"]
-    assert "dq-2.jpg" in names
+    assert list(names)[:2] == ["dq-12.5.jpg", "dq-bins=5-12.5.jpg"]
+    assert "dq-12.5-2.jpg" in names
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-=.") for name in names)
 
 
@@ -180,19 +181,33 @@ def folder(image_folder: Callable[..., Path]) -> list[str]:
 def test_the_command_writes_a_sheet_a_method_and_keeps_its_work(folder, tmp_path, capsys):
     results, out = tmp_path / "results", tmp_path / "out"
     given = [*folder, "--ratio", "50", "--results", str(results), "--out", str(out)]
-    names = ["random.jpg", "full.jpg", "resize.jpg"]
+    names = ["random-50.jpg", "full.jpg", "resize-50.jpg"]
     run("--methods", "random,full,resize", *given)
     assert capsys.readouterr().out.splitlines() == [str(out / name) for name in names]
     assert sorted(path.name for path in out.iterdir()) == sorted(names)
     widths = {path.name: opened(path.read_bytes()).size[0] for path in out.iterdir()}
-    assert widths["full.jpg"] == widths["resize.jpg"] > max(widths["random.jpg"], 6 * 52)
+    assert widths["full.jpg"] == widths["resize-50.jpg"] > max(widths["random-50.jpg"], 6 * 52)
     stored = {path.name for path in (results / "artefacts").iterdir()}
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     run("--methods", "random,full,resize", *given)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert {path.name for path in (results / "artefacts").iterdir()} == stored
+    assert "took the place" not in capsys.readouterr().err
     run("--methods", "random", "--seed", "1", *given)
-    assert (out / "random.jpg").read_bytes() != before["random.jpg"]
+    assert (out / "random-50.jpg").read_bytes() != before["random-50.jpg"]
+    told = capsys.readouterr().err
+    assert "note: random-50.jpg took the place of a sheet of: random, 50 %, seed 0. " in told
+
+
+def test_another_ratio_has_a_sheet_of_its_own(folder, tmp_path, capsys):
+    given = ["--methods", "random", *folder, "--out", str(tmp_path / "out")]
+    run("--ratio", "50", *given, "--results", str(tmp_path / "results"))
+    first = (tmp_path / "out" / "random-50.jpg").read_bytes()
+    run("--ratio", "34", *given, "--results", str(tmp_path / "results"))
+    assert "took the place" not in capsys.readouterr().err
+    assert (tmp_path / "out" / "random-50.jpg").read_bytes() == first
+    assert caption_of(tmp_path / "out" / "random-34.jpg").startswith("random, 34 %, seed 0. ")
+    assert caption_of(tmp_path / "out" / "nothing.jpg") == ""
 
 
 @pytest.mark.slow
@@ -230,16 +245,16 @@ def test_sheets_lie_in_the_results_folder_and_become_figures_of_its_report(
 ):
     results = tmp_path / "results"
     run("--methods", "random,resize", "--ratio", "50", *folder, "--results", str(results))
-    assert capsys.readouterr().out.splitlines()[0] == str(results / "pictures" / "random.jpg")
+    assert capsys.readouterr().out.splitlines()[0] == str(results / "pictures" / "random-50.jpg")
     (results / "pictures" / "broken.jpg").write_bytes(b"no picture")
     write_report(results, [record("dq", "10", 0, 90.0)], (), ("md", "latex"))
     text = (results / "report.md").read_text(encoding="utf-8")
-    for name in ("random", "resize"):
+    for name in ("random-50", "resize-50"):
         assert f"(figures/selected-{name}.svg)" in text
         assert b"data:image/png" in (results / "figures" / f"selected-{name}.svg").read_bytes()
         assert (results / "figures" / f"selected-{name}.pdf").stat().st_size > 1000
     assert "shown are the first 10 of every class" in text
     assert "Left out of this report: pictures/broken.jpg is no image" in text
-    drawn = (results / "figures" / "selected-random.svg").read_bytes()
+    drawn = (results / "figures" / "selected-random-50.svg").read_bytes()
     write_report(results, [record("dq", "10", 0, 90.0)], (), ("md",), anew=True)
-    assert (results / "figures" / "selected-random.svg").read_bytes() == drawn
+    assert (results / "figures" / "selected-random-50.svg").read_bytes() == drawn
