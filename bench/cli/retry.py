@@ -130,13 +130,19 @@ def _plans(results: Results) -> list[Plan]:
     from bench.cells import Plan
 
     found = []
-    for path in sorted((results.folder / "plans").glob("*.json")):
+    paths = sorted((results.folder / "plans").glob("*.json"))
+    if not paths:
+        raise UsageError(f"{results.folder} has no plan. Run a sweep first: bench run")
+    for path in paths:
         try:
             found.append(Plan.read(path))
         except BenchError as error:
             click.echo(f"warning: {path.name} is left out: {error}", err=True)
     if not found:
-        raise UsageError(f"{results.folder} has no plan. Run a sweep first: bench run")
+        raise UsageError(
+            f"no plan of {results.folder} can be read, for the reasons above. Install what they "
+            "miss, a method's package perhaps, or plan anew: bench run"
+        )
     return found
 
 

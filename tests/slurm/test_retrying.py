@@ -320,6 +320,18 @@ class TestRetry:
         assert "2 cells computed, 0 failed" in done.output
         assert {record["id"] for record in results.records()} == {one.id for one in digits.cells}
 
+    @pytest.mark.usefixtures("own_methods")
+    def test_where_no_plan_can_be_read_the_reasons_are_told_and_no_other(self, plan, results):
+        command = ["retry", "--results", str(results.folder)]
+        assert "has no plan. Run a sweep" in str(CliRunner().invoke(cli, command).exception)
+        asked = plan("dq", seeds=1)
+        results.save_plan(asked)
+        del METHODS._classes["dq"]  # as where the package of a plugin is not installed any more
+        done = CliRunner().invoke(cli, command)
+        assert f"{asked.id}.json is left out: unknown method 'dq'" in done.output
+        assert isinstance(done.exception, UsageError)
+        assert str(done.exception).startswith(f"no plan of {results.folder} can be read")
+
     def test_a_plan_whose_images_turn_out_to_be_broken_stops_no_other(
         self, plan, results, monkeypatch
     ):
