@@ -16,7 +16,14 @@ from bench.errors import BenchError, DamagedFileError, FolderError, StorageError
 from bench.identity import canonical_json, cell_id, text_digest
 from bench.leases import Leases
 from bench.records import RECORD_SCHEMA, read_named, read_record, refuse_newer
-from bench.storage import read_json, require_writable, set_aside, write_json
+from bench.storage import (
+    missing_folders,
+    read_json,
+    remove_empty,
+    require_writable,
+    set_aside,
+    write_json,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,7 +179,7 @@ class Results:
         """
         plans, ended = set(self._saved_plans), self._ended()
         is_new = not self._mark.exists()
-        missing = [one for one in (self.folder, *self.folder.parents) if not one.exists()]
+        missing = missing_folders(self.folder)
         rooms = _inside(self.folder)
         try:
             yield
@@ -181,7 +188,7 @@ class Results:
                 for plan in self._saved_plans - plans:
                     with suppress(OSError):  # it may be what refused: nothing can be written
                         plan.unlink()
-                _remove_empty(_inside(self.folder) - rooms)
+                remove_empty(_inside(self.folder) - rooms)
                 if is_new:
                     self._unmake(missing)
             raise
@@ -195,7 +202,7 @@ class Results:
         if _inside(self.folder) <= {self._mark}:
             with suppress(OSError):
                 self._mark.unlink()
-            _remove_empty(folders)
+            remove_empty(folders)
             if self._holds_something():  # of another run, which has begun meanwhile
                 self._write_mark()
 
@@ -270,13 +277,6 @@ def _inside(folder: Path) -> set[Path]:
         return set(folder.iterdir())
     except OSError:
         return set()
-
-
-def _remove_empty(folders: Iterable[Path]) -> None:
-    """Remove the folders among these that hold nothing, in this order."""
-    for folder in folders:
-        with suppress(OSError):
-            folder.rmdir()
 
 
 def _head(cell: Cell) -> dict[str, Any]:

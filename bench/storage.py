@@ -19,7 +19,7 @@ from bench.errors import DamagedFileError, DiskFullError, StorageError
 from bench.identity import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _CHECKSUM = "checksum"
 
@@ -131,3 +131,25 @@ def require_writable(folder: Path) -> None:
             probe.write_bytes(b"0" * 4096)
         finally:
             probe.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def without_empty(folder: Path) -> Iterator[None]:
+    """Take back the folders that a block makes for this one where it leaves them empty."""
+    missing = missing_folders(folder)
+    try:
+        yield
+    finally:
+        remove_empty(missing)
+
+
+def missing_folders(folder: Path) -> list[Path]:
+    """Return what of a folder and of those above it is not there, itself first."""
+    return [one for one in (folder, *folder.parents) if not one.exists()]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove the folders among these that hold nothing, in this order."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()

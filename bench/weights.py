@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.errors import DamagedFileError, UsageError
-from bench.storage import replacing, write_text
+from bench.storage import replacing, without_empty, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,10 +176,11 @@ class WeightsFile:
 
     def _fetch(self) -> None:
         total = hashlib.sha256()
-        with replacing(self.path) as temporary, temporary.open("wb") as file:
-            for chunk in self._chunks():
-                file.write(chunk)
-                total.update(chunk)
+        with without_empty(self.path.parent), replacing(self.path) as temporary:
+            with temporary.open("wb") as file:
+                for chunk in self._chunks():
+                    file.write(chunk)
+                    total.update(chunk)
             self._require_expected(total.hexdigest())
         if not self._pin.is_file():
             write_text(self._pin, f"{total.hexdigest()}  {self.name}\n")

@@ -12,6 +12,7 @@ import numpy as np
 from bench.contract import ImageDataset
 from bench.datasets.base import DATASETS, Dataset, Source, Splits
 from bench.errors import DataError
+from bench.storage import without_empty
 
 _TRAINING = 50_000
 
@@ -64,7 +65,8 @@ class _Cifar(Dataset):
 
         family = getattr(datasets, self.torchvision_class)
         try:
-            split = family(str(root), train=train, download=source.download)
+            with without_empty(root):  # torchvision makes it before it asks the network
+                split = family(str(root), train=train, download=source.download)
         except Exception as error:  # torchvision raises RuntimeError, OSError, URLError, ...
             raise DataError(_advice(self.name, root, source, error)) from error
         return ImageDataset(

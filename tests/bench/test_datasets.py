@@ -150,14 +150,16 @@ class TestCifar:
         assert "--download" in told
         assert dataset.missing(fetching) == ""
 
-    def test_a_download_without_a_network_says_what_to_do(
-        self, cifar: CifarFiles, monkeypatch: pytest.MonkeyPatch
+    def test_a_download_without_a_network_says_what_to_do_and_leaves_nothing(
+        self, cifar: CifarFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.delenv(variable, raising=False)
-        shutil.rmtree(cifar.folder)
+        shutil.rmtree(tmp_path / "data")
+        cifar.source = Source(tmp_path / "data" / "of" / "mine")
         monkeypatch.setattr(cifar.family, "url", "http://127.0.0.1:9/cifar.tar.gz")
         text = cifar.refusal(download=True)
+        assert list(tmp_path.iterdir()) == []
         assert "could not be fetched" in text
         assert "refused" in text
         assert "by hand" in text

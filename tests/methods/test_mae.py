@@ -308,6 +308,10 @@ def test_without_a_network_the_error_has_two_lines_and_leaves_nothing(weights):
     assert "cannot be fetched" in first
     assert "BENCH_WEIGHTS" in second
     assert list(weights.path.parent.iterdir()) == []
+    weights.path.parent.rmdir()
+    with pytest.raises(UsageError, match="is missing"):
+        weights.obtain()
+    assert not weights.path.parent.exists()
 
 
 class _Cut(http.server.SimpleHTTPRequestHandler):
