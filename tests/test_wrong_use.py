@@ -163,6 +163,15 @@ class TestRatioThatEmptiesAClass:
 
 
 class TestBrokenData:
+    def test_missing_data_are_told_before_any_cell_is_announced(
+        self, bench: Bench, tmp_path: Path
+    ) -> None:
+        refused = bench("run", *SWEEP, "--dataset", "cifar10", "--data", "nowhere")
+        assert refused.returncode == 2
+        (line,) = refused.stderr.splitlines()
+        assert line.startswith("error: cifar10 is not whole in nowhere: there is no cifar-10-")
+        assert list(tmp_path.iterdir()) == []
+
     def test_a_broken_zip_is_named(self, bench: Bench, tmp_path: Path) -> None:
         (tmp_path / "images.zip").write_bytes(b"PK\x03\x04 and no more")
         refused = bench("run", *SWEEP, "--dataset", "imagefolder", "--data", "images.zip")

@@ -10,9 +10,12 @@ import click
 from bench.cli import stopping
 from bench.cli.codes import INTERRUPTED, SOME_FAILED, TERMINATED
 from bench.cli.display import display, tell
+from bench.errors import DataError
 
 if TYPE_CHECKING:
-    from bench.cells import Plan
+    from collections.abc import Sequence
+
+    from bench.cells import Cell, Plan
     from bench.datasets import Source
     from bench.results import Results
 
@@ -55,16 +58,14 @@ def compute(
     gpus_per_cell: int = 1,
 ) -> Ended:
     """Compute what is pending; return how that ended, which a stop is one way of."""
-    from bench.execution import execute, pending_cells, resolve_device
-    from bench.launching import check_processes
+    from bench.execution import execute, pending_cells
     from bench.planning import require
 
     pending = pending_cells(plan, results)
     if not pending:
         return Ended()
     results.check()
-    used = resolve_device(device)
-    check_processes(used, gpus_per_cell)
+    used = check_here(pending, source, device, gpus_per_cell)
     require(pending, results, source, tell)  # last, for it may fetch weights
     with results.as_before_if_refused():
         results.prepare()
@@ -81,6 +82,18 @@ def compute(
             kept = total - len(pending_cells(plan, results))
             return Ended(stopping.told(stop, stopping.cells_kept(kept, total)))
     return Ended(SOME_FAILED if outcome.failed else 0, len(outcome.failed))
+
+
+def check_here(pending: Sequence[Cell], source: Source, device: str, processes: int) -> str:
+    """Return the device to use; raise a UsageError where this machine lacks it or the images."""
+    from bench.execution import resolve_device
+    from bench.launching import check_processes
+
+    if reason := pending[0].dataset.missing(source):
+        raise DataError(reason)
+    used = resolve_device(device)
+    check_processes(used, processes)
+    return used
 
 
 def _announce(plan: Plan, pending: int, device: str) -> None:

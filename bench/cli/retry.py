@@ -11,6 +11,7 @@ import click
 from bench.cli import stopping
 from bench.cli.cluster import opened
 from bench.cli.codes import SOME_FAILED, WRONG_USE
+from bench.cli.computing import check_here
 from bench.cli.display import display, tell
 from bench.cli.options import (
     debug_option,
@@ -22,7 +23,7 @@ from bench.cli.options import (
     threads_option,
 )
 from bench.cli.showing import show_results
-from bench.errors import BenchError, DataError, UsageError
+from bench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
     from bench.cells import Cell, Plan
@@ -189,7 +190,7 @@ def _accepted(
             check_data(again.pending, again.source)
             is_of_other_data = False
             if processes is not None and again.pending:
-                _check_here(again, processes)
+                check_here(again.pending, again.source, again.device, processes)
             require(again.pending, results, again.source, tell)
         except UsageError as error:
             left.append((again, error, is_of_other_data))
@@ -202,16 +203,6 @@ def _accepted(
         why = f"--data {data} is not its data: {reason}" if is_of_other_data else str(reason)
         tell(f"{again.told} is left: {why}")
     return accepted, not all(is_of_other_data for *_, is_of_other_data in left)
-
-
-def _check_here(again: Again, processes: int) -> None:
-    """Raise a UsageError where this machine lacks the images or the device."""
-    from bench.execution import resolve_device
-    from bench.launching import check_processes
-
-    if reason := again.pending[0].dataset.missing(again.source):
-        raise DataError(reason)
-    check_processes(resolve_device(again.device), processes)
 
 
 def _resubmit(again: Again, results: Results, name: str, profile: Profile, attempts: int) -> None:
