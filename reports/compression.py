@@ -10,6 +10,7 @@ from bench.metering import told_bytes
 from reports.durations import duration
 from reports.overlap import from_stored
 from reports.pictures import contact_sheet, printable
+from reports.reading import code_words
 from reports.tables import Column, Table, as_markdown, number
 
 if TYPE_CHECKING:
@@ -149,14 +150,11 @@ def _told(manifest: Mapping[str, Any]) -> list[str]:
 def _origin(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     seconds, origin = manifest["seconds"], manifest["provenance"]
     kinds = ", ".join(f"{kind} {duration(s)}" for kind, s in seconds["by_kind"].items())
-    code = origin["source"]
-    commit = (code["commit"] or "no commit")[:12]
-    changed = " with uncommitted changes" if code["uncommitted_changes"] else ""
     torch = origin["packages"].get("torch", "none")
     return [
         ("choosing", duration(seconds["choosing"]) + (f" (work: {kinds})" if kinds else "")),
         ("writing", duration(seconds["writing"])),
-        ("code", f"bench {code['version']} ({commit}{changed}), torch {torch}"),
+        ("code", f"{code_words(origin['source'])}, torch {torch}"),
         ("machine", f"{origin['machine']['processor']}, {origin['machine']['cores']} cores"),
         ("finished", origin["finished"]),
         ("request", manifest["id"]),
