@@ -180,6 +180,14 @@ class Collection:
         """Return the parameters of a row's method, defaults filled in."""
         return dict([*self.groups.get(key, ()), *self.failed.get(key, ())][0]["parameters"])
 
+    def spending_bytes(self, keys: Iterable[Key]) -> list[str]:
+        """Return the names of those rows of a share of images whose method spends bytes instead."""
+        return [
+            self.names[key]
+            for key in keys
+            if key.of == "images" and key in self.groups and self.groups[key][0]["spends_bytes"]
+        ]
+
     @cached_property
     def _ids(self) -> dict[Key, list[str]]:
         return {key: [row["id"] for row in group] for key, group in self.groups.items()}

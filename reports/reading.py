@@ -8,9 +8,13 @@ from bench.results import flat, identities
 from reports.versions import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 Row = dict[str, Any]
+_SPENDS_BYTES = (
+    "{}: the ratio counts bytes here, not images. Images are stored smaller, all of them where "
+    "they fit into that share of the bytes."
+)
 
 
 def cell_row(record: Mapping[str, Any]) -> Row:
@@ -30,6 +34,7 @@ def cell_row(record: Mapping[str, Any]) -> Row:
         "parameters": record["cell"]["method"].get("parameters", {}),
         "method_name": record["cell"]["method"]["name"],
         "budgeted": record["method"].get("budgeted", True),
+        "spends_bytes": spends_bytes(record),
         "content": kept.get("content", "selected"),
         "labels": kept.get("labels", "hard"),
         "selection": selection_of(record),
@@ -48,6 +53,17 @@ def cell_row(record: Mapping[str, Any]) -> Row:
         "host": machine.get("host", ""),
         "finished": origin.get("finished", ""),
     }
+
+
+def spends_bytes(record: Mapping[str, Any]) -> bool:
+    """Return whether the method takes every ratio for one of the bytes, also a ratio of images."""
+    return bool(record["method"].get("keeps") == "bytes")
+
+
+def bytes_note(methods: Iterable[str]) -> list[str]:
+    """Return what is to be said of rows of these methods, which spend bytes, among other rows."""
+    names = ", ".join(dict.fromkeys(methods))
+    return [_SPENDS_BYTES.format(names)] if names else []
 
 
 def failure_row(failure: Mapping[str, Any]) -> Row:

@@ -9,7 +9,7 @@ from bench.metering import told_bytes
 from reports.collection import Collection, Groups, Setting, links_of, macro_keys, with_axis
 from reports.durations import duration
 from reports.naming import marked_specs
-from reports.reading import Row
+from reports.reading import Row, bytes_note
 from reports.statistics import Estimate
 from reports.tables import Column, Table, number, plus_minus
 
@@ -44,6 +44,7 @@ def cost_table(results: Collection, setting: Setting) -> Table:
         f"its 95 % interval. Protocol: {setting.protocol}.",
         "Selection charges every artefact behind it (network, embeddings, bins, scores) to each "
         "method that uses it, cached or not.",
+        *bytes_note(here.spending_bytes(keys)),
         *_unevenness(here.groups),
         *_shared_notes({here.names[key]: here.groups[key][0] for key in keys}),
     ]

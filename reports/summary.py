@@ -16,7 +16,7 @@ from reports.collection import (
     with_axis,
 )
 from reports.naming import marked_specs
-from reports.reading import Row
+from reports.reading import Row, bytes_note
 from reports.spending import cost_table
 from reports.statistics import best_of
 from reports.tables import Column, Table, difference, number, percent
@@ -134,6 +134,7 @@ def _accuracy_notes(here: Collection, setting: Setting, shown: Sequence[Key]) ->
         *_best_epoch(rows),
         f"Data: {setting.data} ({setting.fingerprint}). Protocol: {setting.protocol}.",
         _seeds(here, shown),
+        *bytes_note(here.spending_bytes(shown)),
         *outdated_notes(rows),
     ]
     if any(row["reconstruction"] for row in rows):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from reports.papers.layout import Cells
+from reports.reading import bytes_note, spends_bytes
 from reports.runs import Series, labels
 from reports.tables import Column, Table, ascii_name, number, signed
 
@@ -26,9 +27,9 @@ def _budgets(dataset: str, fingerprint: str, series: Sequence[Series]) -> Table:
     for place, one in enumerate(sorted(series, key=lambda one: (one.of, one.percent, one.order))):
         kept = one.records[0]["compressed"]
         counts = kept.get("class_counts") or [None]
-        spends = kept["images"] if one.of == "images" else kept["bytes"]
+        counted = "bytes" if spends_bytes(one.records[0]) else one.of
+        share = 100 * kept[counted] / kept[f"full_{counted}"]
         is_asked = one.is_budgeted or one.name == "full"
-        full = kept["full_images"] if one.of == "images" else kept["full_bytes"]
         rows.append(
             {
                 "method": called[one.method],
@@ -37,13 +38,16 @@ def _budgets(dataset: str, fingerprint: str, series: Sequence[Series]) -> Table:
                 "images_share": 100 * kept["images"] / kept["full_images"],
                 "bytes": kept["bytes"],
                 "bytes_share": 100 * kept["bytes"] / kept["full_bytes"],
-                "off": 100 * spends / full - one.percent if is_asked else None,
+                "off": share - one.percent if is_asked else None,
                 "content": kept.get("content", "selected"),
                 "fewest": min(counts, default=None) if None not in counts else None,
                 "most": max(counts, default=None) if None not in counts else None,
             }
         )
         links[place, "images"] = one.ids
+    as_bytes = [
+        called[one.method] for one in series if one.of == "images" and spends_bytes(one.records[0])
+    ]
     notes = [
         f"Data: {dataset} ({fingerprint}). Counts of the first run (n = 1, no interval); a method "
         "that draws may keep others. How the sets are trained on (the protocol) does not matter.",
@@ -51,6 +55,7 @@ def _budgets(dataset: str, fingerprint: str, series: Sequence[Series]) -> Table:
         "of a class.",
         "Bytes: pixels uncompressed, or as the method stores them, with labels and masks; "
         "networks that reconstruct are not counted.",
+        *bytes_note(as_bytes),
     ]
     return Table(
         f"Budgets kept: {dataset}", _BUDGET, rows, notes,

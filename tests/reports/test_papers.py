@@ -268,6 +268,18 @@ def test_the_budgets_kept_are_told_in_images_and_bytes(detailed):
     )
 
 
+def test_what_spends_bytes_is_off_by_bytes_and_a_note_tells_it(detailed):
+    smaller = detailed("jpeg", 10, 80.0, class_counts=[250] * 4)
+    smaller["compressed"] |= {"images": 1000, "bytes": 6_500}
+    smaller["method"]["keeps"] = "bytes"
+    (table,) = papers.budget_tables(series_of([detailed("dq", 10, 90.0), smaller]))
+    (row,) = [row for row in table.rows if row["method"] == "jpeg"]
+    assert (row["images"], row["off"]) == (1000, pytest.approx(0.0))
+    assert [note for note in table.notes if note.startswith("jpeg: the ratio counts bytes")]
+    (table,) = papers.budget_tables(series_of([detailed("dq", 10, 90.0)]))
+    assert not [note for note in table.notes if "the ratio counts bytes" in note]
+
+
 def test_overlaps_are_those_of_the_stored_selections(detailed):
     kept = {"dq": np.arange(0, 100), "adq": np.arange(50, 150), "dm": None}
     made = [detailed(method, 10, 90.0) for method in kept]

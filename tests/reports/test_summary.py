@@ -101,6 +101,22 @@ def test_no_empty_table_of_costs_is_shown_where_every_cell_failed(failure):
     assert titles == ["digits, resnet8, protocol smoke", "Cells that failed"]
 
 
+def test_a_ratio_that_counts_bytes_is_told_under_tables_of_images(records, record):
+    def notes(*more):
+        collection = Collection.of([*records, *more])
+        (setting,) = collection.settings()
+        made = [f(collection, setting) for f in (summary.accuracy_table, spending.cost_table)]
+        return [[n for n in table.notes if "the ratio counts bytes" in n] for table in made]
+
+    smaller = [record("jpeg", "10", 0, 80.0), record("jpeg", "20", 0, 85.0)]
+    of_bytes = record("jpeg", "10", 1, 80.0, of="bytes")
+    for one in (*smaller, of_bytes):
+        one["method"]["keeps"] = "bytes"
+    assert notes() == notes(of_bytes) == [[], []]
+    for (told,) in notes(*smaller):
+        assert told.startswith("jpeg: the ratio counts bytes here, not images.")
+
+
 def test_json_keeps_full_numbers(records):
     content = json.dumps(tables.as_json(summary.accuracy_table(*everything(records))))
     accuracy = json.loads(content)["rows"][0]["accuracy"]
