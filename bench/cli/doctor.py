@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _LEAST_MEMORY, _LEAST_DISK = 4e9, 5e9
 """Bytes."""
+_IDLE = 0.9
+"""The least share of a measurement in which an idle machine gives its thread a processor."""
 _OF_512_BITS = frozenset({"skylakex", "cooperlake", "sapphirerapids"})
 _KERNELS = {"AVX512": _OF_512_BITS, "AVX2": _OF_512_BITS | {"haswell", "zen"}}
 """OpenBLAS's kernels that use all of a processor's vectors, by what torch calls these."""
@@ -135,11 +138,10 @@ def _device(device: str) -> Iterator[Finding]:
         "device", device != "cpu", f"{device}: {name}",
         "no GPU: no CUDA graphs, no joules; smoke and cpu are the protocols for this",
     )  # fmt: skip
+    begun, had = time.perf_counter(), time.thread_time()
     best = calibration_of(device)
-    yield Finding(
-        "speed", best is not None, "not measured" if best is None else _told(best),
-        "no memory is left of it: others have it",
-    )  # fmt: skip
+    had, passed = time.thread_time() - had, time.perf_counter() - begun
+    yield _speed(best, had / passed if device == "cpu" else 1.0)
     precision = choose(PROTOCOLS.make_one("paper"), MODELS.make_one("resnet18"), device)
     yield Finding(
         "precision", precision.name == "bf16",
@@ -148,6 +150,17 @@ def _device(device: str) -> Iterator[Finding]:
     )  # fmt: skip
     if best is not None:
         yield _hours(best.peak(precision.name))
+
+
+def _speed(best: Calibration | None, processor_share: float) -> Finding:
+    """Tell a calibration, in which this thread had a processor for a share of the time."""
+    if best is None:
+        return Finding("speed", False, "not measured", "no memory is left of it: others have it")
+    return Finding(
+        "speed", processor_share > _IDLE, _told(best),
+        f"other processes had the processor for {1 - processor_share:.0%} of the measurement: "
+        "an idle machine is faster",
+    )  # fmt: skip
 
 
 def _told(best: Calibration) -> str:

@@ -197,3 +197,11 @@ def test_a_device_without_memory_to_be_measured_in_is_told(fake_slurm, monkeypat
     assert done.exit_code == 0
     assert (found["speed"]["is_fine"], found["speed"]["told"]) == (False, "not measured")
     assert "papers' cell" not in found
+
+
+def test_a_speed_that_other_processes_made_slow_is_told_as_such():
+    best = Calibration(1e12, 2e12, 1e10)
+    idle, busy = (doctor._speed(best, share) for share in (0.99, 0.4))
+    assert (idle.is_fine, busy.is_fine) == (True, False)
+    assert idle.told == busy.told
+    assert "other processes had the processor for 60% of the measurement" in busy.limits
