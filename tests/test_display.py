@@ -178,12 +178,12 @@ def test_artefacts_that_cells_share_are_no_part_of_the_time_left(shown: Any, clo
     shown.shared_ends()
     clock.now += 10
     shown.stage("training", 10, 10)
-    assert shown.left == "1:30 left, artefacts not counted"
+    assert shown.left == "1:30 of training left"
     shown.cell_finished(CELLS[0], RECORD)
     shown.cell_started(CELLS[1])
     shown.shared_begins()
     clock.now += 300
-    assert shown.left == "1:30 left, artefacts not counted"
+    assert shown.left == "1:30 of training left"
 
 
 def test_once_all_cells_have_their_artefacts_the_time_left_is_all(shown: Any, clock: Clock) -> None:
@@ -195,7 +195,7 @@ def test_once_all_cells_have_their_artefacts_the_time_left_is_all(shown: Any, cl
         shown.cell_started(cell)
         clock.now += 10
         shown.cell_finished(cell, RECORD)
-    assert shown.left == "0:10 left, artefacts not counted"
+    assert shown.left == "0:10 of training left"
     shown.cell_started(CELLS[-1])
     assert shown.left == "0:10 left"
 
@@ -210,4 +210,4 @@ def test_of_packed_cells_one_that_is_trained_lets_the_time_count(shown: Any, clo
     clock.now += 10  # the first one's artefact is made, the third one is trained
     shown.cell_finished(CELLS[2], RECORD)
     clock.now += 300  # nothing is trained
-    assert shown.left == "1:30 left, artefacts not counted"
+    assert shown.left == "1:30 of training left"

@@ -131,13 +131,13 @@ class Counting(Progress):
 
     @property
     def left(self) -> str:
-        """Time left, in words; where artefacts took some, those that may come are not in it."""
+        """Time left, in words; where artefacts may still come, that of cells' training alone."""
         self._pass_time()
         share = self.share_done
         if share < _LEAST_SHARE or self._own_s < _LEAST_S:
             return "time left unknown"
-        apart = ", artefacts not counted" if self._shared_s >= 1 and self._may_miss_one else ""
-        return f"{clock(self._own_s * (1 - share) / share)} left{apart}"
+        of = "of training " if self._shared_s >= 1 and self._may_miss_one else ""
+        return f"{clock(self._own_s * (1 - share) / share)} {of}left"
 
     @property
     def _may_miss_one(self) -> bool:

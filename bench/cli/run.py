@@ -66,6 +66,10 @@ def run(
     SWEEP_FILE is a TOML file with the options that plan has too, results and output left out;
     those on the command line win. What is complete in the results folder is not computed again.
     With --slurm the cells become jobs of a cluster, and the command ends once they are submitted.
+
+    "1:49 of training left" leaves artefacts out: what selections need (a trained extractor,
+    embeddings, bins, scores), made when the first cell asks for it and kept for all others. How
+    long one takes is not known before it is made.
     """
     from bench.execution import check_device_name
 
