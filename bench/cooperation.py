@@ -43,7 +43,8 @@ class Cooperation:
         if shards % team.size and shards != 1:
             raise TrainingError(
                 f"{team.size} processes cannot share the {shards} shards of {protocol.name}. Take "
-                f"a number that divides {shards}, or another one: {protocol.name}[batch_shards=...]"
+                f"a number that divides {shards}, or another one: "
+                f"'{protocol.name}[batch_shards=...]'"
             )
         if team.size > 1 and shards == 1 and protocol.split_norm:
             raise TrainingError(

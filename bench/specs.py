@@ -48,7 +48,7 @@ def split_list(text: str) -> list[str]:
             parts.append(text[start:position].strip())
             start = position + 1
     if depth != 0:
-        raise UsageError(f"brackets do not match in '{text}'. Write for example adq[alpha=0.7]")
+        raise UsageError(f"brackets do not match in '{text}'. Write for example 'adq[alpha=0.7]'")
     parts.append(text[start:].strip())
     return [part for part in parts if part]
 
@@ -61,7 +61,7 @@ def expand(text: str) -> Iterator[Spec]:
     """
     match = _SPEC.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"cannot read '{text}'. Write name or name[parameter=value,...]")
+        raise UsageError(f"cannot read '{text}'. Write name or 'name[parameter=value,...]'")
     choices: dict[str, list[str]] = {}
     for item in split_list(match["body"] or ""):
         key, equals, value = item.partition("=")

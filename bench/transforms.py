@@ -76,7 +76,7 @@ def training_transform(
     if protocol.policy is not None and channels != 3:
         raise TrainingError(
             f"RandAugment needs colour images, these have {channels} channel. "
-            f"Take another protocol, or {protocol.name}[rand_augment=none]"
+            f"Take another protocol, or '{protocol.name}[rand_augment=none]'"
         )
     cropped, changed = _timm(protocol, height, width)
     if protocol.cuts_from_whole:

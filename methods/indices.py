@@ -161,7 +161,7 @@ class ReleasedIndices(Method):
         if not self.file:
             raise UsageError(
                 f"{self.name} needs an index file in {folder} (BENCH_INDICES). "
-                f"Give {self.name}[file=NAME,sha256=DIGEST]"
+                f"Give '{self.name}[file=NAME,sha256=DIGEST]'"
             )
         path = folder / self.file
         if not path.is_file():

@@ -274,3 +274,16 @@ def offered(kind: type) -> set[str]:
 def test_the_guide_tells_all_that_a_method_is_given_and_nothing_else(given, kind):
     guide = text_of(ROOT / "docs/new-method.md")
     assert set(re.findall(rf"\b{given}\.(\w+)", guide)) == offered(kind)
+
+
+def test_advice_with_brackets_is_in_quotes():
+    """Bare ones are a pattern of file names for zsh, which then refuses the whole command."""
+    bare = re.compile(r"(?:--[a-z-]+|\b[Gg]ive|\bor|\be\.g\.|one:) (?:[\w.-]+|\{[\w.]+\})\[\w+=")
+    sources = [p for place in ("bench", "methods") for p in sorted((ROOT / place).rglob("*.py"))]
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in [*sources, README]
+        for line in text_of(path).splitlines()
+        if bare.search(line) and "`" not in line
+    ]
+    assert not found, found

@@ -65,7 +65,7 @@ class Splits:
         if self.train.shape != self.test.shape:
             raise DataError(
                 f"training images are {self.train.shape}, test images {self.test.shape} "
-                "(height, width, channels). Give them one size, e.g. imagefolder[size=64]"
+                "(height, width, channels). Give them one size, e.g. 'imagefolder[size=64]'"
             )
 
 

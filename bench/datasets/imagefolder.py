@@ -164,7 +164,7 @@ def _listed_split(
     tree: FileTree, files: list[tuple[Entry, tuple[str, ...]]], size: int
 ) -> ImageDataset:
     """Return a split of which nothing is decoded yet."""
-    advice = "Take fewer images at a time, or smaller ones: --dataset imagefolder[size={size}]"
+    advice = "Take fewer images at a time, or smaller ones: --dataset 'imagefolder[size={size}]'"
     entries = [entry for entry, _ in files]
     lazy = LazyImages(tree, entries, size, answering_memory(), is_draft=False, advice=advice)
     return _with_labels(cast("ByteArray", lazy), files)
@@ -181,7 +181,7 @@ def _load_split(
         if pixels.shape != images.shape[1:]:
             raise DataError(
                 f"{entries[position].path} is {_as_size(pixels)}, {entries[0].path} is "
-                f"{_as_size(images[0])}. Bring all to one size: --dataset imagefolder[size=64]"
+                f"{_as_size(images[0])}. Bring all to one size: --dataset 'imagefolder[size=64]'"
             )
         images[position] = pixels
     assert images is not None  # a listing has at least one file
@@ -228,7 +228,7 @@ def _room_for(count: int, first: ByteArray, tree: FileTree) -> ByteArray:
     if needed > _SHARE_OF_MEMORY * memory:
         raise DataError(
             f"{tree.place}: {count} images of {_as_size(first)} take {needed / 2**30:.1f} GiB of "
-            f"{memory / 2**30:.1f} GiB. Make them smaller: --dataset imagefolder[size=64]"
+            f"{memory / 2**30:.1f} GiB. Make them smaller: --dataset 'imagefolder[size=64]'"
         )
     return np.empty((count, *first.shape), dtype=np.uint8)
 

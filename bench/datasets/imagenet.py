@@ -113,7 +113,8 @@ class ImageNet(Dataset):
             self.size,
             answering_memory(),
             is_draft=False,
-            advice="Take fewer images at a time, or smaller ones: --dataset imagenet[size={size}]",
+            advice="Take fewer images at a time, or smaller ones: "
+            "--dataset 'imagenet[size={size}]'",
         )
         return ImageDataset(
             images=cast("ByteArray", lazy),

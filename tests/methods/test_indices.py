@@ -145,7 +145,7 @@ def test_each_refusal_says_what_to_do(write, place):
 
     assert told("indices") == (
         f"indices needs an index file in {place} (BENCH_INDICES). "
-        "Give indices[file=NAME,sha256=DIGEST]"
+        "Give 'indices[file=NAME,sha256=DIGEST]'"
     )
     assert told("indices[file=b.npy]") == (
         f"indices: there is no file b.npy in {place}. "
