@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.artefacts import ArtefactStore
 from bench.checkpoints import Checkpoint
 from bench.consolidation import LEAST, Consolidation, Part
+from bench.data_names import read_names
 from bench.errors import BenchError, DamagedFileError, FolderError, StorageError, UsageError
 from bench.identity import canonical_json, cell_id, text_digest
 from bench.leases import Leases
@@ -209,19 +210,20 @@ class Results:
     def records(
         self, cell_ids: Iterable[str] | None = None, details: bool = True
     ) -> Iterator[dict[str, Any]]:
-        """Yield the records of these cells, or all there are, sorted by id.
+        """Return the records of these cells, or all there are, sorted by id.
+
+        ``data_name`` is what the folder calls the data set, where it has a name for it.
 
         Where there are many, objects that they share are the same ones: do not change them.
         Without ``details`` the metrics by class and by epoch may be missing; it is quicker.
         """
         wanted = None if cell_ids is None else set(cell_ids)
         if wanted is None or len(wanted) >= LEAST:
-            yield from self._consolidation.records(wanted, details)
-            return
-        for identifier in sorted(wanted):
-            record = self.record(identifier)
-            if record is not None:
-                yield record
+            found = self._consolidation.records(wanted, details)
+        else:
+            read = map(self.record, sorted(wanted))
+            found = (record for record in read if record is not None)
+        return map(self._with_name_of_data, found)
 
     def recorded(self) -> set[str]:
         """Return the ids of the cells with a record of their own, by the names of files alone."""
@@ -242,7 +244,15 @@ class Results:
         for identifier in sorted(cell_ids):
             failure = self.failure(identifier)
             if failure is not None and not self._record_path(identifier).exists():
-                yield failure
+                yield self._with_name_of_data(failure)
+
+    @cached_property
+    def _names_of_data(self) -> dict[str, str]:
+        return read_names(self.folder, self.warn)
+
+    def _with_name_of_data(self, content: dict[str, Any]) -> dict[str, Any]:
+        name = self._names_of_data.get(content["cell"]["dataset"]["fingerprint"])
+        return content if name is None else {**content, "data_name": name}
 
     def _holds_something(self) -> bool:
         """Return whether files lie in the folder; other workers' temporary ones do not count."""

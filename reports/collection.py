@@ -35,6 +35,8 @@ class Setting(NamedTuple):
     id: str
     older: str = ""
     """Which versions it has of what there are newer ones of, in words."""
+    data_name: str = ""
+    """What the results folder calls the data set, where it has a name for it."""
 
     @property
     def title(self) -> str:
@@ -48,8 +50,8 @@ class Setting(NamedTuple):
 
     @property
     def data(self) -> str:
-        """What the data set is called: its spec, or what it is known to be a copy of."""
-        return dataset_label(self.dataset, self.fingerprint)
+        """What the data set is called: by the folder, as what it is known to be, by its spec."""
+        return self.data_name or dataset_label(self.dataset, self.fingerprint)
 
 
 class Key(NamedTuple):
@@ -284,5 +286,5 @@ def setting_of(row: Row) -> Setting:
     """Return the setting that a row belongs to."""
     return Setting(
         row["dataset"], row["fingerprint"], row["model"], row["protocol"], row["setting_id"],
-        row["older"],
+        row["older"], row["data_name"],
     )  # fmt: skip

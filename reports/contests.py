@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from bench.contract import RECONSTRUCTION
 from reports.collection import Collection, Key, Setting
-from reports.copies import dataset_label
 from reports.statistics import Runs, matched
 
 _FULL = "full"
@@ -23,11 +22,8 @@ class Place(NamedTuple):
     model: str
     percent: float
     of: str
-
-    @property
-    def data_label(self) -> str:
-        """What the data set is called."""
-        return dataset_label(self.data, self.fingerprint)
+    data_label: str
+    """What the data set is called."""
 
     @property
     def words(self) -> str:
@@ -115,7 +111,9 @@ def contests(results: Collection) -> list[Contest]:
     for one in _chosen(_groups(results)):
         setting = one.setting
         kept = results.at(setting).kept_percent(one.key)
-        place = Place(setting.dataset, setting.fingerprint, setting.model, kept, one.key.of)
+        place = Place(
+            setting.dataset, setting.fingerprint, setting.model, kept, one.key.of, setting.data
+        )
         found[place, setting.training][one.key.spec] = one
     made: dict[Setting, list[Contest]] = {setting: [] for setting in results.settings()}
     for (place, protocol), groups in found.items():

@@ -10,8 +10,7 @@ from bench.datasets import DATASETS
 from bench.errors import UsageError, listed, unknown
 from bench.models import MODELS
 from bench.protocols import PROTOCOLS
-from reports.collection import Collection, Key, Setting
-from reports.copies import dataset_label
+from reports.collection import Collection, Key, Setting, setting_of
 from reports.durations import duration
 from reports.reading import Row
 from reports.tables import Column, Table, difference, number, percent
@@ -157,7 +156,7 @@ def _notes(here: Collection, key: Key, group: Sequence[Row]) -> list[str]:
         "or found. Seeds: selection/training.",
         f"Kept: {number(first['images'])} of {number(first['full_images'])} images, "
         f"{number(first['bytes'])} bytes; {number(first['steps'])} steps. "
-        f"Data: {dataset_label(first['dataset'], first['fingerprint'])} ({first['fingerprint']}).",
+        f"Data: {setting_of(first).data} ({first['fingerprint']}).",
     ]
     control = [
         other

@@ -44,6 +44,11 @@ class ImageFolder(Dataset):
         Side in pixels that images are brought to: the shorter side is resized (bilinear,
         antialiased) and the centre cut out. 0 leaves them as they are; they must then all have
         one size.
+
+    Notes
+    -----
+    Tables and figures call it by a name of yours where ``names.toml`` in the results folder has a
+    line ``FINGERPRINT = "My photos"``; the fingerprint, files-..., stands under every table.
     """
 
     about: ClassVar[str] = "your own images: --data names a folder or zip with train/ and test/"

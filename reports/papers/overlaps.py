@@ -13,8 +13,7 @@ import numpy as np
 
 from bench.errors import DataError
 from bench.results import RELEASED
-from reports.collection import with_axis
-from reports.copies import dataset_label
+from reports.collection import Setting, with_axis
 from reports.overlap import PAIRED_DRAWS, common, expected_overlap, jaccard
 from reports.papers.layout import Cells
 from reports.reading import selection_of
@@ -101,11 +100,11 @@ def overlap_tables(
         if one.name != "full":
             by_data[one.setting.dataset, one.setting.fingerprint].append(one)
     tables = []
-    for (dataset, fingerprint), members in by_data.items():
+    for (dataset, _), members in by_data.items():
         others = (released or {}).get(dataset.partition("[")[0], {})
         rows, links = _compared(members, indices, others)
         if rows:
-            tables.append(_table(dataset, fingerprint, rows, links))
+            tables.append(_table(dataset, members[0].setting, rows, links))
     return tables
 
 
@@ -184,8 +183,8 @@ def _measures(pairs: list[Pair], full: int) -> Row:
     }
 
 
-def _table(dataset: str, fingerprint: str, rows: list[Row], links: Cells) -> Table:
-    called = dataset_label(dataset, fingerprint)
+def _table(dataset: str, setting: Setting, rows: list[Row], links: Cells) -> Table:
+    called, fingerprint = setting.data, setting.fingerprint
     notes = [
         f"Data: {called} ({fingerprint}). First, second: images kept, of the first seed. Common, "
         "Jaccard (common images of those in either): mean ± half of the 95 % interval over n "

@@ -159,6 +159,18 @@ def test_attempts_are_counted(results):
     assert results.write_failure(cell(seed=1), FAILURE)["attempt"] == 1
 
 
+def test_the_folders_name_of_a_data_set_comes_with_records_and_is_not_stored(results):
+    named, path = cell(), results.folder / "names.toml"
+    results.write_record(named, content())
+    assert "data_name" not in next(iter(results.records()))
+    fingerprint = named.identity()["dataset"]["fingerprint"]
+    path.write_text(f'"{fingerprint}" = "My digits"', encoding="utf-8")
+    for ids in (None, [named.id]):
+        (record,) = Results(results.folder).records(ids)
+        assert (record["id"], record["data_name"]) == (named.id, "My digits")
+    assert "data_name" not in Results(results.folder).record(named.id)
+
+
 def test_a_record_ends_the_failures_of_its_cell(results):
     results.write_failure(cell(), FAILURE)
     results.write_failure(cell(seed=1), FAILURE)
