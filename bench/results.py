@@ -210,7 +210,7 @@ class Results:
     def records(
         self, cell_ids: Iterable[str] | None = None, details: bool = True
     ) -> Iterator[dict[str, Any]]:
-        """Return the records of these cells, or all there are, sorted by id.
+        """Yield the records of these cells, or all there are, sorted by id.
 
         ``data_name`` is what the folder calls the data set, where it has a name for it.
 
@@ -219,11 +219,12 @@ class Results:
         """
         wanted = None if cell_ids is None else set(cell_ids)
         if wanted is None or len(wanted) >= LEAST:
-            found = self._consolidation.records(wanted, details)
-        else:
-            read = map(self.record, sorted(wanted))
-            found = (record for record in read if record is not None)
-        return map(self._with_name_of_data, found)
+            yield from map(self._with_name_of_data, self._consolidation.records(wanted, details))
+            return
+        for identifier in sorted(wanted):
+            record = self.record(identifier)
+            if record is not None:
+                yield self._with_name_of_data(record)
 
     def recorded(self) -> set[str]:
         """Return the ids of the cells with a record of their own, by the names of files alone."""
