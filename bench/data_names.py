@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 NAMES = "names.toml"
+_LONGEST = 60
+"""Characters; files of tables and figures have the name in theirs."""
 
 
 def read_names(folder: Path, warn: Callable[[str], None]) -> dict[str, str]:
@@ -17,13 +19,21 @@ def read_names(folder: Path, warn: Callable[[str], None]) -> dict[str, str]:
     """
     path = folder / NAMES
     try:
-        names = tomllib.loads(path.read_text(encoding="utf-8"))
+        names = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         warn(f'{path} is left out: {str(error).splitlines()[0]}. Write: FINGERPRINT = "name"')
         return {}
-    wrong = [key for key, name in names.items() if not isinstance(name, str) or not name.strip()]
+    told = {key: " ".join(name.split()) for key, name in names.items() if isinstance(name, str)}
+    wrong = [key for key in names if not _is_name(told.get(key, ""))]
     if wrong:
-        warn(f'{path}: {wrong[0]} is left out. Write: FINGERPRINT = "name"')
-    return {key: " ".join(name.split()) for key, name in names.items() if key not in wrong}
+        warn(
+            f"{path}: {', '.join(wrong)} left out. "
+            f'Write: FINGERPRINT = "name", of 1 to {_LONGEST} printable characters'
+        )
+    return {key: name for key, name in told.items() if key not in wrong}
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= _LONGEST and text.isprintable()
