@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from bench.identity import digest
 from bench.memory import uncollected
 from reports.copies import dataset_label
-from reports.naming import marked_specs, names
+from reports.naming import marked_specs, names, tell_data_apart
 from reports.reading import Row, cell_row, failure_row
 from reports.statistics import Effect, Estimate, Runs, interval_over_seeds, paired_effect
 from reports.tables import Column, ascii_name
@@ -36,7 +36,7 @@ class Setting(NamedTuple):
     older: str = ""
     """Which versions it has of what there are newer ones of, in words."""
     data_name: str = ""
-    """What the results folder calls the data set, where it has a name for it."""
+    """What the results folder calls the data set, or what tells it from another of its label."""
 
     @property
     def title(self) -> str:
@@ -96,6 +96,7 @@ class Collection:
                 protocols[record["specs"]["protocol"]] = record["cell"]["protocol"]["parameters"]
         failed = [failure_row(failure) for failure in failures]
         tell_older([*rows, *failed])
+        tell_data_apart([*rows, *failed])
         return cls(rows, failed, protocols)
 
     def settings(self) -> list[Setting]:

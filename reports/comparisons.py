@@ -54,6 +54,8 @@ def comparisons_table(
                             contest.place.data_label,
                             contest.place.model,
                             contest.protocol,
+                            contest.place.data,
+                            contest.place.fingerprint,
                         ),
                         "percent": contest.place.percent,
                         "of": contest.place.of,
@@ -86,7 +88,7 @@ def _brief(whole: Table) -> list[Table]:
     by_setting: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
     for row in whole.rows:
         by_setting[row["setting"]].append(row)
-    tables = [_of_setting(", ".join(setting), rows) for setting, rows in by_setting.items()]
+    tables = [_of_setting(", ".join(setting[:3]), rows) for setting, rows in by_setting.items()]
     tables[-1] = replace(
         tables[-1], notes=[*tables[-1].notes, whole.notes[0], _DIFFERENCE, P_NOTE, _REST]
     )

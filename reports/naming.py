@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.components import written
 from bench.contract import RECONSTRUCTION
 from bench.specs import expand
+from reports.copies import dataset_label
 
 if TYPE_CHECKING:
     from reports.collection import Key
+    from reports.reading import Row
 
 Parameters = Mapping[str, Any]
 
@@ -42,6 +44,29 @@ def varied(specs: Iterable[str]) -> list[str]:
     """Return the parameters that some of these specs give, in their order."""
     given = (expand(spec) for spec in specs if "[" in spec)
     return list(dict.fromkeys(name for one in given for name, _ in next(one).parameters))
+
+
+def tell_data_apart(rows: Sequence[Row]) -> None:
+    """Set ``data_name`` of rows on data sets of one label: with their spec, or ``#`` and digits.
+
+    Two folders of images, or two sizes of one, would otherwise stand under one title. The digits
+    are the fingerprint's.
+    """
+    data = {(row["data_name"], row["dataset"], row["fingerprint"]) for row in rows}
+    labels = {one: one[0] or dataset_label(*one[1:]) for one in data}
+    specs: dict[str, set[str]] = defaultdict(set)
+    fingerprints: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for (_, spec, fingerprint), label in labels.items():
+        specs[label].add(spec)
+        fingerprints[label, spec].add(fingerprint)
+    for row in rows:
+        spec, fingerprint = row["dataset"], row["fingerprint"]
+        label = labels[row["data_name"], spec, fingerprint]
+        told = f" ({spec})" if len(specs[label]) > 1 else ""
+        if len(fingerprints[label, spec]) > 1:
+            told += f" #{fingerprint.rpartition('-')[2][:4]}"
+        if told:
+            row["data_name"] = label + told
 
 
 def _with_the_varied_one(parameters: Mapping[str, Parameters]) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from reports.collection import Collection
@@ -15,21 +17,45 @@ METHODS = ("random", "dq", *(f"dq[bins={k}]" for k in range(2, 11)))
 def report(record):
     """Return a function that makes the report of many methods, and of one budget of bytes."""
 
-    def make(percents=("10", "20", "30")):
-        records = [
+    def make(percents=("10", "20", "30"), data=()):
+        made = [
             record(method, percent, seed, 80 + len(method) + 0.1 * seed * number, of=of)
             for number, method in enumerate(METHODS)
             for percent, of in (*((one, "images") for one in percents), ("5", "bytes"))
             for seed in range(3)
             if of == "images" or method in ("random", "dq")
         ]
+        records = [on(record, *one) for one in data for record in made] if data else made
         return contents(Collection.of(records), records, figures=False)
 
     return make
 
 
+def on(record, dataset, fingerprint, name):
+    """Return a record as one on another data set."""
+    moved = copy.deepcopy(record) | {"data_name": name, "id": record["id"] + dataset + fingerprint}
+    moved["specs"]["dataset"] = dataset
+    moved["cell"]["dataset"] |= {"name": "imagefolder", "fingerprint": fingerprint}
+    return moved
+
+
 def whole(report):
     return next(table for table in report.tables if table.name == "comparisons")
+
+
+def test_data_sets_of_one_label_keep_their_rows_apart(report):
+    """Two folders of images, both ``imagefolder``, and two sizes of a folder that has a name."""
+    (plain,) = whole(report()).brief
+    for data in (
+        (("imagefolder", "files-aa11", ""), ("imagefolder", "files-bb22", "")),
+        (("imagefolder", "files-aa11", "Mine"), ("imagefolder[size=9]", "files-aa11", "Mine")),
+    ):
+        table = whole(report(data=data))
+        assert [len(one.rows) for one in table.brief] == [len(plain.rows)] * 2
+        titles = {one.title for one in table.brief}
+        assert len(titles) == len({one.name for one in table.brief}) == 2
+        assert len({row["place"].split(", ")[0] for row in table.rows}) == 2
+    assert any("Mine (imagefolder[size=9])" in title for title in titles)
 
 
 def test_many_comparisons_are_told_in_a_row_a_method_and_lose_no_number(report):
