@@ -141,8 +141,16 @@ def effect_over_seeds(runs: Runs) -> Effect:
     Notes
     -----
     A crossed layout with missing runs falls back to the means of whichever seed has fewer values,
-    and so does one where several trainings of their own share a selection.
+    and so does one where several trainings of their own share a selection. Runs that differ though
+    the means over either seed do not are taken for independent: they are not without spread.
     """
+    effect = _over_seeds(runs)
+    if effect.error is not None and effect.error <= TIE and not are_equal(runs.values()):
+        return independent(list(runs.values()))
+    return effect
+
+
+def _over_seeds(runs: Runs) -> Effect:
     selections, trainings = (len({key[axis] for key in runs}) for axis in (0, 1))
     if min(selections, trainings) in (1, len(runs)):
         return independent(list(runs.values()))

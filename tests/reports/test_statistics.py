@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from reports.statistics import interval_over_seeds, paired_effect, t_interval
+from reports.statistics.intervals import effect_over_seeds, independent
+from reports.tables import percent
 
 values = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20)
 
@@ -103,3 +105,17 @@ def test_a_crossed_layout_with_a_missing_run_still_has_an_interval():
     found = interval_over_seeds(runs)
     assert found.n == 14
     assert found.half_width > 0
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        {(0, 0): 1.0, (0, 1): 2.0, (1, 0): 2.0, (1, 1): 1.0},
+        {(0, 0): 1.0, (0, 1): 2.0, (1, 2): 1.0, (1, 3): 2.0},
+    ],
+)
+def test_runs_whose_means_over_seeds_are_equal_are_not_told_as_equal_runs(runs):
+    found = effect_over_seeds(runs)
+    assert found == independent([1.0, 2.0, 2.0, 1.0])
+    assert "equal" not in percent(found.estimate())
+    assert found.p_value(1.4) > 0.05
