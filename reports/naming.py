@@ -28,8 +28,8 @@ def names(parameters: Mapping[Key, Parameters]) -> dict[Key, str]:
     ----------
     parameters : mapping of Key to the parameters of its method, defaults filled in
     """
-    full = _with_the_varied_one({key.spec: values for key, values in parameters.items()})
-    called = {key: full.get(key.spec, key.spec) for key in parameters}
+    alone = _varied_alone({key.spec for key in parameters})
+    called = {key: _with_value(key.spec, alone.get(key.spec), of) for key, of in parameters.items()}
     return {
         key: name + RECONSTRUCTION * key.reconstruction for key, name in _marked(called).items()
     }
@@ -69,17 +69,20 @@ def tell_data_apart(rows: Sequence[Row]) -> None:
             row["data_name"] = label + told
 
 
-def _with_the_varied_one(parameters: Mapping[str, Parameters]) -> dict[str, str]:
-    """Return the full names of specs without parameters, where others give the same single one."""
-    specs: dict[str, list[str]] = defaultdict(list)
-    for spec in parameters:
-        specs[spec.partition("[")[0]].append(spec)
-    found = {}
-    for name, variants in specs.items():
-        if name in parameters and len(given := varied(variants)) == 1:
-            values = {key: parameters[name][key] for key in given if key in parameters[name]}
-            found[name] = written(name, values)
-    return found
+def _varied_alone(specs: Iterable[str]) -> dict[str, str]:
+    """Return the parameter of specs without any, where others give the same single one."""
+    variants: dict[str, list[str]] = defaultdict(list)
+    for spec in specs:
+        variants[spec.partition("[")[0]].append(spec)
+    given = {name: varied(found) for name, found in variants.items() if name in found}
+    return {name: found[0] for name, found in given.items() if len(found) == 1}
+
+
+def _with_value(spec: str, parameter: str | None, parameters: Parameters) -> str:
+    """Return a spec without parameters with the value of one that its identity has."""
+    if parameter is None or parameter not in parameters:
+        return spec
+    return written(spec, {parameter: parameters[parameter]})
 
 
 def _marked(called: Mapping[Key, str]) -> dict[Key, str]:

@@ -139,7 +139,7 @@ def _accuracy_notes(here: Collection, setting: Setting, shown: Sequence[Key]) ->
     ]
     if any(row["reconstruction"] for row in rows):
         notes.append("A reconstruction: neither code nor enough equations were published.")
-    if any(specs[key] != key.spec for key in shown):
+    if any(specs[key] != key.spec and "#" in here.names[key] for key in shown):
         notes.append("Methods marked # have the same name and other defaults or versions.")
     if len({row["source_digest"] for row in rows}) > 1:
         notes.append("The cells come from different versions of the code (see their records).")

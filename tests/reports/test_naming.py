@@ -50,6 +50,15 @@ def test_the_default_beside_other_values_of_the_same_parameter_is_named_by_its_v
     assert "Vs first: paired differences to dq[bins=10], over common seeds" in as_text(table)
 
 
+def test_a_default_that_changed_is_named_by_the_value_that_it_had(variant):
+    older = variant("dq")
+    older["cell"]["method"]["parameters"] = DEFAULTS | {"bins": 20}
+    results, setting = opened([older, variant("dq"), variant("dq[bins=5]")])
+    table = summary.accuracy_table(results, setting)
+    assert sorted(called(table)) == ["dq[bins=10]", "dq[bins=20]", "dq[bins=5]"]
+    assert "marked #" not in as_text(table)
+
+
 def test_a_failed_default_is_named_so_too(variant):
     failed = variant("dq") | {"phase": "selection", "type": "ValueError", "message": "no"}
     table = summary.accuracy_table(*opened([variant("dq[bins=5]")], [failed]))
