@@ -9,7 +9,7 @@ from bench.results import ACCOUNTS, CONFLICTS, PICTURES, RELEASED, STUDIES
 from bench.storage import file_checksum
 from reports.collection import Collection
 
-_FORMAT = 13
+_FORMAT = 14
 """Raised when the same records give another report."""
 _FILES = (
     f"{PICTURES}/*.jpg",

@@ -27,7 +27,9 @@ def test_durations_are_told_in_fitting_units(value, shown):
 
 def test_an_interval_of_a_time_has_the_times_unit():
     assert durations.duration(131.0, 69.0) == "131 s"
-    assert durations.duration(0.004, 1.5) == "0.0 s"
+    assert durations.duration(0.04, 1.5) == "40 ms"  # not 0.0 s, which would be too sure
+    assert durations.duration(1.6, 186.0) == "1.6 s"
+    assert durations.duration(0.0, 186.0) == "0 ms"
     assert durations.duration(20.0, 600.0) == "0.3 min"
     assert durations.duration(1800.0, 9000.0) == "0.5 h"
 
