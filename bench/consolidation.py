@@ -33,11 +33,13 @@ LEAST = 1000
 _SHARE = 20
 """It is written again only when one in so many records is not in it."""
 _CHUNK = 1000
-_FORMAT = 2
+_FORMAT = 3
 _INDEX, _PARTS = "index.json", "parts.json"
 _RECORDS, _DETAILS = "records-{:06}.json", "details-{:06}.json"
 _OF_DETAILS = ("per_class_accuracy", "curve")
 """The metrics that stand apart: two thirds of a record, and most readers do without."""
+TESTED_EPOCHS = "tested_epochs"
+"""The metric that stands for them in records without: of how many epochs the best one is."""
 _SHARED = {
     "": ("specs", "method", "compressed", "model", "normalisation"),
     "cell": ("dataset", "method", "budget", "model", "protocol"),
@@ -95,7 +97,8 @@ class Consolidation:
     ) -> Iterator[Record]:
         """Yield all records, or those of the wanted ids, sorted by id.
 
-        Without ``details`` the metrics by class and by epoch may be missing.
+        Without ``details`` the metrics by class and by epoch may be missing; the metric
+        ``tested_epochs`` then tells how many epochs were tested.
         One chunk is held in memory at a time. The consolidation is written anew when many records
         are not in it; where that is not possible, reading is slow and nothing else.
         """
@@ -205,7 +208,9 @@ class _Stored(contextlib.AbstractContextManager["_Stored"]):
             if details:
                 apart = json.loads(self.archive.read(_DETAILS.format(number)))
                 for record, detail in zip(records, apart, strict=True):
-                    record.get("metrics", {}).update(detail)
+                    if detail:
+                        record["metrics"].pop(TESTED_EPOCHS, None)
+                        record["metrics"].update(detail)
         return records
 
     def __exit__(self, *exception: object) -> None:
@@ -250,7 +255,8 @@ def _taken_apart(record: Record) -> Record:
     metrics = dict(record.get("metrics", {}))
     details = {key: metrics.pop(key) for key in _OF_DETAILS if key in metrics}
     if details:
-        record["metrics"] = metrics
+        tested = len(details.get("curve", {}).get("accuracy", ()))
+        record["metrics"] = metrics | ({TESTED_EPOCHS: tested} if tested else {})
     return details
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bench.consolidation import TESTED_EPOCHS
 from bench.results import flat, identities
 from reports.versions import versions
 
@@ -22,7 +23,8 @@ def cell_row(record: Mapping[str, Any]) -> Row:
     kept, cost, origin = record["compressed"], record["cost"], record["provenance"]
     model, machine, source = record.get("model", {}), origin["machine"], origin["source"]
     precision = record.get("engine", {}).get("precision", "")
-    tested = len(record["metrics"].get("curve", {}).get("accuracy", ())) or None
+    curve = record["metrics"].get("curve", {}).get("accuracy", ())
+    tested = len(curve) or record["metrics"].get(TESTED_EPOCHS)
     row = flat(record)
     return {
         **row,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from bench import consolidation
 from bench.cli import cli
 from bench.errors import UsageError
 from bench.results import Results
@@ -199,3 +200,21 @@ def test_two_versions_of_the_code_without_a_commit_are_told_apart(record):
     origins = contents(Collection.of(made), made, figures=False).origins
     assert list(origins) == [told.format(seed) for seed in range(2)]
     assert told.format(1) in " ".join(as_text(table).split())
+
+
+def test_a_report_without_figures_says_the_same_of_best_epochs(
+    records, tmp_path, monkeypatch
+) -> None:
+    """It is made of records whose curves stay in the file of consolidated ones."""
+    monkeypatch.setattr(consolidation, "LEAST", 1)
+    results = Results(tmp_path / "results")
+    results.prepare()
+    for number, one in enumerate(records):
+        epochs = {str(epoch): 50.0 for epoch in range(1 + number % 3)}
+        metrics = one["metrics"] | {"curve": {"accuracy": epochs}}
+        write_json(results.folder / "records" / f"{one['id']}.json", one | {"metrics": metrics})
+    whole, light = (
+        Collection.of(results.records(details=details)).rows for details in (True, False)
+    )
+    assert {row["tested_epochs"] for row in whole} == {1, 2, 3}
+    assert light == whole
