@@ -221,6 +221,26 @@ class TestEverydayUse:
         assert "note: small was finished before" in capsys.readouterr().err
         assert state(Path("small")) == before
 
+    def test_a_file_is_compared_with_itself(self, here: Path) -> None:
+        called(*RANDOM, "--out", "first")
+        same = ("--from-indices", "first/kept.npy", "--compare", "first/kept.npy")
+        called(*RANDOM[:2], *same, "--out", "again")
+        told = json.loads(Path("again/compression.json").read_text())["overlap"]
+        (row,) = told["rows"]
+        assert row["pair"] == "kept of first/kept.npy / first/kept.npy"
+        assert row["common"] == row["theirs"] == 4
+
+    def test_learnt_images_are_written_where_nothing_can_be_compared(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        called(*RANDOM, "--out", "first")
+        learnt = ("--method", "dm[iterations=1]", "--size", "8", "--compare", "first/kept.npy")
+        called(*RANDOM, *learnt, "--out", "learnt")
+        shown = capsys.readouterr()
+        assert "learnt: 4 of 20 images" in shown.out
+        assert "note: --compare tells nothing here" in shown.err
+        assert "overlap" not in json.loads(Path("learnt/compression.json").read_text())
+
     @pytest.mark.parametrize(
         ("method", "side"),
         [

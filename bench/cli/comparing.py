@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import DamagedFileError, UsageError
+from bench.errors import DamagedFileError
 
 if TYPE_CHECKING:
     from bench.arrays import IntArray
@@ -51,8 +51,6 @@ class Comparison:
         """Return the overlap with the images at these positions, int64 [K]."""
         from reports.overlap import overlap_table
 
-        if not len(kept):
-            raise UsageError("--compare needs kept files; synthetic images have no position")
         found, missing = len(self.theirs.positions), len(self.theirs.missing)
         counted = (
             f"{found} of {found + missing} indices of {self.path} have a file (by {self.theirs.by})"
@@ -71,7 +69,9 @@ class Comparison:
         from bench.compressing.request import ByIndices
 
         asked = self.asked
-        return str(asked.path) if isinstance(asked, ByIndices) else asked.method.spec
+        if isinstance(asked, ByIndices):  # a file can be compared with itself
+            return f"{'kept of ' * (asked.path == self.path)}{asked.path}"
+        return asked.method.spec
 
     def _shared_draws(self) -> tuple[str, ...]:
         """Return the note on draws that both share, or may share."""

@@ -230,7 +230,12 @@ def compress(
     overlap = None if compared is None else compared.told
     with stages() as progress:
         manifest = compressed(files, request, output, settings, report_files, progress, overlap)
-    table = None if compared is None else compared.table(output.positions())
+    table = None
+    if compared is not None:
+        if len(kept := output.positions()):
+            table = compared.table(kept)
+        else:
+            tell("note: --compare tells nothing here: images that a method learnt have no position")
     _tell(manifest, output, table, as_json)
 
 
