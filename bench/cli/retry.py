@@ -100,6 +100,8 @@ def retry(
     profile = None if slurm is None else _profile(slurm)
     plans = [_as_before(folder, plan, data, device) for plan in _plans(folder)]
     accepted, is_left = _accepted(folder, plans, data, None if slurm else gpus_per_cell)
+    if profile is None and any(again.pending for again in accepted):
+        folder.prepare()
     begun: list[Again] = []
     failed = 0
     for again in accepted:

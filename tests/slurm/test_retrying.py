@@ -14,7 +14,7 @@ from bench.cells import Plan
 from bench.cli import cli
 from bench.contract import METHODS
 from bench.datasets import DATASETS, Source
-from bench.errors import DataError, UsageError
+from bench.errors import DataError, FolderError, StorageError, UsageError
 from bench.execution import Outcome, execute
 from slurm import limits, profiles, submissions
 from slurm.accounting import keep_accounts, runs_of
@@ -341,3 +341,18 @@ class TestRetry:
         done = CliRunner().invoke(cli, ["retry", "--results", str(results.folder)])
         assert done.exit_code == 2  # nothing was computed
         assert "2 cells to compute) is left: an image cannot be read" in done.output
+
+    def test_a_folder_that_cannot_be_written_is_refused_before_anything_begins(
+        self, plan, results, monkeypatch
+    ):
+        def read_only(folder):
+            raise StorageError(f"cannot write {folder}: Read-only file system")
+
+        results.save_plan(plan(seeds=1))
+        command = ["retry", "--results", str(results.folder)]
+        with monkeypatch.context() as patch:
+            patch.setattr("bench.results.require_writable", read_only)
+            assert isinstance(CliRunner().invoke(cli, command).exception, FolderError)
+        assert CliRunner().invoke(cli, command).exit_code == 0
+        monkeypatch.setattr("bench.results.require_writable", read_only)
+        assert CliRunner().invoke(cli, command).exit_code == 0  # nothing has to be written now
