@@ -210,6 +210,7 @@ def _sent(executor: _Executor, work: list[Work], logs: Path, number: int, of: in
         _remove_unsent(logs)
         raise
     except (FailedJobError, FailedSubmissionError) as error:
+        commands.cancel_named(executor.parameters["job_name"])  # sbatch may have heard no answer
         _remove_unsent(logs)
         kind: type[commands.ClusterError] = commands.ClusterError
         then = "What was submitted before stays; the same command submits the rest"

@@ -15,7 +15,7 @@ from bench.datasets import Source
 from bench.errors import StorageError, UsageError
 from bench.results import Results
 from slurm import submissions, turns
-from slurm.commands import ClusterError
+from slurm.commands import ClusterError, NotSubmittedError
 from slurm.dispatch import prepare, submit
 from slurm.profiles import Profile
 from slurm.retrying import lessons
@@ -139,6 +139,19 @@ def test_a_cluster_out_of_reach_is_one_error(submitted, plan, results, fake_slur
     assert capfd.readouterr() == ("", "")
     assert submissions.read_all(results.folder) == []
     assert list((results.folder / "slurm").iterdir()) == []
+
+
+def test_a_job_is_cancelled_that_slurm_took_without_an_answer(
+    plan, results, fake_slurm, monkeypatch
+):
+    said = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+    fake_slurm.write("sbatch", f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    fake_slurm.write("scancel", f"#!/bin/sh\necho \"$@\" >> '{fake_slurm.folder}/cancelled'\n")
+    with pytest.raises(NotSubmittedError, match="Socket timed out"):
+        submit_once(plan(), results, Source(), Profile())
+    assert submissions.read_all(results.folder) == []
+    (cancelled,) = (fake_slurm.folder / "cancelled").read_text().splitlines()
+    assert cancelled.startswith("--name=bench-")
 
 
 @pytest.mark.parametrize(
