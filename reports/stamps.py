@@ -1,4 +1,4 @@
-"""What a report is made from, as one digest: the records, and what lies beside them."""
+"""What a report is made from, as one digest: records, what lies beside them, what is installed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from bench.identity import digest
 from bench.results import ACCOUNTS, CONFLICTS, PICTURES, RELEASED, STUDIES
 from bench.storage import file_checksum
 from reports.collection import Collection
+from reports.copies import PUBLISHED
+from reports.versions import outdated_notes
 
 _FORMAT = 14
 """Raised when the same records give another report."""
@@ -32,7 +34,10 @@ def stamp_of(results: Collection, folder: Path | None = None, figures: bool = Tr
     figures : bool
         Whether the report has figures.
     """
-    return digest([_FORMAT, results.digest, figures, _beside(results, folder) if folder else []])
+    published = [_checksum(path) for path in sorted(PUBLISHED.glob("*.toml"))]
+    installed = [_FORMAT, published, outdated_notes(results.rows)]
+    beside = _beside(results, folder) if folder else []
+    return digest([installed, results.digest, figures, beside])
 
 
 def _beside(results: Collection, folder: Path) -> list[object]:

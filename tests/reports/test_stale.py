@@ -9,7 +9,7 @@ import pytest
 
 from bench.errors import UsageError
 from bench.results import CONFLICTS, PICTURES, RELEASED
-from reports import markdown
+from reports import markdown, versions
 from reports.pictures import contact_sheet
 from reports.report import stale_files, write_report
 
@@ -100,3 +100,10 @@ def test_a_report_without_figures_gets_them_from_the_next_run(records, tmp_path)
     write_report(tmp_path, records, anew=True, figures=False)
     write_report(tmp_path, records)
     assert stale_files(tmp_path, records) == {}
+
+
+def test_a_newer_version_that_is_installed_makes_the_report_anew(records, tmp_path, monkeypatch):
+    write_report(tmp_path, records, figures=False)
+    monkeypatch.setattr(versions, "_installed", lambda kind, name: 99)
+    write_report(tmp_path, records, figures=False)
+    assert "and 99 is installed" in (tmp_path / "report.md").read_text(encoding="utf-8")
