@@ -90,7 +90,7 @@ def _families(settings: Iterable[Setting]) -> dict[str, list[Setting]]:
             for twin in twins
             if plain
             and twin.model not in {one.model for one in members}
-            and twin.fingerprint == own.fingerprint
+            and (twin.dataset, twin.fingerprint) == (own.dataset, own.fingerprint)
             and _by_steps(twin) == _by_steps(own)
         ]
         members.sort(key=lambda one: _ROWS.index(one.model) if one.model in _ROWS else -1)

@@ -163,6 +163,10 @@ def test_protocols_and_data_sets_never_share_a_table_but_for_the_transformers(de
     assert set(shown) == {"paper", "matched-steps"}
     assert [row["architecture"] for row in shown["paper"].rows] == ["resnet18", "vit", "Average"]
     assert [row["architecture"] for row in shown["matched-steps"].rows] == ["resnet18"]
+    for one in made[-2:]:  # another size of the same files
+        one["specs"] |= {"dataset": "cifar10[size=64]"}
+    for table in papers.table_one(series_of(made)):
+        assert [row["architecture"] for row in table.rows] == ["resnet18"]
     alone = papers.table_one(series_of(made[-2:]))
     assert [row["architecture"] for row in alone[0].rows] == ["vit"]
 
