@@ -45,7 +45,7 @@ def bin_drawings(series: Sequence[Series]) -> Iterator[Drawing]:
     found: dict[tuple[Any, ...], dict[str, Series]] = defaultdict(dict)
     draws: dict[tuple[Any, ...], list[Series]] = defaultdict(list)
     for one in series:
-        place = (one.setting.data, one.setting.fingerprint, one.percent, one.of)
+        place = (one.setting.data, one.setting.fingerprint, one.kept_percent, one.of)
         kind = tuple(sorted((k, v) for k, v in one.given.items() if k not in ("scores", "alpha")))
         notes = one.records[0]["compressed"].get("notes", {})
         score = one.given.get("scores", "rs+ds")

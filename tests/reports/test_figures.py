@@ -172,6 +172,14 @@ def test_a_selection_that_was_trained_on_twice_counts_once_in_its_scores(detaile
     assert scores[:, 1] == pytest.approx([0.5, 0.5])
 
 
+def test_the_bins_of_what_no_budget_changes_are_told_by_the_share_that_it_kept(detailed):
+    literal = detailed("adq[shares=literal]", 100, notes={"importance": [0.0, 1.0]})
+    literal["method"]["budgeted"] = False
+    literal["compressed"] |= {"images": 200, "full_images": 1000, "bin_counts": [50, 150]}
+    (drawing,) = drawings([literal], only=("bins",))
+    assert "20 % of images" in drawing.title
+
+
 def test_alphas_are_drawn_where_they_belong_with_the_default_among_them(detailed):
     made = [
         detailed(method, 10, accuracy)
