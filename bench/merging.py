@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.data_names import NAMES, read_names
 from bench.errors import DamagedFileError, UsageError
 from bench.identity import digest
 from bench.records import read_record
@@ -70,11 +71,11 @@ def merge(sources: Sequence[Path], into: Path, warn: Warn) -> Merged:
     """Join results folders into one, which may have results itself; the sources stay as they are.
 
     Records, plans and artefacts are hard links where the file system allows, copies elsewhere; the
-    report's studies, pictures and index files come too. Doing it again takes what is new. Two
-    records of a cell are duplicates when their metrics and the digests of the trained weights are
-    equal. Where they are not, no version is a result: all are kept in ``conflicts/CELL/``, and the
-    cell counts as not computed. A record that was computed or copied back since then stays, until a
-    source says something else.
+    report's studies, pictures and index files come too, and the names of data sets. Doing it again
+    takes what is new. Two records of a cell are duplicates when their metrics and the digests of
+    the trained weights are equal. Where they are not, no version is a result: all are kept in
+    ``conflicts/CELL/``, and the cell counts as not computed. A record that was computed or copied
+    back since then stays, until a source says something else.
 
     Parameters
     ----------
@@ -175,6 +176,15 @@ class _Merge:
                     target = self._into / path.relative_to(source)
                     if path.is_file() and not target.exists():
                         _copy(path, target)
+            self._names(source)
+
+    def _names(self, source: Path) -> None:
+        """Take the names of data sets where there are none; tell those that are left out."""
+        theirs, target = read_names(source, self._warn), self._into / NAMES
+        if theirs and not target.exists():
+            _copy(source / NAMES, target)
+        elif left := sorted(theirs.keys() - read_names(self._into, self._warn).keys()):
+            self._warn(f"{target} has no name for {', '.join(left)}. {source / NAMES} has one")
 
     def _read_all(self, kind: str) -> Iterator[tuple[str, list[tuple[Path, Record]]]]:
         """Yield the names of a kind's files, with what the folders that have it say, in order."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.artefacts import ArtefactStore
 from bench.checkpoints import Checkpoint
 from bench.consolidation import LEAST, Consolidation, Part
-from bench.data_names import read_names
+from bench.data_names import NAMES, read_names
 from bench.errors import BenchError, DamagedFileError, FolderError, StorageError, UsageError
 from bench.identity import canonical_json, cell_id, text_digest
 from bench.leases import Leases
@@ -96,7 +96,7 @@ class Results:
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise FolderError(f"{self.folder} is a file. Name a folder {self._named}")
-        if self._holds_something() and not self._mark.exists():
+        if self._is_foreign():
             raise FolderError(
                 f"{self.folder} has files but is no results folder. "
                 f"Name an empty or a new folder {self._named}"
@@ -200,7 +200,7 @@ class Results:
 
     def _unmake(self, folders: list[Path]) -> None:
         """Remove the mark and these folders, unless something else lies here."""
-        if _inside(self.folder) <= {self._mark}:
+        if _inside(self.folder) <= {self._mark, self.folder / NAMES}:
             with suppress(OSError):
                 self._mark.unlink()
             remove_empty(folders)
@@ -255,9 +255,20 @@ class Results:
         name = self._names_of_data.get(content["cell"]["dataset"]["fingerprint"])
         return content if name is None else {**content, "data_name": name}
 
+    def _is_foreign(self) -> bool:
+        """Return whether there are files and no mark: one that another run takes back counts not.
+
+        The mark is its first file, and the last one that a refused run takes back.
+        """
+        return not self._mark.exists() and self._holds_something() and not self._mark.exists()
+
     def _holds_something(self) -> bool:
-        """Return whether files lie in the folder; other workers' temporary ones do not count."""
-        return any(not path.name.startswith(".") for path in _inside(self.folder))
+        """Return whether files lie in the folder.
+
+        Other workers' temporary ones do not count, nor does what a user calls data sets.
+        """
+        found = _inside(self.folder) - {self.folder / NAMES}
+        return any(not path.name.startswith(".") for path in found)
 
     def _plan_path(self, plan: Plan) -> Path:
         return self.folder / "plans" / f"{plan.id}.json"

@@ -12,6 +12,7 @@ from bench import merging
 from bench.budgets import Budget
 from bench.cells import Cell, Plan
 from bench.contract import METHODS
+from bench.data_names import NAMES, read_names
 from bench.datasets import DATASETS
 from bench.errors import StorageError, UsageError
 from bench.merging import merge
@@ -222,6 +223,16 @@ def test_plans_come_along(new, join, tmp_path):
     new("A").save_plan(plan)
     assert join("A").plans == 1
     assert Plan.read(tmp_path / "C" / "plans" / f"{plan.id}.json") == plan
+
+
+def test_names_of_data_sets_come_along_and_those_left_out_are_told(new, join, tmp_path, warnings):
+    for name, called in (("A", "a = 'One'"), ("B", "a = 'Two'\nb = 'Three'")):
+        (new(name).folder / NAMES).write_text(called)
+    join("A", "B")
+    assert read_names(tmp_path / "C", pytest.fail) == {"a": "One"}
+    (told,) = warnings
+    assert "has no name for b." in told
+    assert str(tmp_path / "B" / NAMES) in told
 
 
 def save(results, name, value):

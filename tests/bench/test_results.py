@@ -8,9 +8,11 @@ import threading
 
 import pytest
 
+import bench.results
 from bench.budgets import Budget
 from bench.cells import Cell, Plan
 from bench.contract import METHODS
+from bench.data_names import NAMES
 from bench.datasets import DATASETS
 from bench.errors import BenchError, DataError, FolderError, StorageError
 from bench.identity import cell_id
@@ -286,6 +288,26 @@ def test_a_folder_with_other_files_is_refused_and_left_as_it_is(tmp_path):
     with pytest.raises(StorageError, match="is no results folder"):
         Results(tmp_path).check()
     assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+def test_names_of_data_sets_may_be_there_before_the_first_run(tmp_path):
+    (tmp_path / NAMES).write_text('f = "Digits"\n')
+    refused(Results(tmp_path), Plan((cell(),)), DataError("no data"))
+    assert os.listdir(tmp_path) == [NAMES]
+    Results(tmp_path).prepare()
+    Results(tmp_path).write_record(cell(), content())
+
+
+def test_a_mark_that_another_run_is_just_taking_back_is_no_foreign_file(results, monkeypatch):
+    def taking_back(folder):
+        found = inside(folder)
+        (folder / "bench-results.json").unlink(missing_ok=True)
+        return found
+
+    results.prepare()
+    inside = bench.results._inside
+    monkeypatch.setattr(bench.results, "_inside", taking_back)
+    results.check()
 
 
 def test_a_file_in_place_of_the_folder_is_told(tmp_path):
