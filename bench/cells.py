@@ -242,17 +242,21 @@ class Sweep:
 
     def cells(self) -> Iterator[Cell]:
         """Yield the cells, seed by seed, so that a full table with few seeds comes first."""
+        asked = [  # once for all cells: a method may have to make its extractor to tell
+            (one, one.seeded, self.budgets if one.budgeted else [EVERYTHING])
+            for one in self.methods
+        ]
         for selection_seed, training_seed in self._seed_pairs():
             for protocol in self.protocols:
                 for model in self.models:
-                    for method in self.methods:
-                        for budget in self.budgets if method.budgeted else [EVERYTHING]:
+                    for method, is_seeded, budgets in asked:
+                        for budget in budgets:
                             yield Cell(
                                 dataset=self.dataset,
                                 fingerprint=self.fingerprint,
                                 method=method,
                                 budget=budget,
-                                selection_seed=selection_seed if method.seeded else 0,
+                                selection_seed=selection_seed if is_seeded else 0,
                                 model=model,
                                 protocol=protocol,
                                 training_seed=training_seed,

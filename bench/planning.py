@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -140,24 +140,32 @@ def forecast(plan: Plan, results: Results, source: Source) -> Forecast:
     counts = np.array([*plan.cells[0].dataset.training_counts(source).values()], dtype=np.int64)
     available = int(counts.sum())
     rates, kinds = measured(results)
+    alike: dict[tuple[Any, ...], CellForecast] = {}  # but for their seeds
     cells = []
     for cell in plan.cells:
-        seen, load = images_seen(cell, available), expected_load(cell, available)
-        rate = rates.get(_rate_key(cell.specs()))
-        cells.append(
-            CellForecast(
-                cell=cell,
-                is_done=cell.id not in waiting,
-                images_seen=seen,
-                steps=cell.protocol.steps(load),
-                seconds=seen / rate if rate else None,
-                share=load.share,
-            )
-        )
+        key = cell.dataset, cell.method, cell.budget, cell.model, cell.protocol
+        if key not in alike:
+            alike[key] = _forecast_of(cell, available, rates)
+        cells.append(replace(alike[key], cell=cell, is_done=cell.id not in waiting))
     missing = [one.name for one in needed_weights(pending, results) if one.find() is None]
     artefacts, looks = _artefacts(pending, results, kinds), _looks(pending, counts, results)
     absent = plan.cells[0].dataset.missing(source) if pending else ""
     return Forecast(plan.id, cells, artefacts, looks, missing, absent)
+
+
+def _forecast_of(
+    cell: Cell, available: int, rates: Mapping[tuple[str, ...], float]
+) -> CellForecast:
+    seen, load = images_seen(cell, available), expected_load(cell, available)
+    rate = rates.get(_rate_key(cell.specs()))
+    return CellForecast(
+        cell=cell,
+        is_done=False,
+        images_seen=seen,
+        steps=cell.protocol.steps(load),
+        seconds=seen / rate if rate else None,
+        share=load.share,
+    )
 
 
 def _looks(pending: Sequence[Cell], class_counts: IntArray, results: Results) -> dict[str, int]:
