@@ -68,10 +68,10 @@ class Comparison:
     def _ours(self) -> str:
         from bench.compressing.request import ByIndices
 
-        asked = self.asked
-        if isinstance(asked, ByIndices):  # a file can be compared with itself
-            return f"{'kept of ' * (asked.path == self.path)}{asked.path}"
-        return asked.method.spec
+        if not isinstance(self.asked, ByIndices):
+            return self.asked.method.spec
+        is_same = self.asked.path == self.path  # its two rows need two names
+        return f"kept of {self.path}" if is_same else str(self.asked.path)
 
     def _shared_draws(self) -> tuple[str, ...]:
         """Return the note on draws that both share, or may share."""
